@@ -1,0 +1,115 @@
+"""Decoding and target encoding, batched, beside the per-joint NumPy loops that the field uses.
+
+    python benchmarks/codec.py [--repeats 30] [--threads 1]
+
+Both forms run in one process, turn by turn, on the same arrays, once their answers are found equal. Times are
+milliseconds, best and median over the repeats; other work on the machine moves the median more than the best.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from sshpe_lib.codec import MSRAHeatmap
+
+BATCH, JOINTS = 32, 17
+
+
+def loop_decode(heatmaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Arg max by joint, then a quarter shift joint by joint; heatmap pixels."""
+    batch, joints, height, width = heatmaps.shape
+    flat = heatmaps.reshape(batch, joints, -1)
+    index = np.argmax(flat, 2).reshape(batch, joints, 1)
+    scores = np.amax(flat, 2).reshape(batch, joints, 1)
+    points = np.tile(index, (1, 1, 2)).astype(np.float32)
+    points[:, :, 0] = points[:, :, 0] % width
+    points[:, :, 1] = np.floor(points[:, :, 1] / width)
+    points *= np.tile(np.greater(scores, 0.0), (1, 1, 2)).astype(np.float32)
+    for n in range(batch):
+        for k in range(joints):
+            heatmap = heatmaps[n][k]
+            x, y = int(np.floor(points[n][k][0] + 0.5)), int(np.floor(points[n][k][1] + 0.5))
+            if 1 < x < width - 1 and 1 < y < height - 1:
+                across = heatmap[y][x + 1] - heatmap[y][x - 1]
+                down = heatmap[y + 1][x] - heatmap[y - 1][x]
+                points[n][k] += np.sign(np.array([across, down])) * 0.25
+    return points, scores
+
+
+def loop_encode(points: np.ndarray, visible: np.ndarray, codec: MSRAHeatmap) -> tuple[np.ndarray, np.ndarray]:
+    """The target of one sample, patch by patch."""
+    width, height = codec.heatmap_size
+    reach, stride = codec.sigma * 3, np.array(codec.input_size) / np.array(codec.heatmap_size)
+    weights = visible.astype(np.float32).reshape(-1, 1)
+    target = np.zeros((len(points), height, width), dtype=np.float32)
+    for k in range(len(points)):
+        center_x, center_y = int(points[k][0] / stride[0] + 0.5), int(points[k][1] / stride[1] + 0.5)
+        low = [int(center_x - reach), int(center_y - reach)]
+        high = [int(center_x + reach + 1), int(center_y + reach + 1)]
+        if low[0] >= width or low[1] >= height or high[0] < 0 or high[1] < 0:
+            weights[k] = 0
+            continue
+        size = 2 * reach + 1
+        x = np.arange(0, size, 1, np.float32)
+        y = x[:, np.newaxis]
+        middle = size // 2
+        patch = np.exp(-((x - middle) ** 2 + (y - middle) ** 2) / (2 * codec.sigma**2))
+        patch_x = max(0, -low[0]), min(high[0], width) - low[0]
+        patch_y = max(0, -low[1]), min(high[1], height) - low[1]
+        map_x, map_y = (max(0, low[0]), min(high[0], width)), (max(0, low[1]), min(high[1], height))
+        if weights[k] > 0.5:
+            inside = patch[patch_y[0] : patch_y[1], patch_x[0] : patch_x[1]]
+            target[k][map_y[0] : map_y[1], map_x[0] : map_x[1]] = inside
+    return target, weights
+
+
+def turns(forms: list[Callable[[], object]], repeats: int) -> list[tuple[float, float]]:
+    """Best and median milliseconds of each form, called in turn."""
+    taken = [[] for _ in forms]
+    for _ in range(repeats + 3):
+        for form, times in zip(forms, taken, strict=True):
+            start = time.perf_counter()
+            form()
+            times.append(1e3 * (time.perf_counter() - start))
+    return [(min(times[3:]), float(np.median(times[3:]))) for times in taken]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--threads", type=int, default=1, help="torch threads")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+
+    codec = MSRAHeatmap()
+    generator = torch.Generator().manual_seed(0)
+    points = torch.rand(BATCH, JOINTS, 2, generator=generator) * torch.tensor([192.0, 256.0])
+    visible = (torch.rand(BATCH, JOINTS, generator=generator) < 0.9).float()
+    noise = torch.rand(BATCH, JOINTS, 64, 48, generator=generator) / 10
+    heatmaps = codec.encode(points, torch.ones_like(visible))[0] + noise
+
+    def encode_by_loop() -> list[tuple[np.ndarray, np.ndarray]]:
+        return [loop_encode(p, v, codec) for p, v in zip(points.numpy(), visible.numpy(), strict=True)]
+
+    reference = np.stack([target for target, _ in encode_by_loop()])
+    np.testing.assert_allclose(codec.encode(points, visible)[0].numpy(), reference, rtol=0, atol=2**-23)
+    np.testing.assert_array_equal(codec.decode(heatmaps)[0].numpy(), 4 * loop_decode(heatmaps.numpy())[0])
+
+    encoding = turns([encode_by_loop, lambda: codec.encode(points, visible)], options.repeats)
+    decoding = turns([lambda: loop_decode(heatmaps.numpy()), lambda: codec.decode(heatmaps)], options.repeats)
+    print(f"{'ms, best (median)':34}{'loop':>18}{'sshpe':>18}{'ratio':>8}")
+    for name, share, (loop, ours) in (
+        (f"decode {BATCH}x{JOINTS}x64x48", 1, decoding),
+        (f"encode, per sample of {BATCH}", BATCH, encoding),
+    ):
+        cells = [f"{best / share:.3f} ({median / share:.3f})" for best, median in (loop, ours)]
+        print(f"{name:34}{cells[0]:>18}{cells[1]:>18}{loop[0] / ours[0]:>7.1f}x")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Run the benchmarks and keep what they print for the book.
+
+    python book/measure.py [NAME ...]
+
+Without names, every file of benchmarks/. Each one's output goes to book/measured/NAME.json, with the machine, the
+commit and the date. A benchmark that fails, for want of real data or a GPU, is reported and keeps its old file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from sshpe_lib import provenance
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "book" / "measured"
+
+
+def title_of(script: Path) -> str:
+    """The first sentence of a script's docstring, without its full stop."""
+    docstring = ast.get_docstring(ast.parse(script.read_text())) or script.stem
+    return " ".join(docstring.split("\n\n")[0].split()).rstrip(".")
+
+
+def measure(script: Path, folder: Path = FOLDER) -> bool:
+    """Run one benchmark from the root of the checkout, show and keep its output; False where it failed."""
+    command = [sys.executable, str(script.relative_to(ROOT))]
+    print(f"==> {script.name}", flush=True)
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if ran.returncode:
+        print(f"{script.name} failed: {(ran.stderr.strip() or ran.stdout.strip()).splitlines()[-1]}")
+        return False
+    print(ran.stdout)
+    commit, dirty = provenance.revision()
+    found = {
+        "title": title_of(script),
+        "command": f"python {script.relative_to(ROOT)}",
+        "output": ran.stdout,
+        "device": provenance.device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
+        "cores": os.cpu_count(),
+        "commit": commit[:10] + (" with changes" if dirty else ""),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{script.stem}.json").write_text(json.dumps(found, indent=1) + "\n")
+    return True
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run, such as codec")
+    names = parser.parse_args().names
+    scripts = sorted((ROOT / "benchmarks").glob("*.py"))
+    unknown = set(names) - {script.stem for script in scripts}
+    if unknown:
+        sys.exit(f"no benchmark {', '.join(sorted(unknown))}; choose of: {', '.join(s.stem for s in scripts)}")
+    done = [measure(script) for script in scripts if not names or script.stem in names]
+    sys.exit(0 if all(done) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Augmentations of a batch on its own device: the strong views of the student."""

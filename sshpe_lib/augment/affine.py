@@ -1,0 +1,75 @@
+"""The hard affine ("A60") that moves the student's image and the teacher's heatmaps together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sshpe_lib.augment.draw import Draw
+from sshpe_lib.augment.view import View
+from sshpe_lib.geometry import scale_matrix, warp_batch
+
+
+@dataclass(frozen=True)
+class HardAffine:
+    """Rotation and scale about the crop's centre, on top of the weak augmentation.
+
+    scale: clip(N(1, scale), 1 - scale, 1 + scale) always; rotation: clip(N(0, rotation), +-2 rotation) degrees
+    with `probability`; no flip, no shift. One draw a sample moves the image and the heatmaps; what leaves the
+    frame is background (0).
+
+    legacy: the reference implementation's form, where the rotation matrix stands in normalised coordinates,
+    which shears a crop that is not square and turns scale upside down.
+    """
+
+    scale: float = 0.25
+    rotation: float = 30.0
+    probability: float = 0.8
+    legacy: bool = False
+
+    def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:
+        """image: (B, C, H, W); heatmaps: (B, K, h, w), stride H / h. Both are warped by the same matrices."""
+        if view.after_stage is not None:
+            raise ValueError("an affine must come before a mix: the tiles of a group share one geometry")
+        angle, scale = self.draw(len(view.image), draw)
+        if self.legacy:
+            theta = legacy_theta(angle, scale)
+            return View(_sheared(view.image, theta)), _sheared(heatmaps, theta)
+        height, width = view.image.shape[-2:]
+        matrices = about_centre(angle, scale, width, height)
+        stride_y, stride_x = height / heatmaps.shape[-2], width / heatmaps.shape[-1]
+        moved = warp_batch(heatmaps, scale_matrix(matrices, 1 / stride_x, 1 / stride_y))
+        return View(warp_batch(view.image, matrices)), moved
+
+    def draw(self, batch: int, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Angles in degrees and scales, each (B,)."""
+        scale = (1 + self.scale * draw.randn(batch)).clamp(1 - self.scale, 1 + self.scale)
+        angle = (self.rotation * draw.randn(batch)).clamp(-2 * self.rotation, 2 * self.rotation)
+        return torch.where(draw.rand(batch) < self.probability, angle, torch.zeros_like(angle)), scale
+
+
+def about_centre(angle: Tensor, scale: Tensor, width: int, height: int) -> Tensor:
+    """(B, 2, 3) matrices from input to output pixels: rotate by `angle` degrees and enlarge by `scale`.
+
+    The fixed point is the crop's centre, ((width - 1) / 2, (height - 1) / 2).
+    """
+    cos, sin = scale * angle.deg2rad().cos(), scale * angle.deg2rad().sin()
+    x, y = (width - 1) / 2, (height - 1) / 2
+    first = torch.stack([cos, -sin, x - cos * x + sin * y], dim=-1)
+    second = torch.stack([sin, cos, y - sin * x - cos * y], dim=-1)
+    return torch.stack([first, second], dim=-2)
+
+
+def legacy_theta(angle: Tensor, scale: Tensor) -> Tensor:
+    """(B, 2, 3) of the reference: OpenCV's rotation matrix about (0, 0), read as an `affine_grid` theta."""
+    cos, sin = scale * angle.deg2rad().cos(), scale * angle.deg2rad().sin()
+    zero = torch.zeros_like(cos)
+    return torch.stack([torch.stack([cos, sin, zero], -1), torch.stack([-sin, cos, zero], -1)], dim=-2)
+
+
+def _sheared(maps: Tensor, theta: Tensor) -> Tensor:
+    grid = F.affine_grid(theta.to(maps.dtype), list(maps.shape), align_corners=False)
+    return F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

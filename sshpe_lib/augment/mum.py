@@ -1,0 +1,92 @@
+"""MUM and Pose-MUM: mix tiles across a group of images, mix features again on the way, unmix once.
+
+MUM is Pose-MUM with no sites (Sec. 3.1 and 3.2 of Pose-MUM).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sshpe_lib.augment import tiles
+from sshpe_lib.augment.draw import Draw
+from sshpe_lib.augment.view import View
+from sshpe_lib.errors import SSHPEError
+
+
+@dataclass(frozen=True)
+class PoseMUM:
+    """Which images are mixed, where, and where the mix is undone.
+
+    group: N_G, consecutive images that exchange tiles; tiles: (N_T,h, N_T,w), rows and columns; sites: stages
+    after which features are mixed again, each by its own toss with `probability`; unmix: the stage after
+    which one gather with the inverse of the composed mask restores every image (the composition of the
+    stacked masks, undone in reverse order, is that one permutation).
+    """
+
+    group: int = 4
+    tiles: tuple[int, int] = (4, 3)
+    unmix: str = "layer4"
+    sites: tuple[str, ...] = ()
+    probability: float = 0.5
+
+    def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:
+        """Mix the view's images; its features are mixed and unmixed on the way; the heatmaps stay."""
+        mix = self.draw(len(view.image), draw)
+        return View(mix.image(view.image), mix.after_stage), heatmaps
+
+    def draw(self, batch: int, draw: Draw) -> Mix:
+        """Draw every mask of one forward pass of `batch` images."""
+        mixed_after = [site for site in self.sites if draw.coin(self.probability)]
+        at_image = self._mask(batch, draw)
+        return Mix(self, at_image, {site: self._mask(batch, draw) for site in mixed_after})
+
+    def _mask(self, batch: int, draw: Draw) -> Tensor:
+        """(rows, cols, batch): for every group and tile an independent uniform permutation of its slots.
+
+        A remainder that does not fill a group (the last batch of an epoch) is left where it is.
+        """
+        rows, cols = self.tiles
+        full = batch - batch % self.group
+        order = draw.rand(batch, rows, cols).permute(1, 2, 0)[..., :full]
+        within = order.reshape(rows, cols, -1, self.group).argsort(-1)
+        first = torch.arange(0, full, self.group, device=within.device)[:, None]
+        rest = torch.arange(full, batch, device=within.device).expand(rows, cols, -1)
+        return torch.cat([(within + first).flatten(-2), rest], dim=-1)
+
+
+class Mix:
+    """The masks of one forward pass, and the composition of those applied so far."""
+
+    def __init__(self, mum: PoseMUM, at_image: Tensor, at_stage: dict[str, Tensor]):
+        self.mum, self.at_image, self.at_stage = mum, at_image, at_stage
+        self.source = at_image  # slot b's tile (r, c) holds image source[r, c, b]
+
+    def image(self, images: Tensor) -> Tensor:
+        """Mix a batch of images, (B, C, H, W). Raises SSHPEError where the tiles do not divide them."""
+        rows, cols = self.mum.tiles
+        height, width = images.shape[-2:]
+        if height % rows or width % cols:
+            raise SSHPEError(
+                f"MUM cannot cut a {width}x{height} image (width x height) into {cols} columns x {rows} rows of "
+                f"equal tiles; choose an input size that {cols}x{rows} divides, or other tiles"
+            )
+        self.source = self.at_image
+        return tiles.permute(images, self.at_image)
+
+    def after_stage(self, name: str, features: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
+        """Mix or unmix the features of stage `name`: one map, or a list of branches that share the mask."""
+        if name in self.at_stage:
+            features = self._permute(features, self.at_stage[name])
+            self.source = tiles.compose(self.source, self.at_stage[name])
+        if name == self.mum.unmix:
+            features = self._permute(features, tiles.inverse(self.source))
+        return features
+
+    @staticmethod
+    def _permute(features: Tensor | list[Tensor], source: Tensor) -> Tensor | list[Tensor]:
+        if isinstance(features, Tensor):
+            return tiles.permute(features, source)
+        return [tiles.permute(branch, source) for branch in features]

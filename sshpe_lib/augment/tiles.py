@@ -1,0 +1,72 @@
+"""Exchange of tiles between the images of a batch."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class _Permute(torch.autograd.Function):
+    """A permutation of tiles; its gradient is the inverse permutation, exact and without scatter."""
+
+    @staticmethod
+    def forward(ctx, features: Tensor, source: Tensor) -> Tensor:
+        ctx.save_for_backward(source)
+        return _gather(features, source)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        (source,) = ctx.saved_tensors
+        return _gather(gradient, inverse(source)), None
+
+
+def _gather(features: Tensor, source: Tensor) -> Tensor:
+    batch, channels, height, width = features.shape
+    rows, cols, _ = source.shape
+    # One strip = one image row of one tile. It is contiguous in memory in either layout, so a single
+    # index_select copies every strip once.
+    strip_of_row = torch.arange(height, device=features.device) * cols
+    first = source.permute(2, 0, 1).repeat_interleave(height // rows, dim=1)  # (B, H, cols)
+    column = torch.arange(cols, device=features.device)
+    if features.is_contiguous(memory_format=torch.channels_last) and channels > 1:
+        strips = features.permute(0, 2, 3, 1).reshape(batch * height * cols, -1)
+        index = first * (height * cols) + strip_of_row[:, None] + column
+        mixed = strips.index_select(0, index.flatten())
+        return mixed.view(batch, height, width, channels).permute(0, 3, 1, 2)
+    strips = features.reshape(batch * channels * height * cols, -1)
+    plane = (first[:, None] * channels + torch.arange(channels, device=features.device)[:, None, None]) * (
+        height * cols
+    )
+    index = plane + strip_of_row[:, None] + column
+    return strips.index_select(0, index.flatten()).view(batch, channels, height, width)
+
+
+def permute(features: Tensor, source: Tensor) -> Tensor:
+    """Give tile (r, c) of slot b the same tile of slot source[r, c, b]; tiles never move inside an image.
+
+    features: (B, C, H, W); source: (rows, cols, B) long, a permutation of the slots for every tile. Where the
+    tiles do not divide H or W, the map is resized (bilinear) to the next smaller multiple, permuted, and
+    resized back, as MUM's code does: this loses detail, and the inverse permutation no longer restores it.
+    """
+    rows, cols, batch = source.shape
+    if features.shape[0] != batch:
+        raise ValueError(f"the mix was drawn for {batch} images and meets {features.shape[0]}")
+    height, width = features.shape[-2:]
+    if height % rows == 0 and width % cols == 0:
+        return _Permute.apply(features, source)
+    fitting = (max(height // rows, 1) * rows, max(width // cols, 1) * cols)
+    resized = F.interpolate(features, fitting, mode="bilinear", align_corners=False)
+    return F.interpolate(
+        _Permute.apply(resized, source), (height, width), mode="bilinear", align_corners=False
+    )
+
+
+def compose(first: Tensor, then: Tensor) -> Tensor:
+    """The one permutation that equals `first` followed by `then`; all (rows, cols, B)."""
+    return first.gather(-1, then)
+
+
+def inverse(source: Tensor) -> Tensor:
+    """The permutation that undoes `source`."""
+    return source.argsort(-1)

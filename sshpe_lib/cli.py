@@ -1,0 +1,154 @@
+"""The `sshpe` command."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table as Grid
+
+from sshpe_lib.errors import SSHPEError
+
+if TYPE_CHECKING:
+    from sshpe_lib.experiment import Machine
+    from sshpe_lib.reproduce import Comparison
+
+app = typer.Typer(
+    help="Semi-supervised human pose estimation: run experiments, look at their records, check data.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Look at data before training on it.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+
+def _devices(value: str) -> str:
+    """Refuse what is no number of devices, in the words of the command line."""
+    if value != "auto" and not (value.isdecimal() and int(value) > 0):
+        raise typer.BadParameter(f"{value!r} is neither auto nor a number from 1 on")
+    return value
+
+
+ProfileOption = Annotated[str, typer.Option(help="smoke, quick, lsp or paper")]
+SeedsOption = Annotated[
+    int | None, typer.Option(min=1, help="how many seeds; the profile's own number if left out")
+]
+ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch")]
+WorkersOption = Annotated[int, typer.Option(min=0, help="loader processes; 0 loads in the training process")]
+AcceleratorOption = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="what to train on")]
+DevicesOption = Annotated[str, typer.Option(help="auto, or a number of devices", callback=_devices)]
+
+
+@app.command()
+def run(
+    table: Annotated[
+        str, typer.Argument(help="a table's name or file, such as table4 or params/table4.yaml")
+    ],
+    profile: ProfileOption = "quick",
+    seeds: SeedsOption = None,
+    row: Annotated[str, typer.Option(help="one row of the table, or all")] = "all",
+    column: Annotated[str, typer.Option(help="one column of the table, or all")] = "all",
+    threads: ThreadsOption = 0,
+    workers: WorkersOption = 0,
+    accelerator: AcceleratorOption = "auto",
+    devices: DevicesOption = "auto",
+    tensorboard: Annotated[
+        bool, typer.Option(help="also write TensorBoard logs into the run's folder")
+    ] = False,
+) -> None:
+    """Train what is missing of a table and print it."""
+    from sshpe_lib import report
+    from sshpe_lib.study import study
+
+    machine = _machine(threads, workers, accelerator, devices, tensorboard)
+    typer.echo(report.to_text(study(table, profile, seeds=seeds, row=row, column=column, machine=machine)))
+
+
+def _machine(
+    threads: int, workers: int, accelerator: str, devices: str, tensorboard: bool = False
+) -> Machine:
+    from sshpe_lib.experiment import Machine
+
+    count = devices if devices == "auto" else int(devices)
+    return Machine(accelerator, count, threads, workers, tensorboard=tensorboard)
+
+
+@app.command()
+def status(profile: Annotated[str, typer.Option(help="one profile, or all")] = "all") -> None:
+    """Show for every table and profile what has run and what is missing."""
+    from sshpe_lib.overview import overview
+
+    grid = Grid("table", "profile", "records", "missing", "next command")
+    lines = overview(profile)
+    for line in lines:
+        counts = (
+            ("unknown", "unknown")
+            if line.trouble
+            else (f"{line.done} of {line.total}", f"{line.total - line.done}")
+        )
+        grid.add_row(line.table, line.profile, *counts, line.command)
+    Console().print(grid)
+    for line in lines:
+        if line.trouble:
+            typer.echo(f"{line.table} on {line.profile}: {line.trouble}")
+
+
+@app.command()
+def reproduce(
+    key: Annotated[str, typer.Argument(help="the key of a record, or its first letters")],
+    threads: ThreadsOption = 0,
+    workers: WorkersOption = 0,
+    accelerator: AcceleratorOption = "auto",
+    devices: DevicesOption = "auto",
+) -> None:
+    """Train a record again, as if there were none, and compare; exit code 1 where they differ."""
+    from sshpe_lib.reproduce import reproduce as train_again
+
+    _show([train_again(key, _machine(threads, workers, accelerator, devices))])
+
+
+@app.command()
+def compare(
+    committed: Annotated[Path, typer.Argument(help="folder of records to compare with")],
+    fresh: Annotated[Path, typer.Argument(help="folder of new records")],
+) -> None:
+    """Set every record of a folder beside its twin in another; exit code 1 where two differ."""
+    from sshpe_lib.reproduce import compare_folders
+
+    _show(compare_folders(committed, fresh))
+
+
+def _show(comparisons: list[Comparison]) -> None:
+    for comparison in comparisons:
+        typer.echo(comparison.describe())
+    if not all(comparison.agrees for comparison in comparisons):
+        raise typer.Exit(1)
+
+
+@data_app.command("check")
+def data_check(
+    path: Annotated[Path, typer.Argument(help="a COCO-format keypoint file, or a folder of them")],
+    images: Annotated[
+        Path | None, typer.Option(help="the folder of images; found beside the file if left out")
+    ] = None,
+) -> None:
+    """Count people and keypoints, and list every fault by file and entry; exit code 1 where one is fatal."""
+    from sshpe_lib.data.check import check
+
+    report = check(path, images)
+    typer.echo(str(report))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command; a mistake in the input is one line on stderr and exit code 2."""
+    try:
+        app()
+    except SSHPEError as error:
+        typer.echo(f"sshpe: {error}", err=True)
+        sys.exit(2)

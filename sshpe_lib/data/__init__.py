@@ -1,0 +1,1 @@
+"""Data: files and renderers in, samples and batches out."""

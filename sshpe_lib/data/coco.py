@@ -1,0 +1,232 @@
+"""Any keypoint file in COCO format, read in the reference's order and by the reference's filter.
+
+The order: that of the file's `images`, and within an image that of its `annotations`. The filter: a person is
+kept who is no crowd and has an area above 0, a box of which something is left inside the image, and at least
+one keypoint value that is not 0 (reference implementation: the data set class of Semi_Human_Pose).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sshpe_lib.data.documents import collector_paused, fingerprint, read_json
+from sshpe_lib.data.faults import Fault, bad_input, refuse
+from sshpe_lib.data.instances import Instances
+from sshpe_lib.data.tables import ImageTable, PersonTable, detection_table, image_table, person_table
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.skeleton import Skeleton, from_category
+
+__all__ = ["fingerprint", "ground_truth", "load_instances"]  # the first is the file's own, from `documents`
+
+
+def load_instances(
+    annotations: Path,
+    image_root: Path,
+    *,
+    detections: Path | None = None,
+    check_images: bool = True,
+    category: str | int | None = None,
+) -> Instances:
+    """Every valid person of a COCO-format keypoint file, or every detected box in its images.
+
+    detections: a results file (image_id, category_id, bbox, score); its boxes stand unclipped and in file
+    order, as the reference takes them, with keypoints 0, annotation id -1 and the box as area.
+    check_images: look every needed file up in `image_root` (one listing of each folder; nothing is decoded).
+    category: name or id; by default the category `person`, else the only one with keypoints.
+    `area` may be missing from all or some entries (CrowdPose, AI Challenger): 0.53 of the box stands for it.
+    Raises SSHPEError for anything that `sshpe data check` calls fatal, and if no person or box is left.
+    """
+    annotations, image_root = Path(annotations), Path(image_root)
+    parsed = parse(annotations, category)
+    refuse(parsed.faults)
+    if detections is None:
+        instances = _people(parsed, annotations, image_root)
+    else:
+        instances = _detected(parsed, annotations, image_root, Path(detections))
+    if check_images:
+        refuse(missing_images(instances.file_names, image_root, annotations))
+    return instances
+
+
+def ground_truth(annotations: Path, category: str | int | None = None) -> dict:
+    """The parsed file as pycocotools wants it, with the annotations of the keypoint category only.
+
+    `iscrowd`, `area` (0.53 of the box) and `num_keypoints` are filled in where the file lacks them;
+    `segmentation`, which no keypoint evaluation reads, is left out. The result is shared: do not change it.
+    Raises SSHPEError like `load_instances`.
+    """
+    parsed = parse(Path(annotations), category)
+    refuse(parsed.faults)
+    document = parsed.document
+    people = [entry for entry in document["annotations"] if entry["category_id"] == parsed.category]
+    for person, area in zip(people, parsed.people.areas.tolist(), strict=True):
+        person.setdefault("iscrowd", 0)
+        person.setdefault("area", area)
+        person.setdefault("num_keypoints", sum(v > 0 for v in person["keypoints"][2::3]))
+    categories = [entry for entry in document["categories"] if entry.get("id") == parsed.category]
+    return {**document, "annotations": people, "categories": categories}
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A keypoint file as JSON and as tables, with every fault of its entries."""
+
+    document: dict
+    category: int
+    skeleton: Skeleton
+    images: ImageTable
+    people: PersonTable
+    faults: list[Fault]
+
+
+def parse(annotations: Path, category: str | int | None = None) -> Parsed:
+    """The tables of a keypoint file and their faults; raises SSHPEError only where no table can be made."""
+    document = read_json(annotations)
+    if not isinstance(document, dict):
+        cure = "give the annotation file; a file of results goes in as detections"
+        raise bad_input(annotations, "the file", "it holds no JSON object", cure)
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(document.get(key), list):
+            problem = f"{key!r} is missing" if key not in document else f"{key!r} is not a list"
+            raise bad_input(annotations, key, problem, "give a complete COCO keypoint annotation file")
+    number, skeleton = _choose_category(document["categories"], category, annotations)
+    with collector_paused():
+        images, image_faults = image_table(document["images"], annotations)
+        people, people_faults = person_table(document["annotations"], images, number, skeleton, annotations)
+    return Parsed(document, number, skeleton, images, people, image_faults + people_faults)
+
+
+def exclusions(people: PersonTable, images: ImageTable) -> dict[str, np.ndarray]:
+    """Why an annotation is no valid person: reason -> (A,) bool. The reasons are tested in this order."""
+    _, left = clip_boxes(people.boxes, images.sizes_at(people.image_rows))
+    return {
+        "crowd": people.crowd,
+        "no area": ~(people.areas > 0),
+        "box outside the image": ~left,
+        "no keypoint": ~(people.keypoints != 0).any(axis=(1, 2)),
+    }
+
+
+def clip_boxes(boxes: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (N, 4) x, y, width, height clipped to images of `sizes` (N, 2), and whether any is left, (N,).
+
+    x1 = max(0, x), x2 = min(W - 1, x1 + max(0, w - 1)), y alike; kept where x2 >= x1 and y2 >= y1; the new
+    width is x2 - x1 (reference implementation: it counts corner pixels, so a clipped box loses one pixel).
+    """
+    low = np.maximum(0, boxes[:, :2])
+    high = np.minimum(sizes - 1, low + np.maximum(0, boxes[:, 2:] - 1))
+    return np.hstack([low, high - low]), (high >= low).all(axis=1)
+
+
+def missing_images(names: tuple[str, ...], image_root: Path, file: Path) -> list[Fault]:
+    """A fault for every name that is no file under `image_root`; each folder is listed once."""
+    if not image_root.is_dir():
+        cure = f"make it the folder that holds {names[0]!r}" if names else "name the folder of the images"
+        return [Fault(file, "image folder", f"{image_root} is not a folder", cure)]
+    folders: dict[str, set[str]] = {}
+    faults = []
+    for name in names:
+        folder, _, last = name.rpartition("/")
+        if folder not in folders:
+            folders[folder] = _listing(image_root / folder)
+        if last not in folders[folder]:
+            cure = "point the image folder at the one that holds it, or get the image"
+            faults.append(Fault(file, f"image {name!r}", f"it is not in {image_root}", cure))
+    return faults
+
+
+def _people(parsed: Parsed, annotations: Path, image_root: Path) -> Instances:
+    people, images = parsed.people, parsed.images
+    boxes, _ = clip_boxes(people.boxes, images.sizes_at(people.image_rows))
+    reasons = exclusions(people, images)
+    valid = np.flatnonzero(~np.any(list(reasons.values()), axis=0))
+    if not len(valid):
+        counts = ", ".join(f"{name} {int(rows.sum())}" for name, rows in reasons.items())
+        problem = f"none of {len(people.ids)} annotations is a valid person ({counts})"
+        cure = "label people with keypoints, boxes inside their image and areas above 0"
+        raise bad_input(annotations, "annotations", problem, cure)
+    rows = valid[np.argsort(people.image_rows[valid], kind="stable")]
+    kept, image_index = np.unique(people.image_rows[rows], return_inverse=True)
+    return Instances(
+        skeleton=parsed.skeleton,
+        source=annotations,
+        image_root=image_root,
+        file_names=tuple(images.names[row] for row in kept),
+        image_sizes=images.sizes[kept],
+        image_index=image_index,
+        image_ids=images.ids[people.image_rows[rows]],
+        annotation_ids=people.ids[rows],
+        keypoints=people.keypoints[rows].astype(np.float32),
+        boxes=boxes[rows].astype(np.float32),
+        areas=people.areas[rows].astype(np.float32),
+        box_scores=np.ones(len(rows), dtype=np.float32),
+    )
+
+
+def _detected(parsed: Parsed, annotations: Path, image_root: Path, detections: Path) -> Instances:
+    entries = read_json(detections)
+    if not isinstance(entries, list):
+        cure = "give a COCO results file: a list of {image_id, category_id, bbox, score}"
+        raise bad_input(detections, "the file", "it holds no JSON list", cure)
+    table, faults = detection_table(entries, parsed.images, parsed.category, detections)
+    refuse(faults)
+    if not len(table.scores):
+        problem = f"none of {len(entries)} detections has category {parsed.category}"
+        raise bad_input(detections, "detections", problem, "give boxes of the keypoints' category")
+    images, count = parsed.images, len(table.scores)
+    kept, image_index = np.unique(table.image_rows, return_inverse=True)
+    return Instances(
+        skeleton=parsed.skeleton,
+        source=annotations,
+        image_root=image_root,
+        file_names=tuple(images.names[row] for row in kept),
+        image_sizes=images.sizes[kept],
+        image_index=image_index,
+        image_ids=images.ids[table.image_rows],
+        annotation_ids=np.full(count, -1, dtype=np.int64),
+        keypoints=np.zeros((count, len(parsed.skeleton), 3), dtype=np.float32),
+        boxes=table.boxes.astype(np.float32),
+        areas=(table.boxes[:, 2] * table.boxes[:, 3]).astype(np.float32),
+        box_scores=table.scores.astype(np.float32),
+    )
+
+
+def _choose_category(entries: list, wanted: str | int | None, file: Path) -> tuple[int, Skeleton]:
+    able = [entry for entry in entries if isinstance(entry, dict) and entry.get("keypoints")]
+    names = ", ".join(f"{entry.get('name')!r} (id {entry.get('id')!r})" for entry in able)
+    if not able:
+        cure = "give a keypoint file (person_keypoints_*.json), or list the keypoints' names in order"
+        raise bad_input(file, "categories", "no category lists 'keypoints'", cure)
+    if wanted is not None:
+        chosen = [entry for entry in able if wanted in (entry.get("id"), entry.get("name"))]
+    else:
+        chosen = [entry for entry in able if entry.get("name") == "person"] or able
+    if len(chosen) != 1:
+        problem = f"categories with keypoints: {names}; " + (
+            f"{len(chosen)} of them match {wanted!r}" if wanted is not None else "which one is meant?"
+        )
+        raise bad_input(file, "categories", problem, "choose one by `category`, its name or id")
+    number = chosen[0].get("id")
+    if type(number) is not int:
+        raise bad_input(file, "categories", f"category id {number!r}", "number it with a whole number")
+    try:
+        return number, from_category(chosen[0], str(file))
+    except (TypeError, ValueError) as error:
+        cure = "give 'keypoints' as a list of names and 'skeleton' as pairs of numbers from 1"
+        problem = f"its skeleton cannot be read ({error})"
+        raise bad_input(file, f"category {number}", problem, cure) from None
+    except SSHPEError as error:
+        problem = str(error).removeprefix(f"{file}: ")
+        raise bad_input(file, f"category {number}", problem, "correct the category") from None
+
+
+def _listing(folder: Path) -> set[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+    except OSError:
+        return set()

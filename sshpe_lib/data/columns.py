@@ -1,0 +1,68 @@
+"""Columns out of JSON entries: whole numbers, rows of numbers, and what to say of a wrong value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+# Rows turned into an array at a time, so that one wrong entry sends few others the slow way.
+_CHUNK = 4096
+
+
+def integers(values: list) -> tuple[np.ndarray, np.ndarray]:
+    """Whole numbers from 0 as (N,) int64, and which are; the others become -1."""
+    try:
+        column = np.array(values)
+    except (ValueError, OverflowError):  # ragged, or beyond 64 bits
+        column = np.array(None)
+    if column.dtype.kind != "i" or column.ndim != 1:
+        whole = [value if type(value) is int and 0 <= value < 2**63 else -1 for value in values]
+        column = np.array(whole, dtype=np.int64)
+    column = column.astype(np.int64, copy=False).clip(min=-1)
+    return column, column >= 0
+
+
+def numbers(values: list, width: int) -> np.ndarray:
+    """(N, width) float64; a row that is not a list of `width` numbers becomes NaN."""
+    matrix = np.full((len(values), width), np.nan)
+    for start in range(0, len(values), _CHUNK):
+        chunk = values[start : start + _CHUNK]
+        try:
+            block = np.array(chunk)
+        except (ValueError, OverflowError):  # ragged, or beyond the largest float
+            block = np.array(None)
+        if block.dtype.kind in "if" and block.shape == (len(chunk), width):
+            matrix[start : start + len(chunk)] = block
+            continue
+        for row, value in enumerate(chunk, start):
+            if isinstance(value, list) and len(value) == width and all(map(_is_number, value)):
+                matrix[row] = value
+    return matrix
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is float or (type(value) is int and abs(value) < 2**63)
+
+
+def wrong_numbers(entry: Mapping, key: str, width: int) -> str:
+    value = entry.get(key)
+    if not isinstance(value, list):
+        return state(entry, key)
+    if len(value) != width:
+        return f"{key!r} holds {len(value)} values, not {width}"
+    wrong = next(item for item in value if not _is_number(item) or not np.isfinite(item))
+    return f"{key!r} holds {brief(wrong)}, not a finite number"
+
+
+def states(entries: Sequence[Mapping], key: str) -> Callable[[int], str]:
+    return lambda row: state(entries[row], key)
+
+
+def state(entry: Mapping, key: str) -> str:
+    return f"{key!r} is {brief(entry[key])}" if key in entry else f"it has no {key!r}"
+
+
+def brief(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,72 @@
+"""Image files: read one, or say in one sentence why it cannot be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from sshpe_lib.data.faults import bad_input
+
+# The annotations of COCO refer to the stored pixels, so a camera's orientation tag is not obeyed.
+_FLAGS = {
+    "rgb": cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION,
+    "bgr": cv2.IMREAD_COLOR_BGR | cv2.IMREAD_IGNORE_ORIENTATION,
+}
+_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+_AGAIN = "copy or download the file again, or take its image and its annotations out of the annotation file"
+
+
+def read_image(
+    path: Path, where: str, color: Literal["rgb", "bgr"] = "rgb", size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """One image, (H, W, 3) uint8 in `color` order; a grey image gets three equal channels, alpha is dropped.
+
+    where: who asks (an annotation file and its entry), for the message; size: (width, height) in pixels that
+    the annotation states, compared when given.
+    Raises SSHPEError for a file that is missing, empty, truncated, not an image, or not of `size`.
+    """
+    data = _read(path, where)
+    if _truncated(data.tobytes()):
+        raise bad_input(path, where, f"the image is truncated after {len(data):,} bytes", _AGAIN)
+    try:
+        image = cv2.imdecode(data, _FLAGS[color])
+    except cv2.error:  # more pixels than OpenCV's limit
+        image = None
+    if image is None:
+        problem = f"the file is no image that OpenCV can decode (it starts with {bytes(data[:8])!r})"
+        raise bad_input(path, where, problem, _AGAIN)
+    height, width = image.shape[:2]
+    if size is not None and (width, height) != tuple(int(side) for side in size):
+        problem = f"the image is {width}x{height}, the annotation file says {size[0]}x{size[1]}"
+        raise bad_input(path, where, problem, "correct it, or name the folder of the images it describes")
+    return image
+
+
+def _read(path: Path, where: str) -> np.ndarray:
+    try:
+        data = np.fromfile(path, dtype=np.uint8)
+    except FileNotFoundError:
+        raise bad_input(path, where, "the image file does not exist", _AGAIN) from None
+    except OSError as error:
+        problem = f"the image file cannot be read ({error.strerror})"
+        raise bad_input(path, where, problem, "correct its path or rights") from None
+    if not len(data):
+        raise bad_input(path, where, "the image file is empty", _AGAIN)
+    return data
+
+
+def _truncated(data: bytes) -> bool:
+    """Whether a JPEG or PNG lacks its end marker.
+
+    Inside a JPEG scan a 0xFF byte is always followed by a zero or a restart marker, so after a complete main
+    image an end marker follows the last scan header; an end marker before it belongs to an EXIF thumbnail.
+    """
+    if data.startswith(_JPEG_START):
+        return data.rfind(_JPEG_END) <= data.rfind(_JPEG_SCAN)
+    if data.startswith(_PNG_START):
+        return _PNG_END not in data
+    return False

@@ -1,0 +1,65 @@
+"""N people of one keypoint file, as arrays: what every loader, split and evaluation is handed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from sshpe_lib.skeleton import Skeleton
+
+
+@dataclass(frozen=True)
+class Instances:
+    """N person instances of one keypoint file, in the reference's order; K = len(skeleton).
+
+    source: the annotation file; image_root: the folder that `file_names` start from.
+    file_names: the M images that have an instance; image_sizes: (M, 2) int32 width and height in pixels.
+    image_index: (N,) int64 into `file_names`; image_ids, annotation_ids: (N,) int64, the file's own
+    (annotation -1 for a detection, which has none).
+    keypoints: (N, K, 3) float32, x and y in image pixels and v (0 unlabelled, 1 occluded, 2 visible).
+    boxes: (N, 4) float32 x, y, width, height in image pixels, clipped by the reference's rule
+    (`sshpe_lib.data.coco`); areas: (N,) float32 square pixels; box_scores: (N,) float32, 1 for ground truth.
+    """
+
+    skeleton: Skeleton
+    source: Path
+    image_root: Path
+    file_names: tuple[str, ...]
+    image_sizes: np.ndarray
+    image_index: np.ndarray
+    image_ids: np.ndarray
+    annotation_ids: np.ndarray
+    keypoints: np.ndarray
+    boxes: np.ndarray
+    areas: np.ndarray
+    box_scores: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.image_index)
+
+    def select(self, indices: Sequence[int] | np.ndarray) -> Instances:
+        """The instances of `indices`, whole numbers from 0, in that order; images left without any go.
+
+        Raises IndexError for an index outside the instances.
+        """
+        rows = np.asarray(indices, dtype=np.int64)
+        kept, image_index = np.unique(self.image_index[rows], return_inverse=True)
+        return replace(
+            self,
+            file_names=tuple(self.file_names[image] for image in kept),
+            image_sizes=self.image_sizes[kept],
+            image_index=image_index.astype(np.int64),
+            image_ids=self.image_ids[rows],
+            annotation_ids=self.annotation_ids[rows],
+            keypoints=self.keypoints[rows],
+            boxes=self.boxes[rows],
+            areas=self.areas[rows],
+            box_scores=self.box_scores[rows],
+        )
+
+    def path(self, index: int) -> Path:
+        """The image file of one instance."""
+        return self.image_root / self.file_names[self.image_index[index]]

@@ -1,0 +1,91 @@
+"""Batches of a training run: the step is the index, so that a resumed run meets the same data."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from sshpe_lib.data.top_down import CropBatch, Crops
+from sshpe_lib.seeding import numpy_stream
+
+
+class TrainBatch(NamedTuple):
+    """What one step sees; `unlabeled` is None while the run is supervised."""
+
+    labeled: CropBatch
+    unlabeled: CropBatch | None
+
+
+class Batches(Dataset):
+    """Step -> this rank's share of the global batch.
+
+    An epoch is one pass over the unlabelled pool in a fresh order; every unlabelled image is paired with a
+    labelled one drawn with replacement (the reference's pairing). The last batch of an epoch may be smaller.
+    Supervised steps (before `burn_in`, or without a pool) pass over the labelled images in fresh orders.
+    """
+
+    def __init__(
+        self,
+        labeled: Crops,
+        unlabeled: Crops | None,
+        *,
+        batch_size: int,
+        steps: int,
+        burn_in: int = 0,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ):
+        self.labeled, self.unlabeled = labeled, unlabeled
+        self.batch_size, self.steps, self.seed = batch_size, steps, seed
+        self.burn_in = steps if unlabeled is None else burn_in
+        self.rank, self.world = rank, world
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> TrainBatch:
+        if step < self.burn_in:
+            return TrainBatch(self._supervised(step), None)
+        per_epoch = steps_per_epoch(len(self.unlabeled), self.batch_size)
+        epoch, batch = divmod(step - self.burn_in, per_epoch)
+        first = batch * self.batch_size
+        places = self._share(np.arange(first, min(first + self.batch_size, len(self.unlabeled))))
+        order = numpy_stream(self.seed, "order", epoch).permutation(len(self.unlabeled))
+        pairs = numpy_stream(self.seed, "pairs", epoch).integers(len(self.labeled), size=len(self.unlabeled))
+        return TrainBatch(
+            self.labeled.batch(pairs[places], epoch, places),
+            self.unlabeled.batch(order[places], epoch, places),
+        )
+
+    def _supervised(self, step: int) -> CropBatch:
+        places = self._share(np.arange(step * self.batch_size, (step + 1) * self.batch_size))
+        count = len(self.labeled)
+        orders = {
+            e: numpy_stream(self.seed, "supervised order", e).permutation(count)
+            for e in np.unique(places // count)
+        }
+        indices = np.array([orders[place // count][place % count] for place in places])
+        return self.labeled.batch(indices, -1, places)
+
+    def _share(self, places: np.ndarray) -> np.ndarray:
+        each = len(places) // self.world
+        return places[self.rank * each : (self.rank + 1) * each]
+
+    def loader(self, start: int, workers: int = 0, pin_memory: bool = False) -> DataLoader:
+        """The batches from step `start` to the end."""
+        return DataLoader(
+            self,
+            sampler=range(start, self.steps),
+            batch_size=None,
+            num_workers=workers,
+            pin_memory=pin_memory,
+            persistent_workers=workers > 0,
+        )
+
+
+def steps_per_epoch(pool: int, batch_size: int) -> int:
+    """Batches in one pass over `pool` images, the smaller last one included."""
+    return -(-pool // batch_size)

@@ -1,0 +1,90 @@
+"""From an experiment's data sources to instances on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sshpe_lib import paths
+from sshpe_lib.config import CocoSource, Experiment, Source, SyntheticSource
+from sshpe_lib.data import coco
+from sshpe_lib.data.instances import Instances
+from sshpe_lib.data.synthetic import VERSION, SyntheticPeople, build
+from sshpe_lib.errors import SSHPEError
+
+
+def annotations(source: Source) -> Path:
+    """The annotation file of a source, rendered first where the people are synthetic and not in the cache."""
+    if source.kind == "coco":
+        return resolve(source.annotations)
+    return build(people(source), paths.cache() / "synthetic")
+
+
+def people(source: SyntheticSource) -> SyntheticPeople:
+    """The renderer's own description of a synthetic source. Raises SSHPEError for another renderer's version."""
+    if source.version != VERSION:
+        raise SSHPEError(
+            f"the experiment wants synthetic people of renderer version {source.version}, this code renders version "
+            f"{VERSION}; check out the commit its record names, or run the experiment anew"
+        )
+    return SyntheticPeople(**source.model_dump(exclude={"kind", "version"}))
+
+
+def resolve(path: str) -> Path:
+    """An absolute path; a relative one starts at the data folder. Raises SSHPEError where that is not set."""
+    if Path(path).is_absolute():
+        return Path(path)
+    folder = paths.data()
+    if folder is None:
+        raise SSHPEError(f"{path}: where is the data? Set SSHPE_DATA to the folder that holds {path}")
+    return folder / path
+
+
+def instances(source: Source) -> Instances:
+    """Every valid person of a source."""
+    if source.kind == "synthetic":
+        file = annotations(source)
+        return coco.load_instances(file, file.parent / "images")
+    return coco.load_instances(
+        resolve(source.annotations),
+        resolve(source.images),
+        detections=resolve(source.detections) if source.detections else None,
+    )
+
+
+def ground_truth(source: Source) -> dict:
+    """The parsed annotation file of a source, for evaluation."""
+    return coco.ground_truth(annotations(source))
+
+
+def pin(experiment: Experiment) -> Experiment:
+    """The experiment with the fingerprint of every COCO file filled in.
+
+    Raises SSHPEError where a file is missing, or is not the one the experiment pins.
+    """
+    roles = ("labeled", "unlabeled", "val")
+    pinned = {role: _pin(getattr(experiment.data, role), role) for role in roles}
+    return experiment.model_copy(update={"data": experiment.data.model_copy(update=pinned)})
+
+
+def _pin(source: Source | None, role: str) -> Source | None:
+    if not isinstance(source, CocoSource):
+        return source
+    if source.fingerprint and paths.data() is None and not Path(source.annotations).is_absolute():
+        return source  # a record can be found without its data
+    update = {"fingerprint": _fingerprint(source.annotations, source.fingerprint, f"data.{role}.fingerprint")}
+    if source.detections:
+        name = f"data.{role}.detections_fingerprint"
+        update["detections_fingerprint"] = _fingerprint(
+            source.detections, source.detections_fingerprint, name
+        )
+    return source.model_copy(update=update)
+
+
+def _fingerprint(path: str, expected: str | None, name: str) -> str:
+    found = coco.fingerprint(resolve(path))
+    if expected and found != expected:
+        raise SSHPEError(
+            f"{resolve(path)}: sha256 {found[:12]}... is not {expected[:12]}..., which {name} pins; use that file, or "
+            f"leave {name} out to run on this one as another experiment"
+        )
+    return found

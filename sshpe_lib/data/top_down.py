@@ -1,0 +1,141 @@
+"""One person, one crop: the top-down view of a set of instances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sshpe_lib import geometry
+from sshpe_lib.data.cache import ImageCache
+from sshpe_lib.data.instances import Instances
+from sshpe_lib.seeding import numpy_stream
+
+# ImageNet statistics of the trunk's pretraining, R, G, B of [0, 1] images.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+class CropBatch(NamedTuple):
+    """Crops of B people.
+
+    image: (B, 3, H, W) uint8, channels last in memory; points: (B, K, 2) in crop pixels, (x, y); visible:
+    (B, K), 1 where the keypoint is labelled; center, size: (B, 2) of the padded box in image pixels; index:
+    (B,) rows of the instances.
+    """
+
+    image: Tensor
+    points: Tensor
+    visible: Tensor
+    center: Tensor
+    size: Tensor
+    index: Tensor
+
+    def to(self, device: torch.device | str) -> CropBatch:
+        """The batch on `device`, copied asynchronously where the memory is pinned."""
+        return CropBatch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+    def pin_memory(self) -> CropBatch:
+        return CropBatch(*(tensor.pin_memory() for tensor in self))
+
+
+def normalize(images: Tensor) -> Tensor:
+    """uint8 (B, 3, H, W) to float32 with the ImageNet statistics, in the same memory layout."""
+    mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1) * 255
+    scale = 1 / (torch.tensor(STD, device=images.device).view(1, 3, 1, 1) * 255)
+    return (images.float() - mean) * scale
+
+
+@dataclass(frozen=True)
+class WeakAffine:
+    """The easy augmentation of the reference ("A30").
+
+    scale: clip(N(1, scale), 1 - scale, 1 + scale) always; rotation: clip(N(0, rotation), +-2 rotation) degrees
+    with `rotation_probability`; a mirror with probability `flip`.
+    """
+
+    scale: float = 0.25
+    rotation: float = 30.0
+    rotation_probability: float = 0.6
+    flip: float = 0.5
+
+    def draw(self, rng: np.random.Generator) -> tuple[float, float, bool]:
+        """(scale, rotation in degrees, mirrored)."""
+        normal, uniform = rng.standard_normal(2), rng.random(2)
+        scale = float(np.clip(1 + self.scale * normal[0], 1 - self.scale, 1 + self.scale))
+        rotation = float(np.clip(self.rotation * normal[1], -2 * self.rotation, 2 * self.rotation))
+        return (
+            scale,
+            rotation if uniform[0] < self.rotation_probability else 0.0,
+            bool(uniform[1] < self.flip),
+        )
+
+
+class Crops:
+    """Crops of instances, decoded once and warped once each.
+
+    input_size: (width, height) of the crop. With `weak` given, a crop's augmentation depends on (seed,
+    stream, epoch, position) and on nothing else.
+    """
+
+    def __init__(
+        self,
+        instances: Instances,
+        input_size: tuple[int, int],
+        *,
+        weak: WeakAffine | None = None,
+        seed: int = 0,
+        stream: str = "crops",
+        cache: ImageCache | None = None,
+    ):
+        self.instances, self.input_size, self.weak = instances, input_size, weak
+        self.seed, self.stream, self.cache = seed, stream, cache or ImageCache()
+        self.center, self.size = geometry.box_to_center_size(instances.boxes, input_size[0] / input_size[1])
+
+    def __len__(self) -> int:
+        return len(self.instances)
+
+    def batch(
+        self, indices: Sequence[int], epoch: int = 0, positions: Sequence[int] | None = None
+    ) -> CropBatch:
+        """The crops of `indices`; `positions` are their places in the epoch, and decide their augmentation."""
+        width, height = self.input_size
+        keypoints = np.array(self.instances.keypoints[indices], dtype=np.float32)
+        images = np.empty((len(indices), height, width, 3), dtype=np.uint8)
+        for row, index in enumerate(indices):
+            matrix, mirrored = self._matrix(index, epoch, positions[row] if positions is not None else row)
+            image = self.cache.read(self.instances.path(index), self._where(index))
+            images[row] = geometry.warp(image, matrix, self.input_size)
+            keypoints[row, :, :2] = geometry.transform_points(keypoints[row, :, :2], matrix)
+            if mirrored:
+                keypoints[row] = keypoints[row, list(self.instances.skeleton.flip_order)]
+        return CropBatch(
+            torch.from_numpy(images).permute(0, 3, 1, 2),
+            torch.from_numpy(keypoints[..., :2].copy()),
+            torch.from_numpy((keypoints[..., 2] > 0).astype(np.float32)),
+            torch.from_numpy(self.center[indices].astype(np.float32)),
+            torch.from_numpy(self.size[indices].astype(np.float32)),
+            torch.as_tensor(indices, dtype=torch.long),
+        )
+
+    def _matrix(self, index: int, epoch: int, position: int) -> tuple[np.ndarray, bool]:
+        """Image to crop, (2, 3), and whether it mirrors the person (x to W - 1 - x, then the crop)."""
+        center, size = self.center[index], self.size[index]
+        if self.weak is None:
+            return geometry.crop_matrix(center, size, 0.0, self.input_size), False
+        scale, rotation, mirrored = self.weak.draw(numpy_stream(self.seed, self.stream, epoch, position))
+        if not mirrored:
+            return geometry.crop_matrix(center, size * scale, rotation, self.input_size), False
+        last = int(self.instances.image_sizes[self.instances.image_index[index], 0]) - 1
+        matrix = geometry.crop_matrix(
+            np.array([last - center[0], center[1]]), size * scale, rotation, self.input_size
+        )
+        mirror = np.array([[-1.0, 0.0, last], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+        return matrix @ mirror, True
+
+    def _where(self, index: int) -> str:
+        return f"{self.instances.source}, annotation {self.instances.annotation_ids[index]}"

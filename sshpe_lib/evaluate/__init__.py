@@ -1,0 +1,1 @@
+"""Flip test, OKS, COCO results and average precision."""

@@ -1,0 +1,164 @@
+"""Average precision by object keypoint similarity: pycocotools for COCO, faster-coco-eval for CrowdPose."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from sshpe_lib.errors import SSHPEError
+
+METRICS = {
+    "keypoints": ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL"),
+    "keypoints_crowd": ("AP", "AP50", "AP75", "AR", "AR50", "AR75", "AP_easy", "AP_medium", "AP_hard"),
+}
+_REQUIRED_RESULT = ("image_id", "category_id", "keypoints", "score")
+
+
+def average_precision(
+    ground_truth: dict,
+    results: list[dict],
+    sigmas: Sequence[float],
+    image_ids: Collection[int] | None = None,
+    iou_type: str = "keypoints",
+) -> dict[str, float]:
+    """Average precision and recall of COCO keypoint results, each in [0, 1].
+
+    ground_truth: a COCO keypoint dataset as read from JSON, left as it is; results: as `to_results` makes
+    them; sigmas: K OKS constants; image_ids: the images to evaluate, all by default. `iou_type` "keypoints"
+    is COCO's protocol (pycocotools) and gives AP AP50 AP75 APM APL AR AR50 AR75 ARM ARL; "keypoints_crowd" is
+    CrowdPose's (area 0.53 of the box; images need `crowdIndex`, split at 0.2 and 0.8) and gives AP AP50 AP75
+    AR AR50 AR75 AP_easy AP_medium AP_hard. Without results every number is 0; a size or split without people
+    has -1, COCO's mark.
+
+    Raises:
+        SSHPEError: an annotation or an entry of the results is malformed or not finite, or its image or
+            category is unknown; the entry is named.
+    """
+    if iou_type not in METRICS:
+        raise SSHPEError(f"iou_type {iou_type!r} is unknown; use one of {', '.join(METRICS)}")
+    crowd = iou_type == "keypoints_crowd"
+    dataset = _copy_ground_truth(ground_truth, len(sigmas), image_ids, crowd)
+    _check_results(results, ground_truth, len(sigmas))
+    wanted = {image["id"] for image in dataset["images"]}
+    detections = [{key: r[key] for key in _REQUIRED_RESULT} for r in results if r["image_id"] in wanted]
+    if not detections:
+        return dict.fromkeys(METRICS[iou_type], 0.0)
+    with contextlib.redirect_stdout(io.StringIO()):
+        statistics = (_crowd if crowd else _coco)(dataset, detections, np.asarray(sigmas, np.float64))
+    return {name: float(value) for name, value in zip(METRICS[iou_type], statistics, strict=True)}
+
+
+def visible_only(ground_truth: dict, flag: int) -> dict:
+    """The ground truth with only the joints of one visibility: 2 for AP-vis, 1 (occluded) for AP-invis.
+
+    Other joints become (0, 0, 0) and `num_keypoints` is counted anew; a person left with none is ignored by
+    the evaluation. Returns a new dataset; the argument is left as it is.
+    """
+    annotations = []
+    for annotation in ground_truth["annotations"]:
+        joints = np.asarray(annotation["keypoints"]).reshape(-1, 3)
+        keep = joints[:, 2:] == flag
+        kept = np.where(keep, joints, 0).ravel().tolist()
+        annotations.append({**annotation, "keypoints": kept, "num_keypoints": int(keep.sum())})
+    return {**ground_truth, "annotations": annotations}
+
+
+def _coco(dataset: dict, detections: list[dict], sigmas: np.ndarray) -> np.ndarray:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    truth = COCO()
+    truth.dataset = dataset
+    truth.createIndex()
+    evaluation = COCOeval(truth, truth.loadRes(detections), "keypoints")
+    evaluation.params.kpt_oks_sigmas = sigmas
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return evaluation.stats
+
+
+def _crowd(dataset: dict, detections: list[dict], sigmas: np.ndarray) -> np.ndarray:
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    truth = COCO(dataset)
+    found = truth.loadRes(detections)
+    evaluation = COCOeval_faster(truth, found, "keypoints_crowd", kpt_oks_sigmas=sigmas, use_area=False)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return evaluation.all_stats
+
+
+def _copy_ground_truth(
+    ground_truth: dict, joints: int, image_ids: Collection[int] | None, crowd: bool
+) -> dict:
+    """A copy that the evaluators may write into, checked, of the wanted images only."""
+    known = {image["id"] for image in ground_truth["images"]}
+    wanted = known if image_ids is None else set(image_ids)
+    if not wanted <= known:
+        raise SSHPEError(
+            f"image id {min(wanted - known)} is not in the ground truth; evaluate images of its file only"
+        )
+    images = [dict(image) for image in ground_truth["images"] if image["id"] in wanted]
+    for image in images:
+        if crowd and "crowdIndex" not in image:
+            raise SSHPEError(
+                f"image {image['id']} lacks 'crowdIndex'; use CrowdPose's own file, or 'keypoints'"
+            )
+    annotations = []
+    for annotation in ground_truth["annotations"]:
+        _check_annotation(annotation, joints, ("bbox",) if crowd else ("bbox", "area"))
+        if annotation["image_id"] in wanted:
+            counted = sum(v > 0 for v in annotation["keypoints"][2::3])
+            # COCOeval takes an annotation of id 0 for "not matched", so ids are counted anew from 1.
+            fresh = {"num_keypoints": counted, "iscrowd": 0, **annotation, "id": len(annotations) + 1}
+            annotations.append(fresh)
+    return {"categories": ground_truth["categories"], "images": images, "annotations": annotations}
+
+
+def _check_annotation(annotation: dict, joints: int, sizes: tuple[str, ...]) -> None:
+    where = f"ground-truth annotation {annotation.get('id')} (image {annotation.get('image_id')})"
+    for key in ("image_id", "category_id", "keypoints", *sizes):
+        if key not in annotation:
+            raise SSHPEError(f"{where} lacks {key!r}; add it to the annotation file")
+    count = len(annotation["keypoints"])
+    if count != 3 * joints:
+        raise SSHPEError(f"{where} has {count} keypoint numbers, not 3 x {joints}; mend the annotation file")
+    if not np.isfinite(np.hstack([annotation[key] for key in ("keypoints", *sizes)])).all():
+        raise SSHPEError(f"{where} holds a NaN or an infinity; mend the annotation file")
+
+
+def _check_results(results: list[dict], ground_truth: dict, joints: int) -> None:
+    images = {image["id"] for image in ground_truth["images"]}
+    categories = {category["id"] for category in ground_truth["categories"]}
+    for i, entry in enumerate(results):
+        fault = _fault(entry, images, categories, joints)
+        if fault:
+            image = entry.get("image_id") if isinstance(entry, dict) else None
+            raise SSHPEError(f"results entry {i} (image {image}) {fault}")
+
+
+def _fault(entry: dict, images: set[int], categories: set[int], joints: int) -> str | None:
+    """What is wrong with an entry of the results, and its cure; None if nothing is."""
+    if not isinstance(entry, dict):
+        return f"is a {type(entry).__name__}; an entry must be an object with {', '.join(_REQUIRED_RESULT)}"
+    for key in _REQUIRED_RESULT:
+        if key not in entry:
+            return f"lacks {key!r}; add it"
+    if entry["image_id"] not in images:
+        return "is of an image that the ground truth does not have; predict on its images only"
+    if entry["category_id"] not in categories:
+        return f"has the unknown category_id {entry['category_id']!r}; use one of {sorted(categories)}"
+    try:
+        keypoints, score = np.asarray(entry["keypoints"], np.float64), float(entry["score"])
+    except (TypeError, ValueError):
+        return "has keypoints or a score that are not numbers; write numbers"
+    if keypoints.shape != (3 * joints,):
+        return f"has keypoints of shape {keypoints.shape}; give (x, y, score) for each of {joints} joints"
+    if not (np.isfinite(keypoints).all() and np.isfinite(score)):
+        return "has keypoints or a score that are not finite; did the training diverge?"
+    return None

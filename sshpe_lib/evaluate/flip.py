@@ -1,0 +1,28 @@
+"""The flip test: a network's answer averaged with its answer to the mirrored image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from sshpe_lib.geometry import flip_heatmaps, flip_images
+
+
+def flip_test(
+    network: Callable[[torch.Tensor], torch.Tensor],
+    images: torch.Tensor,
+    flip_order: Sequence[int],
+    shift: bool,
+) -> torch.Tensor:
+    """Average the heatmaps of images and of their mirror images.
+
+    images: (B, C, H, W); `flip_order` is that of the skeleton. Returns (B, K, H', W'). `shift` moves the
+    mirrored heatmaps one pixel to the right (their first column stays), as HRNet does to make up for a stride
+    that is the ratio of sizes; Pose-MUM's protocol uses no flip test at all. Call it in eval mode and without
+    gradients.
+    """
+    mirrored = flip_heatmaps(network(flip_images(images)), flip_order)
+    if shift:
+        mirrored = torch.cat([mirrored[..., :1], mirrored[..., :-1]], dim=-1)
+    return (network(images) + mirrored) / 2

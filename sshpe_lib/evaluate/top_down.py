@@ -1,0 +1,101 @@
+"""Predict every person of a set of crops, and measure the predictions with COCO's OKS AP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sshpe_lib import geometry
+from sshpe_lib.codec import MSRAHeatmap
+from sshpe_lib.data.instances import Instances
+from sshpe_lib.data.top_down import Crops, normalize
+from sshpe_lib.evaluate.average_precision import average_precision
+from sshpe_lib.evaluate.flip import flip_test
+from sshpe_lib.evaluate.results import rescore, to_results
+
+
+@dataclass(frozen=True)
+class TopDownEvaluation:
+    """The reference's protocol: one crop a box, quarter shift, rescoring, OKS-NMS, pycocotools.
+
+    ground_truth: the parsed COCO file. Only `predict` touches the device; `rank` and `world` share the crops,
+    and `reduce` sums a tensor over the ranks.
+    """
+
+    crops: Crops
+    codec: MSRAHeatmap
+    ground_truth: dict
+    batch_size: int = 64
+    flip: bool = False
+    nms: float = 0.9
+    score_threshold: float = 0.2
+    device: torch.device | str = "cpu"
+    autocast: Callable[[], AbstractContextManager] = nullcontext
+    channels_last: bool = True
+    rank: int = 0
+    world: int = 1
+    reduce: Callable[[Tensor], Tensor] = staticmethod(lambda tensor: tensor)
+
+    def __call__(self, networks: Mapping[str, nn.Module]) -> dict[str, dict[str, float]]:
+        """AP, AP50, AP75, APM, APL and AR of every network, in percent."""
+        predictions = self.predict(networks)
+        return {name: self.measure(predicted) for name, predicted in predictions.items()}
+
+    @torch.no_grad()
+    def predict(self, networks: Mapping[str, nn.Module]) -> dict[str, np.ndarray]:
+        """Keypoints of every crop in image pixels with their scores, (N, K, 3); modes are left as found."""
+        found = {name: network.training for name, network in networks.items()}
+        skeleton = self.crops.instances.skeleton
+        predicted = {name: torch.zeros(len(self.crops), len(skeleton), 3) for name in networks}
+        for start in range(self.rank * self.batch_size, len(self.crops), self.world * self.batch_size):
+            rows = np.arange(start, min(start + self.batch_size, len(self.crops)))
+            images = normalize(self.crops.batch(rows).image.to(self.device))
+            for name, network in networks.items():
+                network.eval()
+                with self.autocast():
+                    heatmaps = (
+                        flip_test(network, images, skeleton.flip_order, shift=True)
+                        if self.flip
+                        else network(images)
+                    )
+                points, scores = self.codec.decode(heatmaps.float())
+                predicted[name][rows] = torch.cat([points, scores[..., None]], dim=-1).cpu()
+        for name, network in networks.items():
+            network.train(found[name])
+        return {name: self._to_image(self.reduce(crop).numpy()) for name, crop in predicted.items()}
+
+    def _to_image(self, predicted: np.ndarray) -> np.ndarray:
+        predicted = predicted.astype(np.float64)
+        for row, (center, size) in enumerate(zip(self.crops.center, self.crops.size, strict=True)):
+            matrix = geometry.crop_matrix(center, size, 0.0, self.crops.input_size)
+            predicted[row, :, :2] = geometry.transform_points(
+                predicted[row, :, :2], geometry.invert_affine(matrix)
+            )
+        return predicted
+
+    def results(self, predicted: np.ndarray) -> list[dict]:
+        """COCO results of (N, K, 3) predictions: rescored, suppressed by OKS-NMS."""
+        instances: Instances = self.crops.instances
+        scores = rescore(predicted[..., 2], instances.box_scores, self.score_threshold)
+        return to_results(
+            instances.image_ids,
+            predicted[..., :2],
+            predicted[..., 2],
+            scores,
+            self.crops.size.prod(axis=1),
+            category_id=self.ground_truth["annotations"][0]["category_id"],
+            sigmas=instances.skeleton.sigmas,
+            nms=self.nms,
+        )
+
+    def measure(self, predicted: np.ndarray) -> dict[str, float]:
+        """COCO statistics of (N, K, 3) predictions, in percent."""
+        statistics = average_precision(
+            self.ground_truth, self.results(predicted), self.crops.instances.skeleton.sigmas
+        )
+        return {name: 100 * value for name, value in statistics.items()}

@@ -1,0 +1,216 @@
+"""Boxes, affine maps and flips, so that points, images and heatmaps move together.
+
+Pixel coordinates are (x, y) with integers at pixel centres; sizes are (width, height); boxes are (x, y,
+width, height) in pixels; angles are in degrees; a matrix is 2 x 3 and maps column vectors (x, y, 1). The
+convention here is the plain one of SimpleBaseline and HRNet: a crop of w x h pixels spans the box [0, w] x
+[0, h], so strides are ratios of sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.skeleton import Skeleton
+
+Array = TypeVar("Array", np.ndarray, torch.Tensor)
+
+
+# --- boxes --------------------------------------------------------------------------------------------------
+
+
+def clip_boxes(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Clip boxes to their images, by the reference's rule: corners are pixels, so a side shrinks by one.
+
+    boxes: (N, 4) xywh px; sizes: (N, 2) image (width, height), or (2,) for all. Returns (N, 4) xywh px. A box
+    that lies wholly outside its image comes back with a negative width or height: such a person is not valid.
+    Source: the COCO dataset of HRNet and of Semi_Human_Pose.
+    """
+    boxes, sizes = np.asarray(boxes, np.float64), np.asarray(sizes, np.float64)
+    low = np.maximum(boxes[:, :2], 0)
+    high = np.minimum(low + np.maximum(boxes[:, 2:] - 1, 0), sizes - 1)
+    return np.concatenate([low, high - low], axis=1)
+
+
+def box_to_center_size(
+    boxes: np.ndarray, aspect: float, padding: float = 1.25
+) -> tuple[np.ndarray, np.ndarray]:
+    """Grow boxes to an aspect ratio by their short side, then by `padding`.
+
+    boxes: (N, 4) xywh px; aspect: width / height of the crop. Returns center (N, 2) px and size (N, 2) px,
+    the padded box (200 times the "scale" of the reference implementation).
+    """
+    boxes = np.asarray(boxes, np.float64)
+    return boxes[:, :2] + boxes[:, 2:] / 2, _pad(boxes[:, 2:], aspect, padding)
+
+
+def half_body(
+    keypoints: np.ndarray, skeleton: Skeleton, upper: bool, aspect: float, padding: float = 1.5
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Centre and size of a box around the visible upper or lower body.
+
+    keypoints: (K, 3) as (x, y, v), visible where v > 0. `upper` asks for the half; a half of two joints or
+    fewer is replaced by the other one. Returns center (2,) px and size (2,) px, or None if fewer than two
+    joints are left. The centre is the mean of the joints, not of their box. Source: half-body augmentation of
+    HRNet.
+    """
+    keypoints = np.asarray(keypoints, np.float64)
+    is_upper = np.zeros(len(skeleton), bool)
+    is_upper[list(skeleton.upper_body)] = True
+    visible = keypoints[:, 2] > 0
+    upper_joints, lower_joints = keypoints[visible & is_upper, :2], keypoints[visible & ~is_upper, :2]
+    if upper and len(upper_joints) > 2:
+        chosen = upper_joints
+    else:
+        chosen = lower_joints if len(lower_joints) > 2 else upper_joints
+    if len(chosen) < 2:
+        return None
+    return chosen.mean(axis=0), _pad(np.ptp(chosen, axis=0), aspect, padding)
+
+
+def _pad(sides: np.ndarray, aspect: float, padding: float) -> np.ndarray:
+    width, height = sides[..., 0], sides[..., 1]
+    return (
+        np.stack([np.maximum(width, height * aspect), np.maximum(height, width / aspect)], axis=-1) * padding
+    )
+
+
+# --- affine maps of points ----------------------------------------------------------------------------------
+
+
+def crop_matrix(center: np.ndarray, size: np.ndarray, rotation: float, output: tuple[int, int]) -> np.ndarray:
+    """The map from an image to a crop that shows the box (center, size), turned by `rotation`.
+
+    center, size: (2,) px of the image; rotation: degrees, the box turned clockwise on screen, so the content
+    of the crop turns anticlockwise; output: crop (width, height). Returns (2, 3) float64, image -> crop. One
+    scale, output width / box width, serves both axes; `center` lands on the crop's middle (width / 2, height
+    / 2). Closed form of the three-point affine of HRNet.
+
+    Raises:
+        SSHPEError: the box has no width, or a number is not finite.
+    """
+    center, width = np.asarray(center, np.float64), float(size[0])
+    if not (width > 0 and np.isfinite([*center, width, rotation]).all()):
+        raise SSHPEError(
+            f"cannot crop the box with center {center.tolist()}, width {width} and rotation {rotation}: its "
+            "width must be positive and its numbers finite; correct or drop this person's box"
+        )
+    scale, angle = output[0] / width, np.deg2rad(rotation)
+    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+    linear = np.array([[cos, sin], [-sin, cos]])
+    offset = np.asarray(output, np.float64) / 2 - linear @ center
+    return np.column_stack([linear, offset])
+
+
+def invert_affine(matrix: Array) -> Array:
+    """The inverse map of (..., 2, 3) matrices, NumPy or torch, with their type and device.
+
+    Raises:
+        SSHPEError: a NumPy matrix is singular or not finite. (A tensor is not looked at, which would make the
+            device wait; a singular one gives non-finite numbers.)
+    """
+    a, b, c, d = matrix[..., 0, 0], matrix[..., 0, 1], matrix[..., 1, 0], matrix[..., 1, 1]
+    determinant = a * d - b * c
+    xp = torch if isinstance(matrix, torch.Tensor) else np
+    if xp is np and not (np.isfinite(matrix).all() and (determinant != 0).all()):
+        raise SSHPEError(
+            f"the affine matrix {np.asarray(matrix).tolist()} has no inverse; check its scale for 0 or NaN"
+        )
+    adjugate = xp.stack([xp.stack([d, -b], -1), xp.stack([-c, a], -1)], -2)
+    linear = adjugate / determinant[..., None, None]
+    offset = -(linear * matrix[..., None, :, 2]).sum(-1)
+    return xp.concatenate([linear, offset[..., None]], -1)
+
+
+def transform_points(points: Array, matrix: Array) -> Array:
+    """Apply a map to points.
+
+    points (..., 2) with one matrix (2, 3), or points (B, K, 2) with matrices (B, 2, 3); NumPy or torch, both
+    of the same kind. Written out rather than as a matrix product, which a GPU may round to TensorFloat-32
+    (steps of a quarter of a pixel beyond x = 256).
+    """
+    m = matrix[..., None, :, :] if matrix.ndim > 2 else matrix
+    x, y = points[..., 0], points[..., 1]
+    xp = torch if isinstance(points, torch.Tensor) else np
+    return xp.stack([m[..., i, 0] * x + m[..., i, 1] * y + m[..., i, 2] for i in (0, 1)], -1)
+
+
+def scale_matrix(matrices: Array, sx: float, sy: float) -> Array:
+    """The same maps in a frame whose pixels are sx, sy times as many, e.g. of heatmaps instead of images.
+
+    matrices: (..., 2, 3), frame -> frame; sx, sy: heatmap size / image size per axis. Returns S M S^-1 for
+    S = diag(sx, sy).
+    """
+    factors = [[1.0, sx / sy, sx], [sy / sx, 1.0, sy]]
+    return matrices * (np.array if isinstance(matrices, np.ndarray) else matrices.new_tensor)(factors)
+
+
+# --- affine maps of images ----------------------------------------------------------------------------------
+
+
+def warp(image: np.ndarray, matrix: np.ndarray, output: tuple[int, int]) -> np.ndarray:
+    """Resample one image by OpenCV: bilinear, black outside.
+
+    image: (H, W, 3) uint8; matrix: (2, 3), image -> output; output: (width, height). Returns uint8 of that
+    size.
+    """
+    return cv2.warpAffine(image, matrix, output, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+
+
+def warp_batch(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
+    """Resample a batch on its device: bilinear, zero outside; integer pixels map to integer pixels exactly.
+
+    images: (B, C, H, W), floating; matrices: (B, 2, 3), input pixel -> output pixel. Returns the images'
+    shape, dtype and device. Coordinates are float32 at least, whatever the images' dtype. `scale_matrix`
+    gives the matrices of the heatmaps that belong to the images.
+
+    Raises:
+        TypeError: the images are integers.
+    """
+    if not images.is_floating_point():
+        raise TypeError(f"warp_batch needs floating images, got {images.dtype}")
+    height, width = images.shape[-2:]
+    # grid_sample wants coordinates divided by the size. Zero-padding the size to a power of two, here at most
+    # doubled, makes that division and its undoing exact; by 192 or 48, a plain copy would come back blurred.
+    padded_width, padded_height = 1 << (width - 1).bit_length(), 1 << (height - 1).bit_length()
+    dtype = torch.promote_types(images.dtype, torch.float32)
+    padded = F.pad(images.to(dtype), (0, padded_width - width, 0, padded_height - height))
+    padded_size = torch.tensor([padded_width, padded_height], device=images.device, dtype=dtype)
+    to_grid = 2 * invert_affine(matrices.to(images.device, dtype)) / padded_size[:, None]
+    xs = torch.arange(width, device=images.device, dtype=dtype)[:, None]
+    ys = torch.arange(height, device=images.device, dtype=dtype)[:, None, None]
+    along_x = to_grid[:, None, None, :, 0] * xs
+    along_y = to_grid[:, None, None, :, 1] * ys + (to_grid[:, None, None, :, 2] + (1 / padded_size - 1))
+    grid = along_x + along_y  # (B, H, W, 2)
+    warped = F.grid_sample(padded, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return warped.to(images.dtype)
+
+
+# --- flips --------------------------------------------------------------------------------------------------
+
+
+def flip_keypoints(keypoints: Array, width: float, flip_order: Sequence[int]) -> Array:
+    """Mirror keypoints: x -> width - 1 - x, and left and right change places.
+
+    keypoints: (..., K, 2) or (..., K, 3) px, NumPy or torch; `flip_order` is that of the skeleton. Returns a
+    new array. The coordinates of unlabelled joints are mirrored like all others; their v stays 0.
+    """
+    flipped = keypoints[..., list(flip_order), :]
+    flipped[..., 0] = width - 1 - flipped[..., 0]
+    return flipped
+
+
+def flip_images(images: torch.Tensor) -> torch.Tensor:
+    """Mirror images (B, C, H, W) left to right."""
+    return images.flip(-1)
+
+
+def flip_heatmaps(heatmaps: torch.Tensor, flip_order: Sequence[int]) -> torch.Tensor:
+    """Mirror heatmaps (B, K, H, W) left to right, and exchange left and right joints."""
+    return heatmaps[:, list(flip_order)].flip(-1)

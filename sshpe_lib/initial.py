@@ -1,0 +1,22 @@
+"""The network an experiment starts from."""
+
+from __future__ import annotations
+
+from sshpe_lib import paths, seeding
+from sshpe_lib.config import Model
+from sshpe_lib.models import resnet, weights
+
+
+def build(model: Model, keypoints: int, seed: int) -> resnet.SimpleBaseline:
+    """A SimpleBaseline with its starting weights; fresh parts are drawn from `seed`.
+
+    Raises SSHPEError where ImageNet weights can neither be read nor fetched.
+    """
+    network = resnet.build(
+        model.depth, keypoints, width=model.width, deconv_channels=model.deconv_channels,
+        output_stride=model.output_stride, seed=seeding.derive(seed, "init"),
+    )  # fmt: skip
+    if model.init == "imagenet":
+        file = weights.fetch(weights.IMAGENET[model.depth], paths.cache() / "weights")
+        weights.load_trunk(network, weights.load_state(file))
+    return network

@@ -1,0 +1,1 @@
+"""Networks: anything with named `stages` that calls `after_stage(name, features)` after each of them."""

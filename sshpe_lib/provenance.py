@@ -1,0 +1,91 @@
+"""What ran, on what, at which commit."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sshpe_lib.records import Provenance
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+PACKAGES = (
+    "sshpe",
+    "torch",
+    "torchvision",
+    "lightning-fabric",
+    "numpy",
+    "opencv-python-headless",
+    "pycocotools",
+)
+
+
+def collect(
+    fabric: Fabric, key: str, facts: dict[str, str | int], started: datetime, seconds: float, checkpoint: str
+) -> Provenance:
+    """The provenance of a finished run; `seconds` of training and evaluation, `checkpoint` its sha256."""
+    import torch
+
+    commit, dirty = revision()
+    return Provenance(
+        commit=commit,
+        dirty=dirty,
+        versions=versions(),
+        device=device_name(fabric.device),
+        threads=torch.get_num_threads(),
+        world_size=fabric.world_size,
+        seconds=round(seconds, 1),
+        started=started.isoformat(timespec="seconds"),
+        checkpoint_sha256=checkpoint,
+        data=facts,
+        command=f"sshpe reproduce {key}",
+    )
+
+
+def revision() -> tuple[str, bool]:
+    """The commit of the checkout the library lies in, and whether tracked code differs from it."""
+    here = Path(__file__).resolve().parent
+    try:
+        commit = _git(here, "rev-parse", "HEAD")
+        return commit, bool(
+            _git(here.parent, "status", "--porcelain", "--untracked-files=no", "sshpe_lib", "params")
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown", False
+
+
+def _git(folder: Path, *words: str) -> str:
+    return subprocess.run(
+        ["git", *words], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout.strip()  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide numbers."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def device_name(device) -> str:
+    """The name of a torch device's hardware."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,128 @@
+"""A record: what one experiment measured, and where, when and by which code."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from sshpe_lib.config import Experiment, Frozen
+from sshpe_lib.errors import SSHPEError
+
+MAX_BYTES = 20_000
+MAX_POINTS = 200
+
+
+class Point(Frozen):
+    """One evaluation on the way: AP in percent, mean training losses since the last one."""
+
+    step: int
+    loss: float
+    supervised: float
+    consistency: float | None = None
+    student_ap: float
+    teacher_ap: float | None = None
+
+
+class Example(Frozen):
+    """One test person as the evaluated network sees it: (x, y, score) in image pixels, K rows."""
+
+    image_id: int
+    annotation_id: int
+    keypoints: tuple[tuple[float, float, float], ...]
+
+
+class Provenance(Frozen):
+    """What ran, on what, at which commit. None of this decides the key."""
+
+    commit: str
+    dirty: bool
+    versions: dict[str, str]
+    device: str
+    threads: int
+    world_size: int
+    seconds: float
+    started: str
+    checkpoint_sha256: str
+    data: dict[str, str | int]
+    command: str
+
+
+class Record(Frozen):
+    """The result of one experiment. Metrics are percent; `headline` names the network that tables quote."""
+
+    key: str
+    experiment: Experiment
+    headline: str
+    metrics: dict[str, dict[str, float]]
+    curve: tuple[Point, ...]
+    examples: tuple[Example, ...] = ()
+    provenance: Provenance
+
+    @property
+    def ap(self) -> float:
+        return self.metrics[self.headline]["AP"]
+
+
+def path_of(folder: Path, key: str) -> Path:
+    """Where the record of `key` lies in `folder`."""
+    return folder / f"{key}.json"
+
+
+def find(folder: Path, key: str) -> Record | None:
+    """The record of `key`, or None. Raises SSHPEError on a file that is no record or belongs to another key."""
+    path = path_of(folder, key)
+    if not path.exists():
+        return None
+    record = read(path)
+    if record.key != key or record.experiment.key() != key:
+        raise SSHPEError(
+            f"{path}: the record inside has key {record.key} and its experiment hashes to "
+            f"{record.experiment.key()}; it was edited or renamed: delete it and run the experiment again"
+        )
+    return record
+
+
+def read(path: Path) -> Record:
+    """The record in a file. Raises SSHPEError where it is not one."""
+    try:
+        return Record.model_validate_json(path.read_text())
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        first = str(error).splitlines()[0]
+        raise SSHPEError(
+            f"{path}: not a readable record ({first}); delete it and run the experiment again"
+        ) from None
+
+
+def read_all(folder: Path) -> list[Record]:
+    """Every record in a folder, ordered by key; the empty list where the folder does not exist."""
+    return [read(path) for path in sorted(folder.glob("*.json"))]
+
+
+def write(folder: Path, record: Record) -> Path:
+    """Write a record whole or not at all (temporary file, then rename). Raises ValueError above the size limit."""
+    text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
+    compact = json.dumps(record.model_dump(mode="json"), separators=(",", ":"))
+    if len(compact) > MAX_BYTES:
+        raise ValueError(f"record {record.key} has {len(compact)} bytes, the limit is {MAX_BYTES}")
+    if len(text) > MAX_BYTES:
+        text = compact + "\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = path_of(folder, record.key)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{record.key}", suffix=".tmp")
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)
+    return path
+
+
+def thin(points: list[Point]) -> tuple[Point, ...]:
+    """At most MAX_POINTS of a curve, evenly spaced, the first and last kept."""
+    if len(points) <= MAX_POINTS:
+        return tuple(points)
+    last = len(points) - 1
+    return tuple(points[round(i * last / (MAX_POINTS - 1))] for i in range(MAX_POINTS))

@@ -1,0 +1,11 @@
+"""Records turned into what people look at: tables, learning curves, pictures of test people."""
+
+from __future__ import annotations
+
+from sshpe_lib.report.curves import curves
+from sshpe_lib.report.people import Picture, people
+from sshpe_lib.report.results import Result, Study
+from sshpe_lib.report.runs import runs
+from sshpe_lib.report.table import TableView, table, to_text
+
+__all__ = ["Picture", "Result", "Study", "TableView", "curves", "people", "runs", "table", "to_text"]

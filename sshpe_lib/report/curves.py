@@ -1,0 +1,129 @@
+"""Learning curves: AP of student and teacher on the way, and the training losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.records import Record
+from sshpe_lib.report.results import Result, Study
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PER_ROW = 3
+
+
+def curves(study: Study) -> Figure:
+    """A panel of AP for every row (teacher solid, student dashed, baseline dotted), and one of the losses.
+
+    Lines are means over seeds, bands one standard deviation to each side.
+    Raises SSHPEError where nothing was run.
+    """
+    from matplotlib import rc_context
+
+    from sshpe_lib.report.style import SETTINGS, Plate
+
+    shown = [result for result in study.results if result.records]
+    if not shown:
+        raise SSHPEError(f"{study.table.name}: no row was run on the profile {study.profile}, so no curve")
+    count = len(shown) + 1
+    rows = -(-count // PER_ROW)
+    with rc_context(SETTINGS):
+        figure = Plate(figsize=(8.4, 2.1 * rows + 0.8), layout="constrained")
+        panels = [figure.add_subplot(rows, PER_ROW, place + 1) for place in range(count)]
+        for index, (axes, result) in enumerate(zip(panels, shown, strict=False)):
+            axes.sharey(panels[0])
+            _ap_panel(axes, index, result, study)
+        _loss_panel(panels[-1], shown, study)
+        for axes in panels[:-1:PER_ROW]:
+            axes.set_ylabel("AP (%)")
+        figure.suptitle(f"{study.table.title}\nprofile {study.profile}, {_seeds(shown)}", fontsize=9)
+        figure.legend(handles=_legend(study), loc="outside lower center", ncols=4)
+    return figure
+
+
+def band(records: Sequence[Record], name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Steps, mean and standard deviation over seeds of a field of the curve, each (points,).
+
+    Only the steps where every seed has the field count; the deviation (ddof 1) is None for a single seed.
+    """
+    values = [{p.step: getattr(p, name) for p in r.curve if getattr(p, name) is not None} for r in records]
+    steps = sorted(set.intersection(*map(set, values)))
+    table = np.array([[one[step] for step in steps] for one in values], dtype=float)
+    return np.array(steps), table.mean(0), table.std(0, ddof=1) if len(records) > 1 else None
+
+
+def _plot(axes: Axes, records: Sequence[Record], name: str, **look) -> None:
+    steps, mean, std = band(records, name)
+    if not len(steps):
+        return  # a network that this method does not have
+    axes.plot(steps, mean, **look)
+    if std is not None:
+        axes.fill_between(steps, mean - std, mean + std, color=look["color"], alpha=0.18, linewidth=0)
+
+
+def _ap_panel(axes: Axes, index: int, result: Result, study: Study) -> None:
+    from sshpe_lib.report.style import GREY, color, marker
+
+    baseline = study.baseline_of(result.cell)
+    if baseline is not None and baseline.records:
+        _plot(axes, baseline.records, "student_ap", color=GREY, linestyle=":")
+    look = {"color": color(index), "marker": marker(index)}
+    _plot(axes, result.records, "teacher_ap", linestyle="-", **look)
+    _plot(axes, result.records, "student_ap", linestyle="--", markerfacecolor="white", **look)
+    _mark_burn_in(axes, result.records[0])
+    axes.set_title(_name(result, study), color=color(index), fontweight="bold")
+    axes.set_xlabel("step")
+
+
+def _mark_burn_in(axes: Axes, record: Record) -> None:
+    """A line where the teacher starts to teach, if not at once."""
+    from sshpe_lib.report.style import GREY
+
+    burn_in = record.experiment.train.burn_in
+    if burn_in:
+        axes.axvline(burn_in * record.curve[-1].step, color=GREY, linewidth=0.8, linestyle=(0, (6, 3)))
+
+
+def _loss_panel(axes: Axes, shown: Sequence[Result], study: Study) -> None:
+    from sshpe_lib.report.style import GREY, color, marker
+
+    for baseline in study.baselines:
+        if baseline.records:
+            _plot(axes, baseline.records, "supervised", color=GREY, linestyle=":")
+    for index, result in enumerate(shown):
+        look = {"color": color(index), "marker": marker(index)}
+        _plot(axes, result.records, "supervised", **look)
+        _plot(axes, result.records, "consistency", linestyle="--", markerfacecolor="white", **look)
+    axes.set(title="loss: labelled solid, consistency dashed", yscale="log", xlabel="step")
+
+
+def _name(result: Result, study: Study) -> str:
+    several = len({other.cell.column for other in study.results if other.records}) > 1
+    return f"{result.cell.row}, {result.cell.column}" if several else result.cell.row
+
+
+def _seeds(shown: Sequence[Result]) -> str:
+    count = min(len(result.records) for result in shown)
+    return "one seed" if count == 1 else f"mean and standard deviation over {count} seeds"
+
+
+def _legend(study: Study) -> list:
+    from matplotlib.lines import Line2D
+
+    from sshpe_lib.report.style import GREY
+
+    lines = [
+        Line2D([], [], color="black", marker="o", label="teacher"),
+        Line2D([], [], color="black", marker="o", markerfacecolor="white", linestyle="--", label="student"),
+    ]
+    if any(baseline.records for baseline in study.baselines):
+        lines.append(Line2D([], [], color=GREY, linestyle=":", label=study.table.baseline))
+    if any(record.experiment.train.burn_in for _, record in study.runs()):
+        lines.append(Line2D([], [], color=GREY, linewidth=0.8, linestyle=(0, (6, 3)), label="end of burn-in"))
+    return lines

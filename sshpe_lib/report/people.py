@@ -1,0 +1,122 @@
+"""Test people with their predicted skeletons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.skeleton import Skeleton
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PER_ROW = 4
+MARGIN = 0.15  # of the box's longer side, shown around it
+FAINTEST = 0.15  # the opacity of a keypoint of score 0
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One test person.
+
+    image: (H, W, 3) uint8 RGB. predicted: (K, 3) x, y in image pixels and the score in [0, 1]. truth: (K, 3)
+    x, y and the visibility flag (0: unlabelled, not drawn). box: (4,) x, y, width, height in image pixels.
+    """
+
+    image: np.ndarray
+    predicted: np.ndarray
+    truth: np.ndarray
+    box: np.ndarray
+    skeleton: Skeleton
+
+
+def people(pictures: Sequence[Picture]) -> Figure:
+    """Crops of test people with the predicted skeleton: the fainter, the less sure; hollow dots: the truth.
+
+    The person's left side is orange, the right side blue, what is neither green.
+    Raises SSHPEError where there is no picture.
+    """
+    from matplotlib import rc_context
+
+    from sshpe_lib.report.style import SETTINGS, Plate
+
+    if not pictures:
+        raise SSHPEError("no pictures to draw: the record holds no examples")
+    columns = min(len(pictures), PER_ROW)
+    rows = -(-len(pictures) // columns)
+    with rc_context(SETTINGS):
+        figure = Plate(figsize=(1.9 * columns, 2.5 * rows + 0.35), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for axes in grid.flat:
+            axes.set_axis_off()
+        for axes, picture in zip(grid.flat, pictures, strict=False):
+            _draw(axes, picture)
+        figure.legend(handles=_legend(), loc="outside lower center", ncols=4, handletextpad=0.4)
+    return figure
+
+
+def side(name: str) -> str:
+    """ "left", "right" or "middle": where a keypoint of this name lies on the person."""
+    return next((side for side in ("left", "right") if name.startswith(f"{side}_")), "middle")
+
+
+def window(picture: Picture) -> tuple[float, float, float, float]:
+    """Left, right, bottom and top of the crop in image pixels (bottom below top, as y points down).
+
+    The box with a margin, in one shape of 3 to 4 for every picture; it may reach beyond the image.
+    """
+    x, y, width, height = (float(value) for value in picture.box)
+    reach = (1 + 2 * MARGIN) * max(height, width * 4 / 3) / 2
+    middle_x, middle_y = x + width / 2, y + height / 2
+    return middle_x - reach * 3 / 4, middle_x + reach * 3 / 4, middle_y + reach, middle_y - reach
+
+
+def _colors() -> dict[str, str]:
+    from sshpe_lib.report.style import BLUE, GREEN, ORANGE
+
+    return {"left": ORANGE, "right": BLUE, "middle": GREEN}
+
+
+def _draw(axes: Axes, picture: Picture) -> None:
+    from matplotlib.patheffects import Normal, Stroke
+
+    axes.imshow(picture.image)
+    left, right, bottom, top = window(picture)
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
+    colors, sides = _colors(), [side(name) for name in picture.skeleton.keypoints]
+    opacity = FAINTEST + (1 - FAINTEST) * np.clip(picture.predicted[:, 2], 0, 1)
+    points = picture.predicted[:, :2]
+    for a, b in picture.skeleton.limbs:
+        where = sides[a] if sides[a] == sides[b] else "middle"
+        (line,) = axes.plot(*points[[a, b]].T, color=colors[where], alpha=min(opacity[a], opacity[b]))
+        line.set(linewidth=2, solid_capstyle="round")
+        line.set_path_effects([Stroke(linewidth=3.2, foreground="white"), Normal()])
+    axes.scatter(*points.T, s=9, color=[colors[side] for side in sides], alpha=opacity, zorder=3)
+    known = picture.truth[:, 2] > 0
+    axes.scatter(
+        *picture.truth[known, :2].T, s=13, facecolors="none", edgecolors="black", linewidths=1.6, zorder=4
+    )
+    axes.scatter(
+        *picture.truth[known, :2].T, s=13, facecolors="none", edgecolors="white", linewidths=0.8, zorder=5
+    )
+
+
+def _legend() -> list:
+    from matplotlib.lines import Line2D
+
+    colors = _colors()
+    lines = [
+        Line2D([], [], color=colors[side], linewidth=2, marker="o", markersize=3, label=label)
+        for side, label in (("left", "person's left"), ("right", "person's right"), ("middle", "middle"))
+    ]
+    truth = Line2D(
+        [], [], linestyle="none", marker="o", markersize=4, markerfacecolor="none", markeredgecolor="black",
+        label="ground truth",
+    )  # fmt: skip
+    return [*lines, truth]

@@ -1,0 +1,83 @@
+"""What a report is drawn from: the cells of a table with their records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.records import Record
+from sshpe_lib.tables import Cell, Table
+
+
+@dataclass(frozen=True)
+class Result:
+    """A cell and its records, one a seed; or the reason why this profile does not run it."""
+
+    cell: Cell
+    records: tuple[Record, ...] = ()
+    not_run: str | None = None
+
+    @property
+    def aps(self) -> np.ndarray:
+        """AP in percent of the headline network, one a seed."""
+        return self.scores("AP")
+
+    def scores(self, metric: str) -> np.ndarray:
+        """A metric in percent of the headline network, (seeds,).
+
+        Raises SSHPEError where a record lacks it.
+        """
+        for record in self.records:
+            if metric not in record.metrics[record.headline]:
+                known = ", ".join(record.metrics[record.headline])
+                raise SSHPEError(f"record {record.key} has no metric {metric!r}; it has: {known}")
+        return np.array([record.metrics[record.headline][metric] for record in self.records])
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything a table, its curves and its pictures are drawn from.
+
+    baselines: the table's baseline method, once for every column, backbone and amount of labels among the
+    results; description: the profile's own words on its data.
+    """
+
+    table: Table
+    profile: str
+    seeds: int
+    results: tuple[Result, ...]
+    baselines: tuple[Result, ...] = ()
+    description: str = ""
+
+    @property
+    def same_data(self) -> bool:
+        """Whether these numbers are measured on the paper's own data, so that the two may be subtracted."""
+        return self.profile == "paper"
+
+    def baseline_of(self, cell: Cell) -> Result | None:
+        """The baseline of a cell's column, backbone and amount of labels; None where the table has none."""
+        for baseline in self.baselines:
+            other = baseline.cell
+            if (other.column, other.backbone, other.amount) == (cell.column, cell.backbone, cell.amount):
+                return baseline
+        return None
+
+    def runs(self) -> Iterator[tuple[Cell, Record]]:
+        """Every record once, baselines first, with the first cell that shows it."""
+        seen = set()
+        for result in (*self.baselines, *self.results):
+            for record in result.records:
+                if record.key not in seen:
+                    seen.add(record.key)
+                    yield result.cell, record
+
+    @property
+    def best(self) -> Record:
+        """The first seed of the result with the highest mean. Raises SSHPEError where nothing was run."""
+        run = [result for result in self.results if result.records]
+        if not run:
+            raise SSHPEError(f"{self.table.name}: no row was run on the profile {self.profile}")
+        return max(run, key=lambda result: result.scores(self.table.metric).mean()).records[0]

@@ -1,0 +1,117 @@
+"""Train a record again and set the two side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from sshpe_lib import paths, records
+from sshpe_lib.data import sources
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.records import Record
+
+if TYPE_CHECKING:
+    from sshpe_lib.experiment import Machine
+
+# On another processor, thread count or library version, sums are taken in another order, and training
+# amplifies the last bit: the two runs then differ as two seeds do. This many AP points is four times the
+# standard deviation over seeds of the quick profile's records (see the performance page of the book).
+TOLERANCE = 4.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two records of one experiment."""
+
+    old: Record
+    new: Record
+
+    @property
+    def bit_equal(self) -> bool:
+        """Same weights to the last bit, and so the same metrics and curve."""
+        same_weights = self.old.provenance.checkpoint_sha256 == self.new.provenance.checkpoint_sha256
+        return same_weights and self.old.metrics == self.new.metrics and self.old.curve == self.new.curve
+
+    @property
+    def same_machine(self) -> bool:
+        """Same processor, threads, number of processes and versions: bit equality is then expected."""
+        old, new = self.old.provenance, self.new.provenance
+        facts = ("device", "threads", "world_size", "versions")
+        return all(getattr(old, fact) == getattr(new, fact) for fact in facts)
+
+    @property
+    def agrees(self) -> bool:
+        """Bit-equal, or on another machine within the tolerance."""
+        return self.bit_equal or (not self.same_machine and abs(self.new.ap - self.old.ap) <= TOLERANCE)
+
+    def describe(self) -> str:
+        """One line that says how the two agree, or by how much they do not."""
+        head = f"{self.old.key}: AP {self.new.ap:.2f}, recorded {self.old.ap:.2f}"
+        if self.bit_equal:
+            return f"{head}: bit-equal (weights {self.new.provenance.checkpoint_sha256[:12]})"
+        if self.same_machine:
+            return f"{head}: DIFFERS, though machine and versions are the same"
+        where = f"another machine or other versions ({', '.join(self._changes())})"
+        verdict = "within" if self.agrees else "DIFFERS by more than"
+        return f"{head}: {verdict} the tolerance of {TOLERANCE} AP on {where}"
+
+    def _changes(self) -> list[str]:
+        old, new = self.old.provenance, self.new.provenance
+        facts = [("device", old.device, new.device), ("threads", old.threads, new.threads),
+                 ("processes", old.world_size, new.world_size)]  # fmt: skip
+        packages = sorted({*old.versions, *new.versions})
+        facts += [(name, old.versions.get(name), new.versions.get(name)) for name in packages]
+        return [f"{name} {after}, was {before}" for name, before, after in facts if before != after]
+
+
+def reproduce(key: str, machine: Machine | None = None, folder: Path | None = None) -> Comparison:
+    """Train the record whose key starts with `key` again, from nothing, and compare.
+
+    The run's checkpoints are thrown away: what an earlier, interrupted reproduction left must not be part of
+    this one. For a run too long for that: `sshpe run` with SSHPE_RECORDS and SSHPE_RUNS at empty folders,
+    then `sshpe compare`.
+
+    Raises SSHPEError where no record, or more than one, has such a key, or its data is not here.
+    """
+    old = _only(key, folder or paths.records())
+    experiment = sources.pin(old.experiment)
+    from sshpe_lib.experiment import Machine, train  # torch is not needed to say that there is no such record
+
+    paths.runs().mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=paths.runs(), prefix=f"reproduce-{old.key}-") as fresh:
+        return Comparison(old, train(experiment, machine or Machine(), Path(fresh)))
+
+
+def _only(key: str, folder: Path) -> Record:
+    keys = [path.stem for path in sorted(folder.glob("*.json")) if path.stem.startswith(key)]
+    if not keys:
+        raise SSHPEError(
+            f"{folder}: no record's key starts with {key!r}; a record's file is named by its key"
+        )
+    if len(keys) > 1:
+        some = ", ".join(keys[:4]) + (", ..." if len(keys) > 4 else "")
+        raise SSHPEError(
+            f"{folder}: {key!r} begins the keys of {len(keys)} records ({some}); give more of the key"
+        )
+    return records.find(folder, keys[0])
+
+
+def compare_folders(committed: Path, fresh: Path) -> list[Comparison]:
+    """Every record of `fresh` beside its twin in `committed`.
+
+    Raises SSHPEError where a fresh record has no twin, or there are no fresh records at all.
+    """
+    comparisons = []
+    for new in records.read_all(fresh):
+        old = records.find(committed, new.key)
+        if old is None:
+            raise SSHPEError(
+                f"{committed}: no record {new.key} to compare with; the experiment has changed since, so run "
+                "its table and commit the new records"
+            )
+        comparisons.append(Comparison(old, new))
+    if not comparisons:
+        raise SSHPEError(f"{fresh}: no records; run the notebook first")
+    return comparisons

@@ -1,0 +1,164 @@
+"""Keypoint sets: names, flip pairs, limbs, OKS sigmas, and maps from one set to another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sshpe_lib.errors import SSHPEError
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """An ordered set of keypoints.
+
+    `flip_pairs` and `limbs` hold index pairs (from 0); `sigmas` are the per-keypoint OKS constants of the
+    COCO evaluation (dimensionless); `upper_body` indexes the keypoints above the hips (half-body crops).
+    """
+
+    name: str
+    keypoints: tuple[str, ...]
+    flip_pairs: tuple[tuple[int, int], ...]
+    limbs: tuple[tuple[int, int], ...]
+    sigmas: tuple[float, ...]
+    upper_body: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+    @property
+    def flip_order(self) -> tuple[int, ...]:
+        """The permutation of keypoints that a mirror applies; it is its own inverse."""
+        order = list(range(len(self)))
+        for left, right in self.flip_pairs:
+            order[left], order[right] = right, left
+        return tuple(order)
+
+    def indices_of(self, other: Skeleton) -> tuple[int | None, ...]:
+        """For each keypoint here, its index in `other`, or None where `other` lacks that name."""
+        position = {name: i for i, name in enumerate(other.keypoints)}
+        return tuple(position.get(name) for name in self.keypoints)
+
+
+def _pairs_by_name(names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    position = {name: i for i, name in enumerate(names)}
+    pairs = []
+    for name, i in position.items():
+        mirrored = name.replace("left_", "right_") if "left_" in name else None
+        if mirrored in position:
+            pairs.append((i, position[mirrored]))
+    return tuple(pairs)
+
+
+def _build(
+    name: str,
+    keypoints: tuple[str, ...],
+    limbs_from_one: tuple[tuple[int, int], ...],
+    sigmas: tuple[float, ...],
+    upper_body: tuple[int, ...],
+) -> Skeleton:
+    limbs = tuple((a - 1, b - 1) for a, b in limbs_from_one)
+    return Skeleton(name, keypoints, _pairs_by_name(keypoints), limbs, sigmas, upper_body)
+
+
+COCO17 = _build(
+    "coco17",
+    (
+        "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder",
+        "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip",
+        "left_knee", "right_knee", "left_ankle", "right_ankle",
+    ),
+    (
+        (16, 14), (14, 12), (17, 15), (15, 13), (12, 13), (6, 12), (7, 13), (6, 7), (6, 8), (7, 9),
+        (8, 10), (9, 11), (2, 3), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 7),
+    ),
+    (
+        0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107,
+        0.087, 0.087, 0.089, 0.089,
+    ),
+    tuple(range(11)),
+)  # fmt: skip
+
+CROWDPOSE14 = _build(
+    "crowdpose14",
+    (
+        "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
+        "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle", "head", "neck",
+    ),
+    (
+        (11, 9), (9, 7), (12, 10), (10, 8), (7, 8), (1, 7), (2, 8), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6),
+        (13, 14), (14, 1), (14, 2),
+    ),
+    (0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089, 0.079, 0.079),
+    (0, 1, 2, 3, 4, 5, 12, 13),
+)  # fmt: skip
+
+# LSP publishes PCP and PCK only; its OKS constants here are COCO's for the limb joints and CrowdPose's 0.079
+# for neck and head top.
+LSP14 = _build(
+    "lsp14",
+    (
+        "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "right_wrist",
+        "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist", "neck", "head_top",
+    ),
+    (
+        (1, 2), (2, 3), (4, 5), (5, 6), (3, 4), (7, 8), (8, 9), (10, 11), (11, 12), (9, 10), (9, 13),
+        (10, 13), (13, 14), (3, 9), (4, 10),
+    ),
+    (0.089, 0.087, 0.107, 0.107, 0.087, 0.089, 0.062, 0.072, 0.079, 0.079, 0.072, 0.062, 0.079, 0.079),
+    (6, 7, 8, 9, 10, 11, 12, 13),
+)  # fmt: skip
+
+AIC14 = _build(
+    "aic14",
+    (
+        "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
+        "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "head_top", "neck",
+    ),
+    (
+        (3, 2), (2, 1), (1, 14), (14, 4), (4, 5), (5, 6), (9, 8), (8, 7), (7, 10), (10, 11), (11, 12),
+        (13, 14), (1, 7), (4, 10),
+    ),
+    (0.079, 0.072, 0.062, 0.079, 0.072, 0.062, 0.107, 0.087, 0.089, 0.107, 0.087, 0.089, 0.079, 0.079),
+    (0, 1, 2, 3, 4, 5, 12, 13),
+)  # fmt: skip
+
+KNOWN = (COCO17, CROWDPOSE14, LSP14, AIC14)
+
+# What a custom category gets for a keypoint whose name no known set has: the mean over COCO's body joints.
+_UNKNOWN_SIGMA = 0.08
+
+
+def from_category(category: Mapping, where: str) -> Skeleton:
+    """The skeleton a COCO category describes; one of the known sets when the names match it.
+
+    `category` is an entry of the file's `categories`, with `keypoints` (names) and, optionally, `skeleton`
+    (limbs, counted from 1) and `sigmas`. Flip pairs come from `left_` / `right_` names. Raises SSHPEError,
+    naming `where`, if the names are missing, repeated, or a limb points outside them.
+    """
+    names = tuple(str(n).strip().lower().replace(" ", "_") for n in category.get("keypoints") or ())
+    if not names:
+        raise SSHPEError(
+            f"{where}: category {category.get('id')!r} lists no 'keypoints'; add their names in order"
+        )
+    if len(set(names)) != len(names):
+        raise SSHPEError(f"{where}: category {category.get('id')!r} repeats a keypoint name: {names}")
+    sigmas = category.get("sigmas")
+    for known in KNOWN:
+        if names == known.keypoints and sigmas is None:
+            return known
+    limbs = tuple((int(a), int(b)) for a, b in category.get("skeleton") or ())
+    if any(not 1 <= end <= len(names) for limb in limbs for end in limb):
+        raise SSHPEError(
+            f"{where}: a limb of category {category.get('id')!r} is outside 1..{len(names)}: {limbs}"
+        )
+    if sigmas is None:
+        by_name = {n: s for known in KNOWN for n, s in zip(known.keypoints, known.sigmas, strict=True)}
+        sigmas = [by_name.get(n, _UNKNOWN_SIGMA) for n in names]
+    if len(sigmas) != len(names):
+        raise SSHPEError(
+            f"{where}: category {category.get('id')!r} has {len(sigmas)} sigmas for {len(names)} keypoints"
+        )
+    lower = ("hip", "knee", "ankle", "foot", "toe", "heel")
+    upper = tuple(i for i, n in enumerate(names) if not any(part in n for part in lower))
+    return _build(str(category.get("name", "custom")), names, limbs, tuple(float(s) for s in sigmas), upper)

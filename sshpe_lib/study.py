@@ -1,0 +1,199 @@
+"""A table's records on one profile: found, or made where training is allowed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sshpe_lib import paths, records, tables
+from sshpe_lib.config import Experiment
+from sshpe_lib.data import sources
+from sshpe_lib.data.images import read_image
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.records import Record
+from sshpe_lib.report.people import Picture
+from sshpe_lib.report.results import Result, Study
+from sshpe_lib.tables import Cell, Table
+
+if TYPE_CHECKING:
+    from sshpe_lib.experiment import Machine
+
+__all__ = ["Result", "Study", "Wanted", "baseline_cells", "pictures", "record_of", "study", "wanted"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A cell and the experiments behind it, one a seed; or the reason why the profile does not run it."""
+
+    cell: Cell
+    experiments: tuple[Experiment, ...] = ()
+    not_run: str | None = None
+
+
+def study(
+    table: str | Table,
+    profile: str = "quick",
+    *,
+    seeds: int | None = None,
+    row: str | float = "all",
+    column: str = "all",
+    machine: Machine | None = None,
+    records_folder: Path | None = None,
+) -> Study:
+    """The records behind a table, trained where they are missing.
+
+    row, column: "all", or the one to keep (row 0.9 means "0.9"; column "resnet18" means "ResNet-18").
+    seeds: how many, from seed 0; the profile's own number where left out.
+
+    Raises SSHPEError: no such table, profile, row or column; a number of seeds below 1; nothing of it is run
+    on this profile; the data is missing. Where the environment variable SSHPE_TRAINING is "forbidden" (the
+    book), a missing record is an SSHPEError that names the command which makes it.
+    """
+    table = table if isinstance(table, Table) else tables.load_table(table)
+    chosen = tables.load_profile(profile)
+    seeds = chosen.seeds if seeds is None else _whole(seeds)
+    cells = _select(table, row, column)
+    results = wanted(table, cells, profile, seeds)
+    if not any(one.experiments for one in results):
+        reasons = "; ".join(dict.fromkeys(one.not_run for one in results))
+        raise SSHPEError(f"profile {profile} runs nothing of what is asked of {table.name}: {reasons}")
+    baselines = wanted(table, baseline_cells(table, cells), profile, seeds)
+    command = f"sshpe run {table.name} --profile {profile} --seeds {seeds}"
+    made = _collect([*baselines, *results], command, machine, records_folder or paths.records())
+    return Study(
+        table, profile, seeds, _results(results, made), _results(baselines, made), chosen.description
+    )
+
+
+def wanted(table: Table, cells: Sequence[Cell], profile: str, seeds: int) -> list[Wanted]:
+    """For every cell its experiments on a profile, COCO files pinned, or why the profile does not run it.
+
+    Raises SSHPEError where a cell is wrong or its data is not on this machine.
+    """
+    asked = list(tables.cell_experiments(table.model_copy(update={"cells": tuple(cells)}), profile, seeds))
+    found = []
+    for index, cell in enumerate(cells):
+        values = [value for _, _, value in asked[index * seeds : (index + 1) * seeds]]
+        if isinstance(values[0], str):
+            found.append(Wanted(cell, not_run=values[0]))
+        else:
+            found.append(Wanted(cell, tuple(sources.pin(value) for value in values)))
+    return found
+
+
+def baseline_cells(table: Table, cells: Sequence[Cell]) -> list[Cell]:
+    """The table's baseline method for every column, backbone and amount of labels among `cells`."""
+    if table.baseline is None:
+        return []
+    places = list(dict.fromkeys((cell.column, cell.backbone, cell.amount) for cell in cells))
+    columns = [column for column, _, _ in places]
+    made = []
+    for column, backbone, amount in places:
+        alone = columns.count(column) == 1
+        made.append(
+            Cell(
+                row=table.baseline if alone else f"{table.baseline}, {backbone}, {amount}",
+                column=column, method=table.baseline, backbone=backbone, amount=amount,
+                paper=table.baseline_paper.get(column) if alone else None,
+            )
+        )  # fmt: skip
+    return made
+
+
+def _whole(seeds: object) -> int:
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+        raise SSHPEError(f"seeds is {seeds!r}; give a whole number from 1 on")
+    return seeds
+
+
+def _select(table: Table, row: str | float, column: str) -> list[Cell]:
+    rows, columns = table.rows(), table.columns()
+    kept_rows = [name for name in rows if row == "all" or _plain(name) == _plain(row)]
+    kept_columns = [name for name in columns if column == "all" or _plain(name) == _plain(column)]
+    for what, kept, asked, known in (
+        ("row", kept_rows, row, rows),
+        ("column", kept_columns, column, columns),
+    ):
+        if not kept:
+            raise SSHPEError(f"{table.name} has no {what} {asked!r}; choose one of: all, {', '.join(known)}")
+    return [cell for cell in table.cells if cell.row in kept_rows and cell.column in kept_columns]
+
+
+def _plain(name: object) -> str:
+    """A name as people type it: papermill hands 0.9 over as a number, a backbone may lack its hyphen."""
+    return str(name).lower().replace("-", "").replace(" ", "")
+
+
+def _collect(
+    everything: Sequence[Wanted], command: str, machine: Machine | None, folder: Path
+) -> dict[str, Record]:
+    """Key -> record of every experiment: all are looked up first, then what is missing is trained, once."""
+    cells = {e.key(): (one.cell, e) for one in reversed(everything) for e in reversed(one.experiments)}
+    made = {key: records.find(folder, key) for key in reversed(cells)}
+    missing = [key for key, record in made.items() if record is None]
+    if missing and os.environ.get("SSHPE_TRAINING") == "forbidden":
+        raise _forbidden(missing, command)
+    for number, key in enumerate(missing, 1):
+        cell, experiment = cells[key]
+        if machine is None or machine.progress:
+            what = f"{cell.row}, {cell.column}, seed {experiment.train.seed}"
+            print(f"run {number} of {len(missing)}: {what} ({key})", flush=True)
+        made[key] = record_of(experiment, command, machine, folder)
+    return made
+
+
+def _results(everything: Sequence[Wanted], made: dict[str, Record]) -> tuple[Result, ...]:
+    return tuple(
+        Result(one.cell, tuple(made[experiment.key()] for experiment in one.experiments), one.not_run)
+        for one in everything
+    )
+
+
+def _forbidden(keys: list[str], command: str) -> SSHPEError:
+    more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+    return SSHPEError(f"no record {keys[0]}{more}, and training is forbidden here; make it with: {command}")
+
+
+def record_of(
+    experiment: Experiment, command: str, machine: Machine | None = None, folder: Path | None = None
+) -> Record:
+    """The record of one experiment, trained where it is missing and training is allowed.
+
+    command: what makes the record elsewhere; SSHPEError names it where SSHPE_TRAINING is "forbidden".
+    """
+    experiment = sources.pin(experiment)
+    found = records.find(folder or paths.records(), experiment.key())
+    if found is not None:
+        return found
+    if os.environ.get("SSHPE_TRAINING") == "forbidden":
+        raise _forbidden([experiment.key()], command)
+    from sshpe_lib.experiment import run  # torch is loaded only where something is left to train
+
+    return run(experiment, machine, records_folder=folder)
+
+
+def pictures(record: Record) -> list[Picture]:
+    """The record's test people: the image, the true and the predicted keypoints.
+
+    Raises SSHPEError where the record's data is not on this machine, or is not the record's.
+    """
+    source = sources.pin(record.experiment).data.val
+    instances = sources.instances(source)
+    row_of = {int(identity): row for row, identity in enumerate(instances.annotation_ids)}
+    drawn = []
+    for example in record.examples:
+        if example.annotation_id not in row_of:
+            raise SSHPEError(
+                f"record {record.key}: {instances.source} has no annotation {example.annotation_id}, so these "
+                "are not the record's test people; check out the commit that the record names"
+            )
+        row = row_of[example.annotation_id]
+        image = read_image(instances.path(row), f"{instances.source}, annotation {example.annotation_id}")
+        truth, box = instances.keypoints[row], instances.boxes[row]
+        drawn.append(Picture(image, np.array(example.keypoints), truth, box, instances.skeleton))
+    return drawn

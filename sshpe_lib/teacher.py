@@ -1,0 +1,314 @@
+"""Teachers: Single, EMA and EMAN, which give the student its pseudo heatmaps."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sshpe_lib.errors import SSHPEError
+
+
+class Single:
+    """The teacher is the student itself (consistency training of Xie et al. 2021).
+
+    Args:
+        student: the network, shared, not copied.
+        train_mode: batch norm uses the batch's own statistics, as in the reference implementation; this also
+            moves the student's running statistics. False: running statistics are used and left alone.
+    """
+
+    def __init__(self, student: nn.Module, train_mode: bool = True) -> None:
+        self.network = student
+        self._train_mode = train_mode
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Pseudo heatmaps (B, K, h, w) of images (B, 3, H, W), no gradient; the student's mode is kept."""
+        modes = [(module, module.training) for module in self.network.modules()]
+        self.network.train(self._train_mode)
+        try:
+            with torch.no_grad():
+                return self.network(images)
+        finally:
+            for module, training in modes:
+                module.training = training
+
+    def decay_at(self, step: int) -> float:
+        """Always 0: nothing of an older self is kept."""
+        return 0.0
+
+    def update(self, student: nn.Module) -> None:
+        """Nothing to do: the teacher has the student's weights."""
+
+    def reset(self, student: nn.Module) -> None:
+        """Nothing to do: the teacher has the student's weights."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold beside the student."""
+        return {"teacher": type(self).__name__}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Accept a state of the same kind of teacher.
+
+        Raises:
+            SSHPEError: it is of another kind.
+        """
+        _check_kind(self, state)
+
+
+class EMA:
+    """Exponential moving average of the trainable parameters alone (mean teacher, Tarvainen & Valpola 2017).
+
+    Its batch norm uses the batch's statistics, as the paper's failing baseline does (Table 4 of Pose-MUM). No
+    buffer is averaged; the running statistics are those of the teacher's own forward passes.
+
+    Args:
+        student: copied with its full state. Floating tensors narrower than float32 become float32 in the
+            copy, because bf16 cannot hold the small steps of a slow average.
+        decay: tau, the share that the teacher keeps at every update, in [0, 1].
+        warmup: let tau rise as (1 + t) / (10 + t) until it reaches `decay`.
+
+    Raises:
+        SSHPEError: decay is outside [0, 1].
+    """
+
+    _train_mode = True
+
+    def __init__(self, student: nn.Module, decay: float = 0.999, warmup: bool = False) -> None:
+        if not 0 <= decay <= 1:
+            raise SSHPEError(f"decay={decay}; the share that the teacher keeps lies in [0, 1]")
+        self.network = copy.deepcopy(student).requires_grad_(False)
+        _widen(self.network)
+        self.step = 0
+        self._decay = decay
+        self._warmup = warmup
+        self._pairs: _Pairs | None = None
+
+    def decay_at(self, step: int) -> float:
+        """tau at update `step`, counted from 0."""
+        return min(self._decay, (1 + step) / (10 + step)) if self._warmup else self._decay
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Pseudo heatmaps (B, K, h, w) of images (B, 3, H, W), without gradient."""
+        self.network.train(self._train_mode)  # evaluation, or a parent's train(), may have changed it
+        with torch.no_grad():
+            return self.network(images.to(next(self.network.parameters()).dtype))
+
+    @torch.no_grad()
+    def update(self, student: nn.Module) -> None:
+        """Move towards the student; call it after every optimiser step.
+
+        The tensors of both networks are gathered at the first call, and again when either was moved.
+
+        Raises:
+            SSHPEError: the student has other tensors than the teacher, or is on another device.
+        """
+        pairs = self._paired(student)
+        weight = 1 - self.decay_at(self.step)
+        for group in pairs.averaged:
+            group.lerp(weight)
+        for group in pairs.deviations:
+            group.lerp_root(weight)
+        for group in pairs.copied:
+            group.copy()
+        self.step += 1
+
+    @torch.no_grad()
+    def reset(self, student: nn.Module) -> None:
+        """Copy the student's whole state, buffers included, and count updates from 0; the end of a burn-in.
+
+        Raises:
+            SSHPEError: as `update`.
+        """
+        theirs, ours = self._matched(student)
+        torch._foreach_copy_(list(ours.values()), [theirs[name] for name in ours])
+        self.step = 0
+        self._pairs = None  # what is trainable may change with the phase
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold: kind, updates so far, and the network's live tensors (not copies)."""
+        return {"teacher": type(self).__name__, "step": self.step, "network": self.network.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what `state` gave.
+
+        Raises:
+            SSHPEError: it is of another kind of teacher, or of another network.
+        """
+        _check_kind(self, state)
+        _check_shapes(state["network"], self.network.state_dict(), "the checkpoint's teacher")
+        self.network.load_state_dict(state["network"])
+        self.step = state["step"]
+
+    def _paired(self, student: nn.Module) -> _Pairs:
+        if self._pairs is None or not self._pairs.current(student):
+            self._pairs = self._gather(student)
+        return self._pairs
+
+    def _matched(self, student: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        theirs, ours = _tensors(student), _tensors(self.network)
+        _check_shapes(theirs, ours, "the student")
+        _check_devices(theirs, ours)
+        return theirs, ours
+
+    def _gather(self, student: nn.Module) -> _Pairs:
+        theirs, ours = self._matched(student)
+        roles: dict[str, list[tuple[Tensor, Tensor]]] = {"averaged": [], "deviations": [], "copied": []}
+        trainable = {name for name, parameter in student.named_parameters() if parameter.requires_grad}
+        for name, tensor in theirs.items():
+            role = self._role(name, tensor, name in trainable)
+            if role is not None:
+                roles[role].append((ours[name], tensor))
+        marks = (_Mark(student), _Mark(self.network))
+        return _Pairs(student, marks, **{role: _grouped(pairs) for role, pairs in roles.items()})
+
+    def _role(self, name: str, tensor: Tensor, trainable: bool) -> str | None:
+        """What `update` does with a tensor of the student; None: nothing."""
+        return "averaged" if trainable else None
+
+
+class EMAN(EMA):
+    """Exponential moving average with normalisation (Cai et al. 2021): every floating parameter *and* buffer.
+
+    Parameters are averaged by Eq. 2 of Pose-MUM, batch norm's running mean and variance by Eq. 3; integer
+    buffers are copied. The teacher predicts in evaluation mode.
+
+    Args:
+        student: as in `EMA`.
+        decay: as in `EMA`.
+        warmup: as in `EMA`.
+        std: average the running standard deviation, as Eq. 3 is written, instead of the variance, as the
+            reference implementation does.
+
+    Raises:
+        SSHPEError: decay is outside [0, 1].
+    """
+
+    _train_mode = False
+
+    def __init__(
+        self, student: nn.Module, decay: float = 0.999, warmup: bool = False, std: bool = False
+    ) -> None:
+        super().__init__(student, decay, warmup)
+        self._std = std
+        self.network.eval()
+
+    def _role(self, name: str, tensor: Tensor, trainable: bool) -> str | None:
+        if not tensor.is_floating_point():
+            return "copied"
+        if self._std and name.rpartition(".")[2] == "running_var":
+            return "deviations"
+        return "averaged"
+
+
+Teacher = Single | EMA | EMAN
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Tensors of one dtype on each side, in step, for the fused operations."""
+
+    ours: list[Tensor]
+    theirs: list[Tensor]
+    staged: list[Tensor] | None  # theirs in our dtype, where that is another
+
+    def _source(self) -> list[Tensor]:
+        if self.staged is None:
+            return self.theirs
+        torch._foreach_copy_(self.staged, self.theirs)
+        return self.staged
+
+    def lerp(self, weight: float) -> None:
+        torch._foreach_lerp_(self.ours, self._source(), weight)
+
+    def lerp_root(self, weight: float) -> None:
+        torch._foreach_sqrt_(self.ours)
+        torch._foreach_lerp_(self.ours, torch._foreach_sqrt(self._source()), weight)
+        torch._foreach_mul_(self.ours, self.ours)
+
+    def copy(self) -> None:
+        torch._foreach_copy_(self.ours, self.theirs)
+
+
+class _Mark:
+    """A network's last floating parameter and buffer, by which moved or replaced tensors are noticed."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._held = []
+        for attribute in ("_parameters", "_buffers"):
+            owners = [getattr(module, attribute) for module in network.modules()]
+            named = [(owner, name, t) for owner in owners for name, t in owner.items() if t is not None]
+            floating = [held for held in named if held[2].is_floating_point()]  # a cast replaces only these
+            self._held += [(*held, held[2].device, held[2].dtype) for held in floating[-1:]]
+
+    def current(self) -> bool:
+        return all(
+            owner.get(name) is tensor and (tensor.device, tensor.dtype) == (device, dtype)
+            for owner, name, tensor, device, dtype in self._held
+        )
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """What an update does, for one student."""
+
+    student: nn.Module
+    marks: tuple[_Mark, _Mark]
+    averaged: list[_Group]
+    deviations: list[_Group]
+    copied: list[_Group]
+
+    def current(self, student: nn.Module) -> bool:
+        return self.student is student and all(mark.current() for mark in self.marks)
+
+
+def _grouped(pairs: list[tuple[Tensor, Tensor]]) -> list[_Group]:
+    """Group by the two dtypes: the fused operations are fused within one only."""
+    groups: dict[tuple[torch.dtype, torch.dtype], list[tuple[Tensor, Tensor]]] = {}
+    for ours, theirs in pairs:
+        groups.setdefault((ours.dtype, theirs.dtype), []).append((ours, theirs))
+    grouped = []
+    for (ours_dtype, theirs_dtype), members in groups.items():
+        ours, theirs = (list(side) for side in zip(*members, strict=True))
+        staged = [torch.empty_like(tensor) for tensor in ours] if ours_dtype != theirs_dtype else None
+        grouped.append(_Group(ours, theirs, staged))
+    return grouped
+
+
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
+    return dict(network.named_parameters()) | dict(network.named_buffers())
+
+
+def _widen(network: nn.Module) -> None:
+    for tensor in _tensors(network).values():
+        if tensor.dtype in (torch.bfloat16, torch.float16):
+            tensor.data = tensor.data.float()
+
+
+def _check_kind(teacher: object, state: dict[str, Any]) -> None:
+    kind = type(teacher).__name__
+    if state.get("teacher") != kind:
+        raise SSHPEError(
+            f"the checkpoint's teacher is {state.get('teacher')}, not {kind}; resume with its own"
+        )
+
+
+def _check_shapes(theirs: dict[str, Tensor], ours: dict[str, Tensor], what: str) -> None:
+    shapes = [{name: tuple(tensor.shape) for name, tensor in side.items()} for side in (theirs, ours)]
+    differing = sorted(n for n in shapes[0].keys() | shapes[1].keys() if shapes[0].get(n) != shapes[1].get(n))
+    if differing:
+        found, wanted = (side.get(differing[0], "absent") for side in shapes)
+        raise SSHPEError(
+            f"{what} is another network than the teacher: {len(differing)} tensors differ, the first "
+            f"{differing[0]}, {found} for {wanted}; use the network that the teacher was made from, unwrapped"
+        )
+
+
+def _check_devices(theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> None:
+    for name, tensor in ours.items():
+        if tensor.device != theirs[name].device:
+            where = f"the teacher is on {tensor.device}, the student on {theirs[name].device}"
+            raise SSHPEError(f"{where}; move teacher.network to the student's device")

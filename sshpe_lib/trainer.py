@@ -1,0 +1,250 @@
+"""The only training loop: precision, devices, checkpoints, logs and progress around a method's step."""
+
+from __future__ import annotations
+
+import csv
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from tqdm.auto import tqdm
+
+from sshpe_lib.augment.draw import Draw
+from sshpe_lib.augment.view import Strong
+from sshpe_lib.codec import MSRAHeatmap
+from sshpe_lib.config import Train
+from sshpe_lib.data.loaders import Batches, TrainBatch
+from sshpe_lib.data.top_down import CropBatch, normalize
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.methods import semi_supervised, supervised
+from sshpe_lib.methods.step import Labeled, Losses, Teacher
+from sshpe_lib.records import Point
+from sshpe_lib.seeding import torch_stream
+
+# A run that is killed loses at most this much work besides the steps since the last evaluation.
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
+STEPS_BETWEEN_LOG_ROWS = 20
+LOG_FIELDS = ("step", "rate", "loss", "supervised", "consistency")
+
+Evaluation = Callable[[dict[str, nn.Module]], dict[str, dict[str, float]]]
+
+
+class Trainer:
+    """Trains a student, with or without a teacher, for a fixed number of steps.
+
+    `folder` receives `checkpoint.pt`, which the next `fit` resumes from bit for bit, and `log.csv`. `key` names the
+    run inside the checkpoint. `evaluate` maps {"student": network, "teacher": network} to COCO statistics
+    in percent; it is called `evaluations` times, the last time after the last step.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        student: nn.Module,
+        teacher: Teacher | None,
+        batches: Batches,
+        codec: MSRAHeatmap,
+        train: Train,
+        evaluate: Evaluation,
+        *,
+        key: str,
+        folder: Path,
+        strong: Strong | None = None,
+        evaluations: int = 1,
+        workers: int = 0,
+        progress: bool = True,
+    ):
+        layout = torch.channels_last if train.channels_last else torch.contiguous_format
+        self.network = student.to(
+            memory_format=layout
+        )  # the unwrapped student: teachers and checkpoints see this one
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=train.learning_rate)
+        self.student, self.optimizer = fabric.setup(self.network, optimizer)
+        self.fabric, self.teacher, self.batches, self.codec = fabric, teacher, batches, codec
+        if teacher is not None:
+            teacher.network.to(fabric.device)
+        self.train, self.evaluate, self.strong, self.layout = train, evaluate, strong, layout
+        self.key, self.folder, self.workers, self.progress = key, folder, workers, progress
+        self.steps, self.burn_in = batches.steps, batches.burn_in
+        self.evaluate_at = {round(self.steps * (i + 1) / evaluations) for i in range(evaluations)}
+        self.step, self.curve, self.seconds, self.metrics = 0, [], 0.0, {}
+        self._sums = {"count": 0, "loss": 0.0, "supervised": 0.0, "consistency": 0.0}
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def fit(self) -> list[Point]:
+        """Train to the end, from the checkpoint if there is one, and return the learning curve.
+
+        Raises SSHPEError where the loss is not finite or the checkpoint is foreign or corrupt.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.resume()
+        self.student.train()
+        saved = started = time.monotonic()
+        before = self.seconds
+        bar = self._bar()
+        for batch in self.batches.loader(self.step, self.workers, self.fabric.device.type == "cuda"):
+            self._set_rate()
+            losses = self._forward(batch)
+            self._update(losses)
+            self.step += 1
+            self._log(losses)
+            self.seconds = before + time.monotonic() - started
+            bar.update()
+            if self.step in self.evaluate_at:
+                self._evaluate(bar)
+            if self.step in self.evaluate_at or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
+                self.save()
+                saved = time.monotonic()
+        bar.close()
+        return self.curve
+
+    def _forward(self, batch: TrainBatch) -> Losses:
+        labeled = self._labeled(batch.labeled.to(self.fabric.device))
+        if batch.unlabeled is None:
+            return supervised.train_step(self.student, labeled)
+        if self.step == self.burn_in and self.burn_in > 0:
+            self.teacher.reset(self.network)
+        generator = torch_stream(self.train.seed, "strong", self.step)
+        draw = Draw(generator, self.fabric.global_rank, self.fabric.world_size, self.fabric.device)
+        unlabeled = normalize(batch.unlabeled.to(self.fabric.device).image)
+        with self.fabric.autocast():
+            return semi_supervised.train_step(
+                self.student, self.teacher, labeled, unlabeled, self.strong, self.train.consistency, draw
+            )
+
+    def _labeled(self, crops: CropBatch) -> Labeled:
+        return Labeled(normalize(crops.image), *self.codec.encode(crops.points, crops.visible))
+
+    def _update(self, losses: Losses) -> None:
+        if not torch.isfinite(losses.total):
+            raise SSHPEError(
+                f"{self.folder}: the loss became {losses.total.item()} at step {self.step}; lower train.learning_rate "
+                "or use train.precision 32-true. The last checkpoint is kept"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(losses.total)
+        self.optimizer.step()
+        if self.teacher is not None and self.step >= self.burn_in:
+            self.teacher.update(self.network)
+
+    def _set_rate(self) -> None:
+        passed = sum(self.step >= round(fraction * self.steps) for fraction in self.train.milestones)
+        self.rate = self.train.learning_rate * 0.1**passed
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate
+
+    def evaluated(self) -> dict[str, nn.Module]:
+        """The student, and the teacher where it is another network that already teaches."""
+        networks = {"student": self.network}
+        if self.teacher is not None and self.teacher.network is not self.network and self.step > self.burn_in:
+            networks["teacher"] = self.teacher.network
+        return networks
+
+    def _evaluate(self, bar: tqdm) -> None:
+        self.metrics = self.evaluate(self.evaluated())
+        mean = {name: total / max(self._sums["count"], 1) for name, total in self._sums.items()}
+        teacher = self.metrics.get("teacher")
+        point = Point(
+            step=self.step,
+            loss=round(mean["loss"], 8),
+            supervised=round(mean["supervised"], 8),
+            consistency=round(mean["consistency"], 8) if self.step > self.burn_in else None,
+            student_ap=round(self.metrics["student"]["AP"], 2),
+            teacher_ap=round(teacher["AP"], 2) if teacher else None,
+        )
+        self.curve.append(point)
+        self._sums = dict.fromkeys(self._sums, 0)
+        shown = {"AP": point.student_ap} | ({"teacher AP": point.teacher_ap} if teacher else {})
+        bar.set_postfix(shown | {"loss": f"{point.loss:.2e}"})
+
+    def _log(self, losses: Losses) -> None:
+        consistency = losses.consistency.item() if losses.consistency is not None else 0.0
+        row = {
+            "loss": losses.total.item(),
+            "supervised": losses.supervised.item(),
+            "consistency": consistency,
+        }
+        for name, value in row.items():
+            self._sums[name] += value
+        self._sums["count"] += 1
+        if self.fabric.is_global_zero and (
+            self.step % STEPS_BETWEEN_LOG_ROWS == 0 or self.step == self.steps
+        ):
+            new = not self._log_file.exists()
+            with self._log_file.open("a", newline="") as file:
+                writer = csv.DictWriter(file, LOG_FIELDS)
+                if new:
+                    writer.writeheader()
+                writer.writerow({"step": self.step, "rate": self.rate} | row)
+            self.fabric.log_dict(row, step=self.step)
+
+    @property
+    def _log_file(self) -> Path:
+        return self.folder / "log.csv"
+
+    def _bar(self) -> tqdm:
+        disable = not self.progress or not self.fabric.is_global_zero
+        return tqdm(
+            total=self.steps, initial=self.step, desc=f"train {self.key[:8]}", unit="step", disable=disable,
+            dynamic_ncols=True, mininterval=1.0,
+        )  # fmt: skip
+
+    def save(self) -> None:
+        """Write the whole state (temporary file, then rename)."""
+        if not self.fabric.is_global_zero:
+            return
+        state = {
+            "key": self.key,
+            "step": self.step,
+            "seconds": self.seconds,
+            "sums": self._sums,
+            "curve": [point.model_dump() for point in self.curve],
+            "metrics": self.metrics,
+            "student": self.network.state_dict(),
+            "teacher": self.teacher.state() if self.teacher is not None else None,
+            "optimizer": self.optimizer.state_dict(),
+        }
+        temporary = self.checkpoint.with_suffix(".tmp")
+        torch.save(state, temporary)
+        os.replace(temporary, self.checkpoint)
+
+    def resume(self) -> None:
+        """Continue from the checkpoint, where there is one. Raises SSHPEError on a foreign or corrupt file."""
+        if not self.checkpoint.exists():
+            self._log_file.unlink(missing_ok=True)
+            return
+        cure = "move the file away to start again"
+        try:
+            state = torch.load(self.checkpoint, map_location=self.fabric.device, weights_only=True)
+        except Exception as error:  # torch raises many kinds for a truncated zip or a refused pickle
+            raise SSHPEError(
+                f"{self.checkpoint}: not a readable checkpoint ({type(error).__name__}); {cure}"
+            ) from None
+        if not isinstance(state, dict) or state.get("key") != self.key:
+            found = state.get("key") if isinstance(state, dict) else None
+            raise SSHPEError(f"{self.checkpoint}: belongs to experiment {found}, not {self.key}; {cure}")
+        self.network.load_state_dict(state["student"])
+        if self.teacher is not None:
+            self.teacher.load(state["teacher"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self._sums, self.metrics = state["sums"], state["metrics"]
+        self.curve = [Point.model_validate(point) for point in state["curve"]]
+        self._forget_log_after(self.step)
+
+    def _forget_log_after(self, step: int) -> None:
+        if not self._log_file.exists() or not self.fabric.is_global_zero:
+            return
+        with self._log_file.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["step"].isdigit() and int(row["step"]) <= step]
+        with self._log_file.open("w", newline="") as file:
+            writer = csv.DictWriter(file, LOG_FIELDS)
+            writer.writeheader()
+            writer.writerows(rows)

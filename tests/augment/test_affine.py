@@ -1,0 +1,97 @@
+"""The hard affine: one motion for the image and the teacher's heatmaps."""
+
+import math
+
+import pytest
+import torch
+
+from sshpe_lib.augment.affine import HardAffine, about_centre, legacy_theta
+from sshpe_lib.augment.draw import Draw
+from sshpe_lib.augment.mum import PoseMUM
+from sshpe_lib.augment.view import Strong, View
+from sshpe_lib.codec import MSRAHeatmap
+
+
+def draw(seed: int = 0) -> Draw:
+    return Draw(torch.Generator().manual_seed(seed))
+
+
+def test_its_law_is_the_references():
+    angle, scale = HardAffine().draw(20000, draw())
+    assert scale.min() == 0.75 and scale.max() == 1.25
+    assert angle.abs().max() == 60
+    assert abs((angle == 0).float().mean() - 0.2) < 0.02
+    assert abs(((scale == 0.75) | (scale == 1.25)).float().mean() - 0.317) < 0.02  # N(1, 0.25) beyond one sigma
+
+
+def test_no_motion_is_the_identity():
+    image, heatmaps = torch.rand(2, 3, 64, 48), torch.rand(2, 17, 16, 12)
+    view, moved = HardAffine(scale=0.0, probability=0.0)(View(image), heatmaps, draw())
+    assert torch.equal(view.image, image) and torch.equal(moved, heatmaps)
+
+
+def test_the_centre_stays_and_distances_scale():
+    matrix = about_centre(torch.tensor([37.0]), torch.tensor([1.2]), 192, 256)[0].double()
+    centre = torch.tensor([191 / 2, 255 / 2], dtype=torch.float64)
+    point = centre + torch.tensor([30.0, -12.0])
+    there = matrix[:, :2] @ point + matrix[:, 2]
+    assert torch.allclose(matrix[:, :2] @ centre + matrix[:, 2], centre, atol=1e-4)
+    assert torch.allclose((there - centre).norm() / (point - centre).norm(), torch.tensor(1.2, dtype=torch.float64))
+    assert torch.allclose(torch.linalg.svdvals(matrix[:, :2]), torch.full((2,), 1.2, dtype=torch.float64), atol=1e-6)
+
+
+@pytest.mark.parametrize("angle", [-60.0, 25.0, 60.0])
+def test_heatmaps_move_with_the_points(angle):
+    """Warping the heatmap of a point gives the heatmap of the warped point, up to the grid's rounding."""
+    codec = MSRAHeatmap((192, 256), (48, 64), 2.0)
+    points = torch.tensor([[[80.0, 100.0], [112.0, 140.0], [96.0, 128.0]]])
+    visible = torch.ones(1, 3)
+    heatmaps, _ = codec.encode(points, visible)
+    matrix = about_centre(torch.tensor([angle]), torch.tensor([1.0]), 192, 256)
+    moved_points = points @ matrix[:, :, :2].mT + matrix[:, None, :, 2]
+    operation = HardAffine()
+    operation_draw = lambda batch, _: (torch.tensor([angle]), torch.tensor([1.0]))  # noqa: E731
+    object.__setattr__(operation, "draw", operation_draw)
+    _, moved = operation(View(torch.zeros(1, 3, 256, 192)), heatmaps, draw())
+    found, scores = codec.decode(moved)
+    assert (found - moved_points).abs().max() < 2.5  # a heatmap pixel is 4 crop pixels
+    assert (scores > 0.85).all()
+
+
+def test_what_leaves_the_frame_is_background():
+    heatmaps = torch.zeros(1, 1, 16, 12)
+    heatmaps[0, 0, 0, 0] = 1.0
+    operation = HardAffine()
+    object.__setattr__(operation, "draw", lambda batch, _: (torch.tensor([0.0]), torch.tensor([1.25])))
+    view, moved = operation(View(torch.ones(1, 3, 64, 48)), heatmaps, draw())
+    assert moved.sum() == 0  # enlarged about the centre: the corner is gone
+
+
+@pytest.mark.parametrize(("angle", "largest", "smallest"), [(30.0, 1.16, 0.87), (60.0, 1.28, 0.78)])
+def test_the_legacy_form_shears_a_crop_that_is_not_square(angle, largest, smallest):
+    """The singular values in pixels that the fact sheet measured on a 3:4 crop."""
+    theta = legacy_theta(torch.tensor([angle]), torch.tensor([1.0]))[0, :, :2].double()
+    to_pixels = torch.diag(torch.tensor([192.0, 256.0], dtype=torch.float64))
+    in_pixels = to_pixels @ theta @ torch.linalg.inv(to_pixels)
+    assert torch.allclose(
+        torch.linalg.svdvals(in_pixels), torch.tensor([largest, smallest], dtype=torch.float64), atol=0.006
+    )
+
+
+def test_the_legacy_form_shrinks_where_the_scale_is_above_one():
+    image = torch.zeros(1, 1, 64, 64)
+    image[..., 16:48, 16:48] = 1
+    operation = HardAffine(legacy=True)
+    object.__setattr__(operation, "draw", lambda batch, _: (torch.tensor([0.0]), torch.tensor([1.25])))
+    view, _ = operation(View(image), torch.zeros(1, 1, 16, 16), draw())
+    assert math.isclose(view.image.sum().item(), 32 * 32 / 1.25**2, rel_tol=0.03)
+
+
+def test_affine_then_mix_and_not_the_other_way():
+    image, heatmaps = torch.rand(4, 3, 64, 48), torch.rand(4, 17, 16, 12)
+    view, moved = Strong([HardAffine(), PoseMUM()])(image, heatmaps, draw())
+    alone, alone_moved = HardAffine()(View(image), heatmaps, draw())
+    assert torch.equal(moved, alone_moved)
+    assert torch.equal(view.after_stage("layer4", view.image), alone.image)
+    with pytest.raises(ValueError, match="before a mix"):
+        Strong([PoseMUM(), HardAffine()])(image, heatmaps, draw())

@@ -1,0 +1,229 @@
+"""Average precision: equal to the reference numbers and to faster-coco-eval, and honest about bad input."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.evaluate.average_precision import METRICS, average_precision, visible_only
+from sshpe_lib.skeleton import COCO17, CROWDPOSE14
+
+GOLDENS = Path(__file__).parents[1] / "goldens"
+
+
+def load(name: str) -> dict | list:
+    return json.loads((GOLDENS / name).read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def coco() -> tuple[dict, list[dict]]:
+    return load("eval_coco_gt.json"), load("eval_coco_dt.json")
+
+
+@pytest.fixture
+def crowd() -> tuple[dict, list[dict]]:
+    return load("eval_crowdpose_gt.json"), load("eval_crowdpose_dt.json")
+
+
+@pytest.fixture(scope="module")
+def statistics() -> dict:
+    return load("eval_stats.json")
+
+
+def faster(ground_truth: dict, results: list[dict]) -> dict[str, float]:
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    truth = COCO(copy.deepcopy(ground_truth))
+    found = truth.loadRes(copy.deepcopy(results))
+    evaluation = COCOeval_faster(truth, found, "keypoints", kpt_oks_sigmas=np.array(COCO17.sigmas))
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return dict(zip(METRICS["keypoints"], map(float, evaluation.all_stats), strict=True))
+
+
+# --- the numbers ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part, flag", [("all", None), ("vis_v2_only", 2), ("invis_v1_only", 1)])
+def test_coco_numbers_equal_the_reference_and_faster_coco_eval(coco, statistics, part, flag):
+    ground_truth, results = coco
+    ground_truth = ground_truth if flag is None else visible_only(ground_truth, flag)
+    ours = average_precision(ground_truth, results, COCO17.sigmas)
+    assert ours == statistics[f"coco_{part}"]["pycocotools"]
+    assert ours == faster(ground_truth, results)
+
+
+def test_crowdpose_numbers_equal_the_reference(crowd, statistics):
+    ours = average_precision(*crowd, CROWDPOSE14.sigmas, iou_type="keypoints_crowd")
+    expected = statistics["crowdpose"]["crowdposetools"]
+    renamed = {"APE": "AP_easy", "APM": "AP_medium", "APH": "AP_hard"}
+    assert ours == {renamed.get(name, name): value for name, value in expected.items()}
+
+
+def perfect(ground_truth: dict) -> list[dict]:
+    keys = ("image_id", "category_id", "keypoints")
+    people = [a for a in ground_truth["annotations"] if a["num_keypoints"] and not a.get("iscrowd")]
+    return [{key: a[key] for key in keys} | {"score": 1.0} for a in people]
+
+
+def test_a_perfect_answer_scores_one(coco, crowd):
+    assert set(average_precision(coco[0], perfect(coco[0]), COCO17.sigmas).values()) == {1.0}
+    ours = average_precision(crowd[0], perfect(crowd[0]), CROWDPOSE14.sigmas, iou_type="keypoints_crowd")
+    assert set(ours.values()) == {1.0}
+
+
+def test_sigmas_are_used(coco):
+    strict = average_precision(*coco, [s / 2 for s in COCO17.sigmas])
+    assert strict["AP"] < average_precision(*coco, COCO17.sigmas)["AP"]
+
+
+def test_the_arguments_are_left_as_they_are(coco, crowd):
+    for (ground_truth, results), sigmas, kind in (
+        (coco, COCO17.sigmas, "keypoints"),
+        (crowd, CROWDPOSE14.sigmas, "keypoints_crowd"),
+    ):
+        before = copy.deepcopy((ground_truth, results))
+        first = average_precision(ground_truth, results, sigmas, iou_type=kind)
+        visible_only(ground_truth, 2)
+        assert (ground_truth, results) == before
+        assert average_precision(ground_truth, results, sigmas, iou_type=kind) == first
+
+
+def test_nothing_is_printed(coco, capfd):
+    average_precision(*coco, COCO17.sigmas)
+    captured = capfd.readouterr()
+    assert captured.out == captured.err == ""
+
+
+def test_image_ids_restrict_the_evaluation(coco):
+    ground_truth, results = coco
+    chosen = [image["id"] for image in ground_truth["images"]][::2]
+    part = {
+        "categories": ground_truth["categories"],
+        "images": [image for image in ground_truth["images"] if image["id"] in chosen],
+        "annotations": [a for a in ground_truth["annotations"] if a["image_id"] in chosen],
+    }
+    own = [entry for entry in results if entry["image_id"] in chosen]
+    ours = average_precision(ground_truth, results, COCO17.sigmas, image_ids=chosen)
+    assert ours == average_precision(part, own, COCO17.sigmas)
+    assert ours != average_precision(ground_truth, results, COCO17.sigmas)
+
+
+def test_crowdpose_split_without_images_is_marked(crowd):
+    ground_truth, results = crowd
+    hard = [image["id"] for image in ground_truth["images"] if image["crowdIndex"] >= 0.8]
+    ours = average_precision(ground_truth, results, CROWDPOSE14.sigmas, hard, "keypoints_crowd")
+    assert ours["AP_easy"] == ours["AP_medium"] == -1
+    assert ours["AP_hard"] == round(ours["AP"], 4) > 0
+
+
+@pytest.mark.parametrize("kind", METRICS)
+def test_no_results_score_zero(coco, crowd, kind):
+    ground_truth, sigmas = (coco[0], COCO17.sigmas) if kind == "keypoints" else (crowd[0], CROWDPOSE14.sigmas)
+    assert average_precision(ground_truth, [], sigmas, iou_type=kind) == dict.fromkeys(METRICS[kind], 0.0)
+
+
+def test_an_annotation_of_id_zero_counts(coco):
+    ground_truth, results = coco
+    expected = average_precision(ground_truth, results, COCO17.sigmas)
+    for i, annotation in enumerate(ground_truth["annotations"]):
+        annotation["id"] = i
+    assert average_precision(ground_truth, results, COCO17.sigmas) == expected
+
+
+def test_counts_that_are_missing_are_counted(coco):
+    ground_truth, results = coco
+    expected = average_precision(ground_truth, results, COCO17.sigmas)
+    for annotation in ground_truth["annotations"]:
+        del annotation["num_keypoints"]
+    assert average_precision(ground_truth, results, COCO17.sigmas) == expected
+
+
+def test_visible_only_keeps_the_joints_of_one_flag(coco):
+    ground_truth, _ = coco
+    for flag in (1, 2):
+        for kept, original in zip(
+            visible_only(ground_truth, flag)["annotations"], ground_truth["annotations"], strict=True
+        ):
+            joints, before = (
+                np.reshape(kept["keypoints"], (-1, 3)),
+                np.reshape(original["keypoints"], (-1, 3)),
+            )
+            chosen = before[:, 2] == flag
+            np.testing.assert_array_equal(joints[chosen], before[chosen])
+            assert not joints[~chosen].any() and kept["num_keypoints"] == chosen.sum()
+
+
+# --- bad input --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"score": np.nan}, "not finite"),
+        ({"score": None}, "not numbers"),
+        ({"keypoints": [np.nan] * 51}, "not finite"),
+        ({"keypoints": [1.0] * 50}, "shape"),
+        ({"keypoints": ["a"] * 51}, "not numbers"),
+        ({"image_id": 999999}, "of an image that the ground truth does not have"),
+        ({"category_id": 9}, "unknown category_id 9"),
+    ],
+)
+def test_a_malformed_result_is_named(coco, change, message):
+    ground_truth, results = coco
+    results[3] |= change
+    image = results[3]["image_id"]
+    with pytest.raises(SSHPEError, match=rf"results entry 3 \(image {image}\) .*{message}"):
+        average_precision(ground_truth, results, COCO17.sigmas)
+
+
+@pytest.mark.parametrize("key", ["image_id", "category_id", "keypoints", "score"])
+def test_a_result_that_lacks_a_key_is_named(coco, key):
+    del coco[1][2][key]
+    with pytest.raises(SSHPEError, match=f"results entry 2 .* lacks '{key}'"):
+        average_precision(*coco, COCO17.sigmas)
+
+
+def test_a_result_that_is_no_object_is_named(coco):
+    with pytest.raises(SSHPEError, match="results entry 0 .* is a list"):
+        average_precision(coco[0], [[1, 2]], COCO17.sigmas)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"keypoints": [1] * 48}, "48 keypoint numbers, not 3 x 17"),
+        ({"area": np.nan}, "NaN"),
+        ({"bbox": [0, 0, np.inf, 1]}, "infinity"),
+    ],
+)
+def test_a_malformed_annotation_is_named(coco, change, message):
+    ground_truth, results = coco
+    ground_truth["annotations"][4] |= change
+    with pytest.raises(SSHPEError, match=rf"annotation {ground_truth['annotations'][4]['id']} .*{message}"):
+        average_precision(ground_truth, results, COCO17.sigmas)
+
+
+@pytest.mark.parametrize("key", ["image_id", "category_id", "keypoints", "bbox", "area"])
+def test_an_annotation_that_lacks_a_key_is_named(coco, key):
+    ground_truth, results = coco
+    del ground_truth["annotations"][4][key]
+    with pytest.raises(
+        SSHPEError, match=rf"annotation {ground_truth['annotations'][4]['id']} .* lacks '{key}'"
+    ):
+        average_precision(ground_truth, results, COCO17.sigmas)
+
+
+def test_unknown_images_measures_and_missing_crowd_indices_are_refused(coco):
+    with pytest.raises(SSHPEError, match="image id 5 is not in the ground truth"):
+        average_precision(*coco, COCO17.sigmas, image_ids=[1000, 5])
+    with pytest.raises(SSHPEError, match="iou_type 'bbox' is unknown"):
+        average_precision(*coco, COCO17.sigmas, iou_type="bbox")
+    with pytest.raises(SSHPEError, match="image 1000 lacks 'crowdIndex'"):
+        average_precision(*coco, COCO17.sigmas, iou_type="keypoints_crowd")

@@ -1,0 +1,115 @@
+"""Records that nobody trained: valid, with made-up numbers, for whatever reads records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from sshpe_lib import records, tables
+from sshpe_lib.config import Experiment
+from sshpe_lib.records import Example, Point, Provenance, Record
+from sshpe_lib.report import Result, Study
+from sshpe_lib.study import baseline_cells, wanted
+from sshpe_lib.tables import Cell, Table
+
+VERSIONS = {"python": "3.11.0", "torch": "2.13.0"}
+PEOPLE, KEYPOINTS = 3, 17
+
+
+def record(experiment: Experiment, ap: float = 20.0, points: int = 10, **provenance: object) -> Record:
+    """A record that ends at `ap` percent; where the teacher averages, the student ends 0.5 below."""
+    averages = experiment.teacher.kind in ("ema", "eman")
+    metrics = {"student": statistics(ap - 0.5 * averages)} | ({"teacher": statistics(ap)} if averages else {})
+    return Record(
+        key=experiment.key(),
+        experiment=experiment,
+        headline="teacher" if averages else "student",
+        metrics=metrics,
+        curve=tuple(curve(experiment, metrics, points)),
+        examples=tuple(
+            Example(image_id=1 + i, annotation_id=1 + i, keypoints=((10.0, 20.0, 0.5),) * KEYPOINTS)
+            for i in range(PEOPLE)
+        ),
+        provenance=Provenance(**(facts(experiment) | provenance)),
+    )
+
+
+def statistics(ap: float) -> dict[str, float]:
+    """COCO statistics in percent around `ap`."""
+    return {"AP": ap, "AP50": ap + 30, "AP75": ap - 5, "APM": ap - 2, "APL": ap + 2, "AR": ap + 10}
+
+
+def curve(experiment: Experiment, metrics: dict[str, dict[str, float]], points: int) -> list[Point]:
+    """A learning curve that rises to the AP in `metrics`; no teacher before the end of the burn-in."""
+    steps, rng = 2000, np.random.default_rng(experiment.train.seed)
+    drawn = []
+    for i in range(1, points + 1):
+        step, teaching = steps * i // points, i / points > experiment.train.burn_in
+        rise = 1 - np.exp(-4 * i / points) + np.exp(-4) + rng.normal(0, 0.02) * (i < points)
+        unlabeled = teaching and experiment.semi_supervised
+        drawn.append(
+            Point(
+                step=step,
+                loss=2e-3 * np.exp(-2 * i / points) * (1.5 if unlabeled else 1),
+                supervised=2e-3 * np.exp(-2 * i / points),
+                consistency=1e-3 * np.exp(-i / points) if unlabeled else None,
+                student_ap=metrics["student"]["AP"] * rise,
+                teacher_ap=metrics["teacher"]["AP"] * rise if teaching and "teacher" in metrics else None,
+            )
+        )
+    return drawn
+
+
+def facts(experiment: Experiment) -> dict[str, object]:
+    """Provenance of a machine that does not exist."""
+    return {
+        "commit": "0123456789abcdef0123456789abcdef01234567",
+        "dirty": False,
+        "versions": VERSIONS,
+        "device": "a processor",
+        "threads": 2,
+        "world_size": 1,
+        "seconds": 61.2,
+        "started": "2026-01-01T00:00:00+00:00",
+        "checkpoint_sha256": "ab" * 32,
+        "data": {"labeled": experiment.data.labels},
+        "command": f"sshpe reproduce {experiment.key()}",
+    }
+
+
+def spread_ap(cell: Cell, seed: int) -> float:
+    """An AP for a cell and a seed: 20 for the baseline, from 22 on for the others, seeds 0.4 apart."""
+    base = 20.0 if cell.method == "supervised" else 22.0 + float(cell.row)
+    return base + 0.4 * (seed - 1)
+
+
+def study(
+    profile: str = "quick",
+    seeds: int = 3,
+    table: Table | None = None,
+    ap: Callable[[Cell, int], float] = spread_ap,
+    cells: tuple[Cell, ...] | None = None,
+) -> Study:
+    """A study of fake records; of table 4, of all of its cells, unless told otherwise."""
+    table = table or tables.load_table("table4")
+    cells = table.cells if cells is None else cells
+
+    def results(chosen: list[Cell] | tuple[Cell, ...]) -> tuple[Result, ...]:
+        made = []
+        for one in wanted(table, chosen, profile, seeds):
+            fakes = tuple(record(e, ap(one.cell, e.train.seed)) for e in one.experiments)
+            made.append(Result(one.cell, fakes, one.not_run))
+        return tuple(made)
+
+    description = tables.load_profile(profile).description
+    return Study(table, profile, seeds, results(cells), results(baseline_cells(table, cells)), description)
+
+
+def write(made: Study, folder: Path) -> list[Record]:
+    """Write every record of a study into a folder."""
+    written = [one for _, one in made.runs()]
+    for one in written:
+        records.write(folder, one)
+    return written

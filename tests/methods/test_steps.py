@@ -1,0 +1,103 @@
+"""One training step is the method section: every term checked against its definition."""
+
+import pytest
+import torch
+from torch import nn
+
+from sshpe_lib.augment.affine import HardAffine
+from sshpe_lib.augment.draw import Draw
+from sshpe_lib.augment.mum import PoseMUM
+from sshpe_lib.augment.view import Strong, View
+from sshpe_lib.losses import heatmap_mse
+from sshpe_lib.methods import semi_supervised, supervised
+from sshpe_lib.methods.step import Labeled
+from sshpe_lib.models import resnet
+from sshpe_lib.teacher import EMA, EMAN, Single
+
+STRONG = Strong([HardAffine(), PoseMUM(sites=("layer1", "layer2", "layer3"), probability=1.0)])
+
+
+def draw(seed: int = 0) -> Draw:
+    return Draw(torch.Generator().manual_seed(seed))
+
+
+def network(seed: int = 0) -> nn.Module:
+    return resnet.build(18, 17, width=8, deconv_channels=16, output_stride=16, seed=seed)
+
+
+@pytest.fixture
+def labeled():
+    generator = torch.Generator().manual_seed(1)
+    image = torch.randn(8, 3, 64, 48, generator=generator)
+    target = torch.rand(8, 17, 16, 12, generator=generator)
+    weight = (torch.rand(8, 17, generator=generator) > 0.3).float()
+    return Labeled(image, target, weight)
+
+
+@pytest.fixture
+def unlabeled():
+    return torch.randn(8, 3, 64, 48, generator=torch.Generator().manual_seed(2))
+
+
+def test_heatmap_mse_is_the_references():
+    """Per joint 0.5 MSE(w p, w t) over batch and pixels, averaged over joints."""
+    p, t, w = torch.rand(3, 5, 4, 6), torch.rand(3, 5, 4, 6), torch.tensor([[1.0, 0, 1, 1, 0]] * 3)
+    joints = [
+        0.5 * nn.functional.mse_loss(p[:, j] * w[:, j, None, None], t[:, j] * w[:, j, None, None]) for j in range(5)
+    ]
+    assert torch.allclose(heatmap_mse(p, t, w), torch.stack(joints).mean())
+    assert torch.allclose(heatmap_mse(p, t), 0.5 * (p - t).square().mean())
+
+
+def test_the_supervised_step(labeled):
+    student = network()
+    losses = supervised.train_step(student, labeled)
+    assert torch.equal(losses.total, heatmap_mse(network().train()(labeled.image), labeled.target, labeled.weight))
+    assert losses.consistency is None
+
+
+@pytest.mark.parametrize("make", [Single, lambda s: EMA(s, 0.6), lambda s: EMAN(s, 0.6)], ids=["single", "ema", "eman"])
+def test_the_total_is_eq_1(labeled, unlabeled, make):
+    student = network()
+    losses = semi_supervised.train_step(student, make(student), labeled, unlabeled, STRONG, 0.7, draw())
+    assert torch.allclose(losses.total, losses.supervised + 0.7 * losses.consistency)
+    assert losses.consistency > 0
+
+
+def test_the_consistency_compares_the_unmixed_view_with_the_moved_pseudo_heatmaps(labeled, unlabeled):
+    student, reference = network(), network()
+    losses = semi_supervised.train_step(student, EMAN(student, 0.6), labeled, unlabeled, STRONG, 1.0, draw(5))
+    pseudo = network().eval()(unlabeled).detach()
+    view, target = HardAffine()(View(unlabeled), pseudo, shared := draw(5))
+    mixed, _ = PoseMUM(sites=("layer1", "layer2", "layer3"), probability=1.0)(view, target, shared)
+    reference(labeled.image)
+    predicted = reference(mixed.image, after_stage=mixed.after_stage)
+    assert torch.equal(losses.consistency, heatmap_mse(predicted, target))
+
+
+def test_no_gradient_reaches_the_teacher(labeled, unlabeled):
+    student = network()
+    teacher = EMAN(student, 0.6)
+    semi_supervised.train_step(student, teacher, labeled, unlabeled, STRONG, 1.0, draw()).total.backward()
+    assert all(parameter.grad is None for parameter in teacher.network.parameters())
+    assert all(parameter.grad is not None for parameter in student.parameters())
+
+
+def test_a_single_teacher_gives_no_gradient_through_the_pseudo_heatmaps(unlabeled):
+    """With no strong augmentation and the student as teacher, the consistency term is flat."""
+    student = network()
+    empty = Labeled(unlabeled, torch.zeros(8, 17, 16, 12), torch.zeros(8, 17))
+    losses = semi_supervised.train_step(student, Single(student), empty, unlabeled, Strong([]), 1.0, draw())
+    losses.total.backward()
+    assert losses.consistency == 0
+    assert all((p.grad is None) or (p.grad == 0).all() for p in student.parameters())
+
+
+def test_every_forward_moves_the_running_statistics(labeled, unlabeled):
+    """Labelled, easy and strong views are three forwards with batch statistics of their own (Single)."""
+    student = network()
+    semi_supervised.train_step(student, Single(student), labeled, unlabeled, STRONG, 1.0, draw())
+    assert student.bn1.num_batches_tracked == 3
+    student = network()
+    semi_supervised.train_step(student, EMAN(student, 0.6), labeled, unlabeled, STRONG, 1.0, draw())
+    assert student.bn1.num_batches_tracked == 2

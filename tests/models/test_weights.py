@@ -1,0 +1,399 @@
+"""Weights files: fetching, reading, fitting, writing; and everything that can be wrong with one."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import os
+import pickle
+import threading
+import urllib.error
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import safetensors
+import torch
+from torch import Tensor
+
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.models._torchvision import import_torchvision
+from sshpe_lib.models.resnet import SimpleBaseline, build
+from sshpe_lib.models.weights import (
+    IMAGENET,
+    Weights,
+    fetch,
+    load_pose,
+    load_state,
+    load_trunk,
+    save_state,
+)
+
+CONTENT = bytes(range(256)) * 4096  # 1 MiB
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+SMALL = {"width": 8, "deconv_channels": 8}
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves CONTENT, with ranges; notes every request's range in the server's `ranges`."""
+
+    def do_GET(self) -> None:
+        asked = self.headers.get("Range")
+        self.server.ranges.append(asked)
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and self.server.resumes else 0
+        if start >= len(CONTENT):
+            self.send_error(416)
+            return
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(CONTENT) - start))
+        self.end_headers()
+        self.wfile.write(CONTENT[start : self.server.breaks_at])
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[http.server.ThreadingHTTPServer]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        running.ranges, running.resumes, running.breaks_at = [], True, None
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join(timeout=10)
+
+
+def served(server: http.server.ThreadingHTTPServer, sha256: str = DIGEST) -> Weights:
+    return Weights(f"http://127.0.0.1:{server.server_port}/models/trunk.pth?v=1", sha256, "a test")
+
+
+# fetch
+
+
+def test_fetch_downloads_once_and_verifies(server, tmp_path: Path) -> None:
+    path = fetch(served(server), tmp_path / "new" / "cache")
+    assert path == tmp_path / "new" / "cache" / "trunk.pth"
+    assert path.read_bytes() == CONTENT
+    assert fetch(served(server), path.parent) == path
+    assert server.ranges == [None]
+    assert not list(path.parent.glob("*.part"))
+
+
+def test_fetch_verifies_by_the_prefix_in_the_name(server, tmp_path: Path) -> None:
+    assert fetch(served(server, DIGEST[:8]), tmp_path).read_bytes() == CONTENT
+
+
+def test_fetch_reads_a_file_address(tmp_path: Path) -> None:
+    source = tmp_path / "source.pth"
+    source.write_bytes(CONTENT)
+    path = fetch(Weights(source.as_uri(), DIGEST, "a test"), tmp_path / "cache")
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+def test_fetch_continues_what_broke_off(server, tmp_path: Path, resumes: bool) -> None:
+    server.breaks_at, server.resumes = 300_000, resumes
+    with pytest.raises(SSHPEError, match=f"300000 of {len(CONTENT)} bytes; run again"):
+        fetch(served(server), tmp_path)
+    assert not (tmp_path / "trunk.pth").exists()
+    server.breaks_at = None
+    assert fetch(served(server), tmp_path).read_bytes() == CONTENT
+    assert server.ranges == [None, "bytes=300000-"]
+
+
+def test_fetch_takes_a_part_that_is_already_whole(server, tmp_path: Path) -> None:
+    (tmp_path / "trunk.pth.part").write_bytes(CONTENT)
+    assert fetch(served(server), tmp_path).read_bytes() == CONTENT
+
+
+def test_fetch_discards_a_wrong_part_and_succeeds_next_time(server, tmp_path: Path) -> None:
+    (tmp_path / "trunk.pth.part").write_bytes(b"another file")
+    with pytest.raises(SSHPEError, match="the download was discarded"):
+        fetch(served(server), tmp_path)
+    assert fetch(served(server), tmp_path).read_bytes() == CONTENT
+
+
+def test_fetch_refuses_a_wrong_hash(server, tmp_path: Path) -> None:
+    with pytest.raises(SSHPEError, match=f"sha256 is {DIGEST}, but http.* has 00000000"):
+        fetch(served(server, "0" * 64), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] in ([], [".trunk.pth.lock"])
+
+
+def test_fetch_keeps_but_refuses_a_wrong_file_put_there_by_hand(server, tmp_path: Path) -> None:
+    (tmp_path / "trunk.pth").write_bytes(b"mine")
+    with pytest.raises(SSHPEError, match=r"trunk\.pth.*delete it"):
+        fetch(served(server), tmp_path)
+    assert (tmp_path / "trunk.pth").read_bytes() == b"mine"
+    assert server.ranges == []
+
+
+def test_fetch_says_where_to_put_what_cannot_be_reached(tmp_path: Path) -> None:
+    def unplugged(request: object, timeout: float) -> None:
+        assert timeout <= 60
+        raise urllib.error.URLError("no route to host")
+
+    with pytest.raises(SSHPEError, match="no route to host") as caught:
+        fetch(IMAGENET[18], tmp_path, opener=unplugged)
+    assert str(tmp_path / "resnet18-5c106cde.pth") in str(caught.value)
+
+
+def test_fetch_by_several_threads_downloads_once(server, tmp_path: Path) -> None:
+    threads = [threading.Thread(target=fetch, args=(served(server), tmp_path)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert server.ranges == [None]
+    assert (tmp_path / "trunk.pth").read_bytes() == CONTENT
+
+
+def test_fetch_refuses_a_cache_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("")
+    with pytest.raises(SSHPEError, match="cannot be a folder"):
+        fetch(IMAGENET[18], tmp_path / "cache")
+
+
+def test_imagenet_files_carry_their_hash_in_their_name() -> None:
+    assert sorted(IMAGENET) == [18, 34, 50, 101, 152]
+    for depth, weights in IMAGENET.items():
+        assert weights.name == f"resnet{depth}-{weights.sha256}.pth"
+
+
+@pytest.mark.parametrize("sha256", ["", "5c106c", "Z" * 64, DIGEST.upper()])
+def test_a_hash_that_verifies_nothing_is_refused(sha256: str) -> None:
+    with pytest.raises(SSHPEError, match="hex"):
+        Weights("http://127.0.0.1/file.pth", sha256, "a test")
+
+
+# load_state
+
+
+@pytest.fixture
+def model() -> SimpleBaseline:
+    return build(18, seed=0, **SMALL)
+
+
+def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert list(found) == list(expected)
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor), name
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".pth.tar"])
+def test_load_state_unwraps(model: SimpleBaseline, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"weights{suffix}"
+    parallel = {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
+    torch.save({"epoch": 3, "state_dict": parallel}, path)
+    assert_same(load_state(path), model.state_dict())
+
+
+def test_load_state_reads_the_format_before_torch_1_6(model: SimpleBaseline, tmp_path: Path) -> None:
+    path = tmp_path / "old.pth"
+    torch.save(dict(model.named_parameters()), path, _use_new_zipfile_serialization=False)
+    state = load_state(path)
+    assert_same(state, dict(model.named_parameters()))
+    assert not any(tensor.requires_grad for tensor in state.values())
+
+
+def test_load_state_keeps_a_module_prefix_that_some_names_lack(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.pth"
+    torch.save({"module.a": torch.ones(1), "b": torch.ones(1)}, path)
+    assert list(load_state(path)) == ["module.a", "b"]
+
+
+class Bomb:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_load_state_runs_no_pickle(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "bomb.pth"
+    bomb = {"conv1.weight": Bomb(tmp_path / "exploded")}
+    torch.save(bomb, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(SSHPEError, match=r"bomb\.pth is no plain file of tensors.*safetensors"):
+        load_state(path)
+    assert not (tmp_path / "exploded").exists()
+    torch.load(path, weights_only=False)  # it would have
+    assert (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<html>404</html>",
+        b"PK\x03\x04 cut",
+        b"\x80\x02}q\x00.",
+        pickle.dumps({"a": 1})[:-3],
+        b"\xff" * 1000,
+    ],
+)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_load_state_names_a_foreign_file(tmp_path: Path, content: bytes, suffix: str) -> None:
+    path = tmp_path / f"foreign{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(SSHPEError, match=rf"foreign\{suffix}"):
+        load_state(path)
+
+
+@pytest.mark.parametrize("kept", [4, 100, 0.5, -1])
+def test_load_state_names_a_safetensors_file_cut_short(
+    model: SimpleBaseline, tmp_path: Path, kept: float
+) -> None:
+    path = tmp_path / "cut.safetensors"
+    save_state(model, path, {})
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
+    with pytest.raises(SSHPEError, match=r"cut\.safetensors is no complete safetensors file"):
+        load_state(path)
+
+
+def test_load_state_names_a_pth_file_cut_short(model: SimpleBaseline, tmp_path: Path) -> None:
+    path = tmp_path / "cut.pth"
+    torch.save(model.state_dict(), path)
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(SSHPEError, match=r"cut\.pth is no plain file of tensors"):
+        load_state(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ([torch.ones(1)], "holds a list"),
+        ({"lr": 0.1}, "entry 'lr' is a float"),
+        ({3: torch.ones(1)}, "entry 3"),
+    ],
+)
+def test_load_state_names_the_entry_that_is_no_tensor(tmp_path: Path, value: object, told: str) -> None:
+    path = tmp_path / "odd.pth"
+    torch.save(value, path)
+    with pytest.raises(SSHPEError, match=rf"odd\.pth.*{told}"):
+        load_state(path)
+
+
+@pytest.mark.parametrize(("name", "told"), [("none.pth", "no such file"), ("weights.h5", "not '.h5'")])
+def test_load_state_names_a_missing_file_and_an_unknown_kind(tmp_path: Path, name: str, told: str) -> None:
+    (tmp_path / "weights.h5").write_bytes(b"x")
+    with pytest.raises(SSHPEError, match=told):
+        load_state(tmp_path / name)
+
+
+# load_pose and load_trunk
+
+
+def test_load_pose_restores_every_tensor(model: SimpleBaseline, tmp_path: Path) -> None:
+    model(torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)))  # moves the buffers
+    other = build(18, seed=1, **SMALL)
+    torch.save(model.state_dict(), tmp_path / "pose.pth")
+    load_pose(other, tmp_path / "pose.pth")
+    assert_same(other.state_dict(), model.state_dict())
+    assert other.bn1.num_batches_tracked == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"depth": 34}, r"missing \(layer1\.2\.conv1\.weight, .*, .*, \.\.\.\)"),
+        ({"depth": 50}, r"missing .*of another shape \(layer"),
+        (
+            {"keypoints": 14},
+            r"2 of another shape \(final_layer\.weight \(17, 8, 1, 1\) for \(14, 8, 1, 1\), .*bias",
+        ),
+        ({"output_stride": 16}, r"6 unexpected \(deconv_layers\.6\.weight"),
+    ],
+)
+def test_load_pose_refuses_another_network(
+    model: SimpleBaseline, tmp_path: Path, arguments, told: str
+) -> None:
+    save_state(model, tmp_path / "r18.safetensors", {})
+    other = build(**{"depth": 18} | arguments, seed=1, **SMALL)
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    with pytest.raises(SSHPEError, match=rf"r18\.safetensors does not fit SimpleBaseline: .*{told}"):
+        load_pose(other, tmp_path / "r18.safetensors")
+    assert_same(other.state_dict(), before)
+
+
+def test_load_pose_keeps_the_counters_that_old_files_lack(model: SimpleBaseline, tmp_path: Path) -> None:
+    old = {n: t for n, t in model.state_dict().items() if not n.endswith("num_batches_tracked")}
+    torch.save(old, tmp_path / "old.pth")
+    other = build(18, seed=1, **SMALL)
+    load_pose(other, tmp_path / "old.pth")
+    assert_same(other.state_dict(), model.state_dict())
+    del old["bn1.running_var"]
+    torch.save(old, tmp_path / "old.pth")
+    with pytest.raises(SSHPEError, match=r"1 missing \(bn1\.running_var\)"):
+        load_pose(other, tmp_path / "old.pth")
+
+
+def test_load_trunk_takes_all_of_torchvisions_resnet_but_the_classifier() -> None:
+    imagenet = import_torchvision("models.resnet").resnet18().state_dict()
+    model = build(18, seed=0)
+    head = {n: t.clone() for n, t in model.state_dict().items() if n.startswith(SimpleBaseline.head)}
+    loaded = load_trunk(model, imagenet)
+    assert loaded == [name for name in imagenet if not name.startswith("fc.")]
+    assert sorted(loaded + list(head)) == sorted(model.state_dict())
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, head[name] if name in head else imagenet[name]), name
+
+
+def test_load_trunk_refuses_another_trunk() -> None:
+    imagenet = import_torchvision("models.resnet").resnet18().state_dict()
+    with pytest.raises(SSHPEError, match=r"SimpleBaseline's trunk: .* missing \(layer1\.2\.conv1\.weight"):
+        load_trunk(build(34, seed=0), imagenet)
+    with pytest.raises(
+        SSHPEError, match=r"of another shape \(conv1\.weight \(64, 3, 7, 7\) for \(8, 3, 7, 7\)"
+    ):
+        load_trunk(build(18, seed=0, **SMALL), imagenet)
+    del imagenet["layer4.1.bn2.bias"]
+    with pytest.raises(SSHPEError, match=r"1 missing \(layer4\.1\.bn2\.bias\)"):
+        load_trunk(build(18, seed=0), imagenet)
+
+
+# save_state
+
+
+def test_save_state_round_trip(model: SimpleBaseline, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "weights.safetensors"
+    model.to(memory_format=torch.channels_last)
+    digest = save_state(model, path, {"depth": "18", "key": "abc"})
+    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert [file.name for file in path.parent.iterdir()] == ["weights.safetensors"]
+    state = load_state(path)
+    assert sorted(state) == sorted(model.state_dict())
+    assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+    with safetensors.safe_open(path, "pt") as file:
+        assert file.metadata() == {"depth": "18", "key": "abc"}
+    other = build(18, seed=1, **SMALL)
+    load_pose(other, path)
+    assert_same(other.state_dict(), model.state_dict())
+
+
+def test_save_state_gives_the_same_bytes_every_time(model: SimpleBaseline, tmp_path: Path) -> None:
+    metadata = {f"entry {i}": str(i) for i in range(9)}
+    orders = [metadata, dict(reversed(metadata.items()))] * 3
+    digests = {save_state(model, tmp_path / f"{i}.safetensors", order) for i, order in enumerate(orders)}
+    assert len(digests) == 1
+
+
+def test_save_state_that_fails_leaves_the_old_file(
+    model: SimpleBaseline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_state(model, path, {})
+    before = path.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        save_state(build(18, seed=1, **SMALL), path, {})
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

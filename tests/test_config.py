@@ -1,0 +1,194 @@
+"""Experiments as values: validation, keys, and the profiles and tables of params/."""
+
+import pytest
+
+from sshpe_lib import config, tables
+from sshpe_lib.config import Experiment
+from sshpe_lib.errors import SSHPEError
+
+
+def values(**changes) -> dict:
+    base = {
+        "data": {
+            "labeled": {"kind": "synthetic", "images": 64},
+            "val": {"kind": "synthetic", "images": 8, "seed": 1},
+            "labels": 16,
+            "input_size": [48, 64],
+        },
+        "model": {"width": 8, "output_stride": 16, "init": "scratch"},
+        "teacher": {"kind": "eman", "decay": 0.9},
+        "augment": {"strong": [{"kind": "mum", "sites": ["layer1"]}]},
+        "train": {"steps": 10, "batch_size": 8},
+    }
+    return tables.merge(base, changes)
+
+
+def build(**changes) -> Experiment:
+    return config.validate(values(**changes), "test")
+
+
+def test_an_experiment_is_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        build().train.steps = 3
+
+
+def test_the_key_is_stable_and_written_down():
+    """A change of this key orphans every committed record; bump METHOD_VERSION on purpose instead."""
+    assert build().key() == build().key()
+    assert len(build().key()) == 16
+    assert build().key() == config.validate(build().model_dump(mode="json"), "again").key()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train": {"seed": 1}},
+        {"train": {"steps": 11}},
+        {"teacher": {"decay": 0.6}},
+        {"teacher": {"kind": "ema"}},
+        {"augment": {"strong": [{"kind": "mum"}]}},
+        {"augment": {"strong": [{"kind": "affine"}]}},
+        {"augment": {"strong": []}},
+        {"data": {"labels": 17}},
+        {"data": {"labeled": {"seed": 3}}},
+        {"model": {"depth": 34}},
+    ],
+)
+def test_the_key_moves_with_everything_that_decides_the_result(changes):
+    assert build(**changes).key() != build().key()
+
+
+def test_different_operations_without_settings_have_different_keys():
+    one = build(augment={"strong": [{"kind": "mum"}]})
+    other = build(augment={"strong": [{"kind": "affine"}]})
+    assert one.key() != other.key()
+
+
+def test_method_version_moves_the_key(monkeypatch):
+    before = build().key()
+    monkeypatch.setattr(config, "METHOD_VERSION", config.METHOD_VERSION + 1)
+    assert build().key() != before
+
+
+def coco(path: str, fingerprint: str | None = "ab" * 32) -> dict:
+    return {
+        "kind": "coco",
+        "annotations": f"{path}/a.json",
+        "images": f"{path}/images",
+        "fingerprint": fingerprint,
+    }
+
+
+def test_paths_stay_out_of_the_key_and_fingerprints_stay_in():
+    here = values() | {"data": values()["data"] | {"labeled": coco("/here"), "val": coco("/here")}}
+    there = values() | {"data": values()["data"] | {"labeled": coco("/there"), "val": coco("/there")}}
+    other = values() | {
+        "data": values()["data"] | {"labeled": coco("/here", "cd" * 32), "val": coco("/here")}
+    }
+    keys = [config.validate(v, "test").key() for v in (here, there, other)]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_no_key_without_a_fingerprint():
+    unpinned = values() | {"data": values()["data"] | {"labeled": coco("/x", None), "val": coco("/x")}}
+    with pytest.raises(SSHPEError, match="no fingerprint yet.*SSHPE_DATA"):
+        config.validate(unpinned, "test").key()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train": {"stpes": 3}}, "train.stpes: no such setting; check the spelling"),
+        ({"train": {"epochs": 2}}, "exactly one of train.epochs and train.steps"),
+        ({"train": {"batch_size": 10}}, "batch_size 10 does not divide into groups of 4"),
+        ({"train": {"batch_size": 0}}, "train.batch_size: Input should be greater than 0"),
+        ({"train": {"milestones": [0.9, 0.5]}}, "rising fractions"),
+        ({"train": {"precision": "fp8"}}, "train.precision"),
+        ({"train": {"seed": -1}}, "train.seed"),
+        ({"teacher": {"decay": 1.0}}, "teacher.decay: Input should be less than 1"),
+        ({"teacher": {"decay": None}}, "needs a teacher.decay"),
+        ({"teacher": {"kind": "single"}}, "averages nothing"),
+        ({"teacher": {"kind": "none", "decay": None}}, "supervised run"),
+        ({"teacher": {"kind": "ema", "std": True}}, "teacher.std"),
+        ({"data": {"input_size": [48, 60]}}, "multiples of 16"),
+        ({"model": {"output_stride": 32}}, "multiples of 32.*use output_stride 16"),
+        ({"data": {"labels": 0}}, "data.labels: Input should be greater than 0"),
+        ({"data": {"labeled": {"kind": "voc"}}}, "data.labeled"),
+        (
+            {"augment": {"strong": [{"kind": "mum", "tiles": [5, 3]}]}},
+            "does not divide into 3 columns x 5 rows",
+        ),
+        ({"augment": {"strong": [{"kind": "mum"}, {"kind": "affine"}]}}, "affine must come before mum"),
+        ({"augment": {"strong": [{"kind": "mum"}, {"kind": "mum"}]}}, "lists mum twice"),
+        (
+            {"augment": {"strong": [{"kind": "mum", "unmix": "layer2", "sites": ["layer3"]}]}},
+            "not before the unmix after 'layer2'",
+        ),
+        ({"model": {"depth": 19}}, "model.depth"),
+    ],
+)
+def test_a_wrong_setting_gets_one_clear_error(changes, message):
+    with pytest.raises(SSHPEError, match=message):
+        build(**changes)
+
+
+def test_every_fault_is_listed_at_once():
+    with pytest.raises(SSHPEError) as caught:
+        build(train={"batch_size": 0, "stpes": 1}, model={"depth": 7})
+    assert all(place in str(caught.value) for place in ("train.batch_size", "train.stpes", "model.depth"))
+
+
+@pytest.mark.parametrize("profile", ["smoke", "quick", "lsp", "paper"])
+@pytest.mark.parametrize("method", list(tables.load_methods()))
+def test_every_profile_runs_every_method(profile, method):
+    experiment = tables.experiment(profile, method)
+    assert experiment.semi_supervised == (method != "supervised")
+
+
+@pytest.mark.parametrize("profile", ["smoke", "quick", "lsp", "paper"])
+def test_every_cell_is_an_experiment_or_a_reason(profile):
+    table = tables.load_table("table4")
+    cells = list(tables.cell_experiments(table, profile, seeds=2))
+    assert len(cells) == 2 * len(table.cells) == 20
+    for _, seed, experiment in cells:
+        assert isinstance(experiment, str) or experiment.train.seed == seed
+
+
+def test_table4_carries_the_numbers_of_the_paper():
+    paper = {(cell.row, cell.column): cell.paper for cell in tables.load_table("table4").cells}
+    assert paper[("0.6", "ResNet-18")] == 46.9
+    assert paper[("0.9", "ResNet-101")] == 48.94
+    assert [paper[(d, "ResNet-18")] for d in ("0.999", "0.99", "0.9", "0.5")] == [44.33, 45.13, 46.47, 45.91]
+
+
+def test_the_paper_profile_is_the_papers_protocol():
+    experiment = tables.experiment("paper", "pose-mum+")
+    assert experiment.data.input_size == (192, 256)
+    assert experiment.data.labels == 1000 and experiment.data.split == "first"
+    assert experiment.train.epochs == 30 and experiment.train.milestones == (20 / 30, 25 / 30)
+    assert experiment.train.burn_in == 0 and experiment.train.batch_size == 32
+    assert experiment.train.learning_rate == 1e-3 and experiment.train.consistency == 1
+    assert experiment.model.init == "imagenet" and experiment.model.width == 64
+    assert tables.experiment("paper", "pose-mum+", amount="5K").train.epochs == 100
+
+
+def test_unknown_names_list_the_known_ones():
+    with pytest.raises(SSHPEError, match="no profile 'qick'.*paper, quick"):
+        tables.experiment("qick", "mum")
+    with pytest.raises(SSHPEError, match="no method 'mumm'.*pose-mum"):
+        tables.experiment("quick", "mumm")
+    with pytest.raises(SSHPEError, match="no backbone 'vgg'.*resnet18"):
+        tables.experiment("quick", "mum", backbone="vgg")
+    with pytest.raises(SSHPEError, match="no table"):
+        tables.load_table("table99")
+
+
+def test_a_table_with_a_misspelt_field_names_the_file(tmp_path):
+    (tmp_path / "t.yaml").write_text(
+        "title: T\ncitation: c\ndata_of_paper: d\ncells:\n  - {row: a, colum: b, method: m}\n"
+    )
+    with pytest.raises(SSHPEError, match=r"t.yaml: .*cells.0.colum"):
+        tables.load_table(tmp_path / "t.yaml")
+    (tmp_path / "t.yaml").write_text("title: [T\n")
+    with pytest.raises(SSHPEError, match=r"t.yaml: .*line"):
+        tables.load_table(tmp_path / "t.yaml")

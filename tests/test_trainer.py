@@ -1,0 +1,196 @@
+"""The loop: determinism, resuming, stopping, logging."""
+
+import csv
+import re
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from sshpe_lib.augment.mum import PoseMUM
+from sshpe_lib.augment.view import Strong
+from sshpe_lib.codec import MSRAHeatmap
+from sshpe_lib.config import Train
+from sshpe_lib.data.loaders import Batches
+from sshpe_lib.data.top_down import Crops, WeakAffine
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.models import resnet
+from sshpe_lib.teacher import EMAN
+from sshpe_lib.trainer import Trainer
+from tests import toy
+
+SIZE = (48, 64)
+
+
+def trainer(folder, steps=6, *, burn_in=2, key="abc", seed=0, evaluations=2, learning_rate=1e-3, schedule=None):
+    labeled = Crops(toy.instances(folder / "l", 6), SIZE, weak=WeakAffine(), seed=seed, stream="labeled")
+    unlabeled = Crops(toy.instances(folder / "u", 10, seed=1), SIZE, weak=WeakAffine(), seed=seed, stream="unlabeled")
+    batches = Batches(labeled, unlabeled, batch_size=4, steps=steps, burn_in=burn_in, seed=seed)
+    if schedule:
+        batches.steps = schedule
+    student = resnet.build(18, 17, width=8, deconv_channels=16, output_stride=16, seed=seed)
+    return Trainer(
+        Fabric(accelerator="cpu", devices=1), student, EMAN(student, 0.6), batches, MSRAHeatmap(SIZE, (12, 16), 1.0),
+        Train(steps=steps, batch_size=4, seed=seed, learning_rate=learning_rate, milestones=(0.5,)),
+        lambda networks: {name: {"AP": float(len(networks))} for name in networks},
+        key=key, folder=folder / f"run_{key}_{seed}", strong=Strong([PoseMUM(sites=("layer1",))]),
+        evaluations=evaluations, progress=False,
+    )  # fmt: skip
+
+
+def state(made: Trainer) -> dict:
+    return torch.load(made.checkpoint, weights_only=True)
+
+
+def assert_equal(one, other, place="state"):
+    assert type(one) is type(other), place
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), place
+        for name in one:
+            assert_equal(one[name], other[name], f"{place}.{name}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), place
+        for i, (a, b) in enumerate(zip(one, other, strict=True)):
+            assert_equal(a, b, f"{place}.{i}")
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), place
+    else:
+        assert one == other, place
+
+
+def without_clock(checkpoint: dict) -> dict:
+    return {name: value for name, value in checkpoint.items() if name != "seconds"}
+
+
+class Stopped(Exception):
+    pass
+
+
+def interrupt(made: Trainer, step: int) -> None:
+    """Let it save at `step` and die at the next one."""
+    forward = made._forward
+
+    def dying(batch):
+        if made.step == step:
+            made.save()
+            raise Stopped
+        return forward(batch)
+
+    made._forward = dying
+    with pytest.raises(Stopped):
+        made.fit()
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 5])
+def test_three_and_three_steps_are_six(tmp_path, step):
+    """Also across the end of the burn-in (2), of the rate's step (3) and of an epoch."""
+    whole = trainer(tmp_path / "whole")
+    whole.fit()
+    first = trainer(tmp_path / "parts")
+    interrupt(first, step)
+    second = trainer(tmp_path / "parts")
+    second.fit()
+    assert_equal(without_clock(state(whole)), without_clock(state(second)))
+    assert whole._log_file.read_text() == second._log_file.read_text()
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path):
+    runs = [trainer(tmp_path / name, seed=seed) for name, seed in (("a", 0), ("b", 0), ("c", 1))]
+    for run in runs:
+        run.fit()
+    assert_equal(without_clock(state(runs[0])), without_clock(state(runs[1])))
+    assert not torch.equal(state(runs[0])["student"]["conv1.weight"], state(runs[2])["student"]["conv1.weight"])
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    trainer(tmp_path).fit()
+    again = trainer(tmp_path)
+    again._forward = None  # any step would raise
+    curve = again.fit()
+    assert [point.step for point in curve] == [3, 6]
+
+
+def test_the_burn_in_ends_with_a_copy_of_the_student(tmp_path):
+    made = trainer(tmp_path, steps=6, burn_in=3)
+    interrupt(made, 3)
+    student, teacher = made.network.state_dict(), made.teacher.network.state_dict()
+    assert any(not torch.equal(student[name], teacher[name]) for name in student)
+    made = trainer(tmp_path, steps=6, burn_in=3)
+    predict, seen = made.teacher.predict, []
+
+    def spy(images):
+        seen.append({name: tensor.clone() for name, tensor in made.teacher.network.state_dict().items()})
+        return predict(images)
+
+    made.teacher.predict = spy
+    made.fit()
+    assert len(seen) == 3
+    assert all(torch.equal(seen[0][name], student[name]) for name in student)
+
+
+def test_the_rate_falls_at_the_milestones(tmp_path):
+    made, rates = trainer(tmp_path), []
+    update = made._update
+    made._update = lambda losses: (rates.append(made.optimizer.param_groups[0]["lr"]), update(losses))
+    made.fit()
+    assert rates == pytest.approx([1e-3] * 3 + [1e-4] * 3)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path):
+    made = trainer(tmp_path, evaluations=6)
+    forward = made._forward
+
+    def exploding(batch):
+        losses = forward(batch)
+        return losses._replace(total=losses.total * float("nan")) if made.step == 4 else losses
+
+    made._forward = exploding
+    with pytest.raises(SSHPEError, match=r"loss became nan at step 4; lower train.learning_rate"):
+        made.fit()
+    assert state(made)["step"] == 4
+
+
+def test_a_corrupt_checkpoint_is_named(tmp_path):
+    made = trainer(tmp_path)
+    made.fit()
+    made.checkpoint.write_bytes(made.checkpoint.read_bytes()[:1000])
+    with pytest.raises(SSHPEError, match=re.escape(str(made.checkpoint)) + ".*not a readable checkpoint.*move the file"):
+        trainer(tmp_path).fit()
+
+
+def test_a_foreign_checkpoint_is_refused(tmp_path):
+    made = trainer(tmp_path, key="one")
+    made.fit()
+    other = trainer(tmp_path, key="two")
+    other.folder.mkdir()
+    made.checkpoint.rename(other.checkpoint)
+    with pytest.raises(SSHPEError, match="belongs to experiment one, not two"):
+        other.fit()
+
+
+def test_the_log_has_a_row_for_the_last_step(tmp_path):
+    made = trainer(tmp_path)
+    made.fit()
+    with made._log_file.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["6"]
+    assert float(rows[0]["loss"]) == pytest.approx(float(rows[0]["supervised"]) + float(rows[0]["consistency"]))
+
+
+def test_teacher_and_student_are_both_evaluated_once_the_teacher_teaches(tmp_path):
+    made = trainer(tmp_path, steps=6, burn_in=3, evaluations=2)
+    curve = made.fit()
+    assert curve[0].teacher_ap is None and curve[0].consistency is None
+    assert curve[1].teacher_ap == 2.0 and curve[1].consistency > 0
+
+
+def test_bf16_trains_too(tmp_path):
+    made = trainer(tmp_path)
+    made.fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
+    network = resnet.build(18, 17, width=8, deconv_channels=16, output_stride=16, seed=0)
+    made.network = network
+    made.student, made.optimizer = made.fabric.setup(network, torch.optim.Adam(network.parameters(), lr=1e-3))
+    made.teacher = EMAN(network, 0.6)
+    curve = made.fit()
+    assert 0 < curve[-1].loss < 10
+    assert all(parameter.dtype == torch.float32 for parameter in made.network.parameters())
