@@ -87,7 +87,7 @@ def measure(what: str, path: Path) -> tuple[float, float, int]:
 
 
 def _peak_memory() -> float:
-    """MiB. `resource.getrusage` will not do: its maximum is inherited from the process that started this one."""
+    """MiB. `resource.getrusage` will not do: its maximum is inherited from the starting process."""
     status = Path("/proc/self/status").read_text().split()
     return int(status[status.index("VmHWM:") + 1]) / 1024
 

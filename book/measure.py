@@ -2,8 +2,9 @@
 
     python book/measure.py [NAME ...]
 
-Without names, every file of benchmarks/. Each one's output goes to book/measured/NAME.json, with the machine, the
-commit and the date. A benchmark that fails, for want of real data or a GPU, is reported and keeps its old file.
+Without names, every file of benchmarks/. Each one's output goes to book/measured/NAME.json, with the machine,
+the commit and the date. A benchmark that fails, for want of real data or a GPU, is reported and keeps its old
+file.
 """
 
 from __future__ import annotations
@@ -60,9 +61,10 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run, such as codec")
     names = parser.parse_args().names
     scripts = sorted((ROOT / "benchmarks").glob("*.py"))
-    unknown = set(names) - {script.stem for script in scripts}
+    known = [script.stem for script in scripts]
+    unknown = [name for name in names if name not in known]
     if unknown:
-        sys.exit(f"no benchmark {', '.join(sorted(unknown))}; choose of: {', '.join(s.stem for s in scripts)}")
+        sys.exit(f"no benchmark {', '.join(unknown)}; choose one of: {', '.join(known)}")
     done = [measure(script) for script in scripts if not names or script.stem in names]
     sys.exit(0 if all(done) else 1)
 

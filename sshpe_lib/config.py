@@ -30,7 +30,8 @@ class SyntheticSource(Frozen):
     width: int = Field(96, gt=0)
     people: tuple[int, int] = (1, 1)
     crowding: float = Field(0.0, ge=0, le=1)
-    version: int = 1
+    difficulty: float = Field(1.0, ge=0, le=1)
+    version: int = 5
 
 
 class CocoSource(Frozen):
@@ -76,8 +77,8 @@ class Model(Frozen):
     depth: Literal[18, 34, 50, 101, 152] = 18
     width: int = Field(64, gt=0)
     deconv_channels: int = Field(256, gt=0)
-    output_stride: Literal[16, 32] = 32
-    init: Literal["scratch", "imagenet", "shapes"] = "imagenet"
+    output_stride: Literal[8, 16, 32] = 32
+    init: Literal["scratch", "imagenet", "objects"] = "imagenet"
 
 
 class Weak(Frozen):
@@ -257,7 +258,7 @@ class Experiment(Frozen):
         if any(side % stride for side in self.data.input_size):
             raise ValueError(
                 f"data.input_size {self.data.input_size} must be multiples of {stride} (model.output_stride); "
-                "below 96x128 use output_stride 16"
+                "for small inputs use output_stride 16, or 8"
             )
 
     def _check_mix(self, mix: Mum) -> None:

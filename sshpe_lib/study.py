@@ -189,8 +189,8 @@ def pictures(record: Record) -> list[Picture]:
     for example in record.examples:
         if example.annotation_id not in row_of:
             raise SSHPEError(
-                f"record {record.key}: {instances.source} has no annotation {example.annotation_id}, so these "
-                "are not the record's test people; check out the commit that the record names"
+                f"record {record.key}: {instances.source} has no annotation {example.annotation_id}, so "
+                "these are not the record's test people; check out the commit that the record names"
             )
         row = row_of[example.annotation_id]
         image = read_image(instances.path(row), f"{instances.source}, annotation {example.annotation_id}")

@@ -135,9 +135,8 @@ def experiment(
     )
     if values.get("teacher", {}).get("kind", "none") == "none":
         values = _supervised(merge(values, profile.supervised))
-    for place, value in (set or {}).items():
+    for place, value in {"train.seed": seed, **(set or {})}.items():
         values = _with(values, place.split("."), value)
-    values = _with(values, ["train", "seed"], seed)
     return validate(values, f"profile {name}, method {method}")
 
 

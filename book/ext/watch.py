@@ -1,7 +1,7 @@
 """Runs a page again when a file that it shows has changed, and keeps the book from training.
 
-Sphinx reads a page again when its source changes; a page of this book also shows records, profiles and pictures
-that code draws. `watched_files` in _config.yml names them by page.
+Sphinx reads a page again when its source changes; a page of this book also shows records, profiles and
+pictures that code draws. `watched_files` in _config.yml names them by page.
 """
 
 from __future__ import annotations

@@ -77,7 +77,9 @@ def check(path: Path, image_root: Path | None = None) -> Report:
 def _check_file(file: Path, image_root: Path | None, alone: bool) -> FileReport:
     try:
         document = read_json(file)
-        if isinstance(document, list) and any(isinstance(entry, dict) for entry in document):
+        if isinstance(document, list) and any(
+            "image_id" in entry for entry in document if type(entry) is dict
+        ):
             return _check_detections(file, document)
         if not alone and not _has_keypoints(document):
             return FileReport(file, "other")

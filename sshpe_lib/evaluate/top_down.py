@@ -19,6 +19,11 @@ from sshpe_lib.evaluate.flip import flip_test
 from sshpe_lib.evaluate.results import rescore, to_results
 
 
+def _alone(tensor: Tensor) -> Tensor:
+    """The sum over the ranks where there is one."""
+    return tensor
+
+
 @dataclass(frozen=True)
 class TopDownEvaluation:
     """The reference's protocol: one crop a box, quarter shift, rescoring, OKS-NMS, pycocotools.
@@ -36,10 +41,9 @@ class TopDownEvaluation:
     score_threshold: float = 0.2
     device: torch.device | str = "cpu"
     autocast: Callable[[], AbstractContextManager] = nullcontext
-    channels_last: bool = True
     rank: int = 0
     world: int = 1
-    reduce: Callable[[Tensor], Tensor] = staticmethod(lambda tensor: tensor)
+    reduce: Callable[[Tensor], Tensor] = _alone
 
     def __call__(self, networks: Mapping[str, nn.Module]) -> dict[str, dict[str, float]]:
         """AP, AP50, AP75, APM, APL and AR of every network, in percent."""
@@ -69,13 +73,16 @@ class TopDownEvaluation:
             network.train(found[name])
         return {name: self._to_image(self.reduce(crop).numpy()) for name, crop in predicted.items()}
 
+    def _heatmaps(self, network: nn.Module, images: Tensor) -> Tensor:
+        if not self.flip:
+            return network(images)
+        return flip_test(network, images, self.crops.instances.skeleton.flip_order, shift=True)
+
     def _to_image(self, predicted: np.ndarray) -> np.ndarray:
         predicted = predicted.astype(np.float64)
         for row, (center, size) in enumerate(zip(self.crops.center, self.crops.size, strict=True)):
             matrix = geometry.crop_matrix(center, size, 0.0, self.crops.input_size)
-            predicted[row, :, :2] = geometry.transform_points(
-                predicted[row, :, :2], geometry.invert_affine(matrix)
-            )
+            predicted[row, :, :2] = geometry.transform_points(predicted[row, :, :2], geometry.invert_affine(matrix))
         return predicted
 
     def results(self, predicted: np.ndarray) -> list[dict]:
@@ -94,8 +101,7 @@ class TopDownEvaluation:
         )
 
     def measure(self, predicted: np.ndarray) -> dict[str, float]:
-        """COCO statistics of (N, K, 3) predictions, in percent."""
-        statistics = average_precision(
-            self.ground_truth, self.results(predicted), self.crops.instances.skeleton.sigmas
-        )
-        return {name: 100 * value for name, value in statistics.items()}
+        """COCO statistics of (N, K, 3) predictions, in percent; a size that no person has is left out."""
+        sigmas = self.crops.instances.skeleton.sigmas
+        statistics = average_precision(self.ground_truth, self.results(predicted), sigmas)
+        return {name: 100 * value for name, value in statistics.items() if value >= 0}

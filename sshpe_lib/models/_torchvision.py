@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
+from torch import library
 
 from sshpe_lib.errors import SSHPEError
 
@@ -37,7 +38,7 @@ def import_torchvision(submodule: str = "models.resnet") -> ModuleType:
 
 
 @functools.cache  # a Library withdraws its operators when it is collected, so it must be kept
-def _provide_operators(package: Path) -> torch.library.Library | None:
+def _provide_operators(package: Path) -> library.Library | None:
     """Load torchvision's compiled operators, or declare the two that its import looks up."""
     for compiled in (*package.glob("_C*.so"), *package.glob("_C*.pyd")):
         try:
@@ -46,7 +47,7 @@ def _provide_operators(package: Path) -> torch.library.Library | None:
             continue
     if hasattr(torch.ops.torchvision, "nms"):
         return None
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    fragment = library.Library("torchvision", "FRAGMENT")
     for schema in _SCHEMAS:
-        library.define(schema)
-    return library
+        fragment.define(schema)
+    return fragment

@@ -32,16 +32,19 @@ def curves(study: Study) -> Figure:
     if not shown:
         raise SSHPEError(f"{study.table.name}: no row was run on the profile {study.profile}, so no curve")
     count = len(shown) + 1
-    rows = -(-count // PER_ROW)
+    columns = min(count, PER_ROW)
+    rows = -(-count // columns)
     with rc_context(SETTINGS):
-        figure = Plate(figsize=(8.4, 2.1 * rows + 0.8), layout="constrained")
-        panels = [figure.add_subplot(rows, PER_ROW, place + 1) for place in range(count)]
+        figure = Plate(figsize=(2.8 * columns, 2.1 * rows + 0.8), layout="constrained")
+        panels = [figure.add_subplot(rows, columns, place + 1) for place in range(count)]
         for index, (axes, result) in enumerate(zip(panels, shown, strict=False)):
             axes.sharey(panels[0])
             _ap_panel(axes, index, result, study)
         _loss_panel(panels[-1], shown, study)
-        for axes in panels[:-1:PER_ROW]:
+        for axes in panels[:-1:columns]:
             axes.set_ylabel("AP (%)")
+        low, high = panels[0].get_ylim()
+        panels[0].set_ylim(max(low, 0), max(high, 1))
         figure.suptitle(f"{study.table.title}\nprofile {study.profile}, {_seeds(shown)}", fontsize=9)
         figure.legend(handles=_legend(study), loc="outside lower center", ncols=4)
     return figure
@@ -100,7 +103,7 @@ def _loss_panel(axes: Axes, shown: Sequence[Result], study: Study) -> None:
         look = {"color": color(index), "marker": marker(index)}
         _plot(axes, result.records, "supervised", **look)
         _plot(axes, result.records, "consistency", linestyle="--", markerfacecolor="white", **look)
-    axes.set(title="loss: labelled solid, consistency dashed", yscale="log", xlabel="step")
+    axes.set(title="loss (dashed: consistency)", yscale="log", xlabel="step")
 
 
 def _name(result: Result, study: Study) -> str:

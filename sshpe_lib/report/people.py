@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PER_ROW = 4
-MARGIN = 0.15  # of the box's longer side, shown around it
+MARGIN = 0.08  # of the box's longer side, shown around it
+OUTSIDE = "#DDDDDD"  # where the crop reaches beyond the image
 FAINTEST = 0.15  # the opacity of a keypoint of score 0
 
 
@@ -52,7 +53,7 @@ def people(pictures: Sequence[Picture]) -> Figure:
     with rc_context(SETTINGS):
         figure = Plate(figsize=(1.9 * columns, 2.5 * rows + 0.35), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False)
-        for axes in grid.flat:
+        for axes in grid.flat[len(pictures) :]:
             axes.set_axis_off()
         for axes, picture in zip(grid.flat, pictures, strict=False):
             _draw(axes, picture)
@@ -86,6 +87,9 @@ def _draw(axes: Axes, picture: Picture) -> None:
     from matplotlib.patheffects import Normal, Stroke
 
     axes.imshow(picture.image)
+    axes.grid(False)
+    axes.set(xticks=[], yticks=[], facecolor=OUTSIDE)
+    axes.spines[:].set_visible(False)
     left, right, bottom, top = window(picture)
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
@@ -94,9 +98,10 @@ def _draw(axes: Axes, picture: Picture) -> None:
     points = picture.predicted[:, :2]
     for a, b in picture.skeleton.limbs:
         where = sides[a] if sides[a] == sides[b] else "middle"
-        (line,) = axes.plot(*points[[a, b]].T, color=colors[where], alpha=min(opacity[a], opacity[b]))
+        alpha = min(opacity[a], opacity[b])
+        (line,) = axes.plot(*points[[a, b]].T, color=colors[where], alpha=alpha)
         line.set(linewidth=2, solid_capstyle="round")
-        line.set_path_effects([Stroke(linewidth=3.2, foreground="white"), Normal()])
+        line.set_path_effects([Stroke(linewidth=3.2, foreground="white", alpha=alpha / 2), Normal()])
     axes.scatter(*points.T, s=9, color=[colors[side] for side in sides], alpha=opacity, zorder=3)
     known = picture.truth[:, 2] > 0
     axes.scatter(

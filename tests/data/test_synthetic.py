@@ -330,7 +330,7 @@ class TestCrowding:
     @staticmethod
     def overlap(crowding: float) -> float:
         """Mean share of the narrower box's width that left-to-right neighbours share."""
-        spec = replace(CROWD, images=40, crowding=crowding)
+        spec = replace(CROWD, images=20, crowding=crowding)
         found = []
         for index in range(spec.images):
             boxes = sorted(a["bbox"] for a in render(spec, index)[1])
@@ -440,3 +440,24 @@ def test_the_contact_sheet_shows_labels_in_its_lower_half():
     half = len(plain) // 2
     assert np.array_equal(plain[:half], drawn[:half])
     assert not np.array_equal(plain[half:], drawn[half:])
+
+
+def test_difficulty_lowers_what_makes_pictures_hard() -> None:
+    """Fewer hidden and cut-off keypoints, less grain, nobody upside down."""
+    easy, hard = (
+        [render(SyntheticPeople(images=120, seed=5, difficulty=level), index) for index in range(120)]
+        for level in (0.0, 1.0)
+    )
+
+    def flags(scenes: list) -> np.ndarray:
+        return np.array([people[0]["keypoints"][2::3] for _, people in scenes])
+
+    def upright(scenes: list) -> float:
+        """Share of people whose nose is above both ankles."""
+        places = np.array([people[0]["keypoints"] for _, people in scenes]).reshape(len(scenes), -1, 3)
+        known = (places[:, [0, 15, 16], 2] > 0).all(1)
+        return float((places[known, 0, 1] < places[known, 15:, 1].min(1)).mean())
+
+    assert (flags(easy) == 1).mean() < 0.8 * (flags(hard) == 1).mean()
+    assert (flags(easy) == 0).mean() < (flags(hard) == 0).mean()
+    assert upright(easy) == 1.0 > upright(hard)

@@ -13,7 +13,7 @@ import numpy as np
 from sshpe_lib.data.objects.animals import ANIMALS
 from sshpe_lib.data.objects.beasts import BEASTS
 from sshpe_lib.data.objects.plants import PLANTS
-from sshpe_lib.data.objects.scene import Difficulty, draw
+from sshpe_lib.data.objects.scene import draw
 from sshpe_lib.data.objects.signs import SIGNS
 from sshpe_lib.data.objects.things import THINGS
 from sshpe_lib.seeding import numpy_stream
@@ -26,7 +26,7 @@ CLASSES = tuple(kind.__name__ for kind in _KINDS)
 
 
 def render(
-    seed: int, index: int, size: tuple[int, int] = (64, 48), difficulty: Difficulty | None = None
+    seed: int, index: int, size: tuple[int, int] = (64, 48), hardness: float | None = None
 ) -> tuple[np.ndarray, int]:
     """Picture `index` of the stream `seed`, and its label.
 
@@ -34,14 +34,17 @@ def render(
         seed, index: decide every pixel, whatever was rendered before. Labels follow the index in turn, so any
             run of 64 indices holds every class once.
         size: (H, W), from 64x48 to 128x96 in use.
-        difficulty: how cluttered and distorted; the default is what the shipped weights saw.
+        hardness: 0 plain to 1 hidden, distorted, noisy; None draws it, so that easy pictures stand among hard
+            ones, without which a network finds no hold at first.
 
     Returns:
         image: (H, W, 3) uint8 RGB.
         label: a row of `CLASSES`.
     """
     label = index % len(CLASSES)
-    return draw(_KINDS, label, numpy_stream("objects", seed, index), size, difficulty or Difficulty()), label
+    rng = numpy_stream("objects", seed, index)
+    drawn = rng.random()
+    return draw(_KINDS, label, rng, size, drawn if hardness is None else hardness), label
 
 
 def render_many(

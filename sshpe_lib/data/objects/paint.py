@@ -19,14 +19,18 @@ _SHIFT = 4  # fractional bits of polygon corners
 class Canvas:
     """Numbers every pixel by the part in front; `paint` gives the parts their colours in one go.
 
-    Pixel coordinates are those of the finished picture, the centre of the first pixel at (0, 0).
+    Pixel coordinates are those of the finished picture, the centre of the first pixel at (0, 0). `hardness`
+    (0 to 1) brings textures and lets objects look like their ground.
     """
 
-    def __init__(self, rng: np.random.Generator, size: tuple[int, int]) -> None:
+    def __init__(self, rng: np.random.Generator, size: tuple[int, int], hardness: float) -> None:
         self.rng = rng
+        self._hardness = hardness
         self._ids = np.zeros((size[0] * _OVER, size[1] * _OVER), dtype=np.uint16)
         self._backdrop = any_colours(rng, 1)
-        self._materials = [_materials(rng, 1, self._backdrop, 1.0)]  # of every part, the ground first
+        self._materials = [
+            _materials(rng, 1, self._backdrop, 1.0, hardness)
+        ]  # of every part, the ground first
         self._heights = [np.zeros(1)]
         self._count = 1
 
@@ -34,7 +38,9 @@ class Canvas:
         """Draw parts over what is there; points: (P, 2) in pixels."""
         contrast, outlined = self.rng.random(2)
         shades = self.rng.random((2, len(parts)))
-        rows = _materials(self.rng, _ROLES, self._backdrop, 0.3 + 0.7 * contrast)[parts.roles]
+        rows = _materials(
+            self.rng, _ROLES, self._backdrop, 1 - 0.7 * self._hardness * contrast, self._hardness
+        )[parts.roles]
         rows[:, :6] *= 0.88 + 0.24 * shades[:1].T
         first, outline = self._append(rows, 0.4 + 0.6 * shades[1]), 0
         if outlined < _OUTLINED:
@@ -74,16 +80,18 @@ class Canvas:
         return picture.reshape(height, width, 3)
 
 
-def degrade(picture: np.ndarray, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+def degrade(
+    picture: np.ndarray, rng: np.random.Generator, size: tuple[int, int], hardness: float
+) -> np.ndarray:
     """Reduce to `size` (H, W); light, contrast, blur and noise by chance: (H, W, 3) uint8."""
     blur, contrast, light, noise, *cast = rng.random(7)
     picture = cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
-    if blur < 0.35:
+    if blur < 0.4 * hardness:
         picture = cv2.GaussianBlur(picture, (0, 0), 0.3 + 2 * blur)
     mean = picture.mean()
-    gain = (0.4 + 0.9 * contrast) * (0.9 + 0.2 * np.array(cast))
-    picture = (picture - mean) * gain + (mean + 80 * (light - 0.5))
-    picture += rng.standard_normal(picture.shape, dtype=np.float32) * (16 * noise * noise)
+    gain = (1 + 0.3 * (2 * contrast - 1) - 0.35 * hardness * contrast) * (0.9 + 0.2 * np.array(cast))
+    picture = (picture - mean) * gain + (mean + (30 + 60 * hardness) * (light - 0.5))
+    picture += rng.standard_normal(picture.shape, dtype=np.float32) * (18 * hardness * noise)
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
@@ -95,7 +103,9 @@ def any_colours(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.clip(15 + 225 * grey + 330 * vivid * vivid * tint, 0, 255)
 
 
-def _materials(rng: np.random.Generator, count: int, backdrop: np.ndarray, contrast: float) -> np.ndarray:
+def _materials(
+    rng: np.random.Generator, count: int, backdrop: np.ndarray, contrast: float, hardness: float
+) -> np.ndarray:
     """(count, 7): two RGB colours that a texture blends, and the texture's field.
 
     contrast: 1 takes any colour, 0 the backdrop's.
@@ -103,7 +113,7 @@ def _materials(rng: np.random.Generator, count: int, backdrop: np.ndarray, contr
     textured, depth, field = rng.random((3, count, 1))
     colours = any_colours(rng, 2 * count)
     first = backdrop + (colours[:count] - backdrop) * contrast
-    other = np.where(textured < 0.4, colours[count:], first * (0.7 + 0.5 * depth))
+    other = np.where(textured < 0.4 * hardness, colours[count:], first * (0.7 + 0.5 * depth))
     return np.concatenate([first, first + (other - first) * (0.3 + 0.7 * depth), field * _FIELDS], axis=1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from sshpe_lib.data.synthetic import texture
+from sshpe_lib.data.synthetic import shapes, texture
 from sshpe_lib.data.synthetic.person import OWNED, Part, Person
 from sshpe_lib.data.synthetic.shapes import Outlines
 from sshpe_lib.data.synthetic.texture import Palette
@@ -136,23 +136,23 @@ def _colours(table: np.ndarray, ids: np.ndarray, x: np.ndarray, y: np.ndarray, a
 def _surface_table(layers: list[Outlines], palette: Palette, light: np.ndarray) -> np.ndarray:
     """Surface parameters, one column per id, as `_colours` reads them: (21, 1 + N) float32."""
 
-    def column(name: str) -> np.ndarray:
-        return np.concatenate([getattr(layer, name) for layer in layers])
-
-    material, length = column("material"), column("length")
+    surface = np.concatenate([layer.surface for layer in layers])
+    material = np.concatenate([layer.material for layer in layers])
     first, second = np.array(palette.first)[material], np.array(palette.second)[material]
-    origin, side, axis = column("origin"), column("side"), column("axis")
+    origin, side, axis = surface[:, shapes.ORIGIN], surface[:, shapes.SIDE], surface[:, shapes.AXIS]
+    tilt = surface[:, shapes.BULGE, None] * light[:2]
     table = np.zeros((21, 1 + len(material)), dtype=np.float32)
     table[0:2, 1:] = side.T
     table[2, 1:] = -(origin * side).sum(axis=1)
     table[3:5, 1:] = axis.T
     table[5, 1:] = -(origin * axis).sum(axis=1)
-    table[6, 1:] = length
-    table[7, 1:] = column("slope") / np.maximum(length, 1e-6)
-    table[8, 1:] = 1.0 / column("cap")
-    table[9, 1:] = column("normal") @ light
-    table[10:12, 1:] = ((column("frame") @ light[:2]) * column("bulge")[:, None]).T
-    table[12:14, 1:] = column("grain").T
+    table[6, 1:] = surface[:, shapes.LENGTH]
+    table[7, 1:] = surface[:, shapes.SLOPE] / np.maximum(surface[:, shapes.LENGTH], 1e-6)
+    table[8, 1:] = 1.0 / surface[:, shapes.CAP]
+    table[9, 1:] = surface[:, shapes.NORMAL] @ light
+    table[10, 1:] = (surface[:, shapes.SIDE_DIRECTION] * tilt).sum(axis=1)
+    table[11, 1:] = (surface[:, shapes.AXIS_DIRECTION] * tilt).sum(axis=1)
+    table[12:14, 1:] = surface[:, shapes.GRAIN].T
     table[14, 1:] = np.array(palette.tile)[material] * texture.TILE
     table[15:18, 1:] = first.T
     table[18:21, 1:] = (second - first).T

@@ -199,10 +199,13 @@ class _Head:
 
     def __init__(self, shapes: Shapes, centre: np.ndarray, frame: np.ndarray, skull: np.ndarray):
         self.shapes, self.centre, self.frame, self.skull = shapes, centre, frame, skull
+        self._origin, self._basis = centre.tolist(), (frame * (skull * (1, -1, -1))).tolist()
 
     def at(self, x: float, y: float, z: float) -> np.ndarray:
         """The place (x, y, z) in space."""
-        return self.centre + self.frame @ (self.skull * (x, -y, -z))
+        return np.array(
+            [o + a * x + b * y + c * z for o, (a, b, c) in zip(self._origin, self._basis, strict=True)]
+        )
 
     def depth(self, place: np.ndarray, over: float) -> float:
         """Its turn: near the head's own depth, in there by the place's, lifted by `over` skull widths."""

@@ -73,19 +73,23 @@ def sample_angles(rng: np.random.Generator) -> np.ndarray:
     return np.clip(angles, LIMITS[..., 0], LIMITS[..., 1])
 
 
-def sample_root(rng: np.random.Generator) -> np.ndarray:
-    """Draw how the body stands to the camera, (3, 3): any yaw, some tilt, sometimes lying or inverted."""
+def sample_root(rng: np.random.Generator, difficulty: float = 1.0) -> np.ndarray:
+    """Draw how the body stands to the camera, (3, 3): any yaw, some tilt, sometimes lying or inverted.
+
+    `difficulty`, 0..1, scales how often the body is turned away, lies, leans or is upside down.
+    """
     chance, front, side, how = rng.random(4)
+    lying, inverted, leaning, above = (difficulty * share for share in (0.07, 0.10, 0.20, 0.25))
     tilt, pitch, lean = rng.standard_normal(3)
-    yaw = 55 * (2 * front - 1) if chance < 0.45 else 360 * front
+    yaw = 55 * (2 * front - 1) if chance < 1 - 0.55 * difficulty else 360 * front
     roll, over = 4 * tilt, 8 + 11 * pitch
-    if how < 0.07:  # lying: the body's axis along the image's width, seen from its front, back or side
+    if how < lying:  # lying: the body's axis along the image's width, seen from its front, back or side
         roll = (90 if side < 0.5 else -90) + 18 * tilt
-    elif how < 0.10:  # upside down: handstand, diving
+    elif how < inverted:  # upside down: handstand, diving
         roll = 180 + 18 * tilt
-    elif how < 0.20:  # falling, leaning, rotated camera
+    elif how < leaning:  # falling, leaning, rotated camera
         roll = 26 * tilt
-    elif how < 0.25:  # seen from above, or leaning towards the camera
+    elif how < above:  # seen from above, or leaning towards the camera
         over = 38 + 10 * pitch
     turn, stand = rotations(np.deg2rad([[0.0, yaw, 0.0], [over, 0.0, roll + lean]]))
     return stand @ turn

@@ -39,12 +39,14 @@ def background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return cv2.LUT(cv2.merge([index, index, index]), table[None])
 
 
-def place_one(rng: np.random.Generator, person: Person, height: int, width: int) -> Person:
-    """Scale and shift a person to fill most of the image, one time in five beyond its border."""
+def place_one(
+    rng: np.random.Generator, person: Person, height: int, width: int, difficulty: float = 1.0
+) -> Person:
+    """Scale and shift a person to fill most of the image; at full difficulty one in five is cut by its border."""
     x0, y0, x1, y1 = person.outlines.bounds()
     fill, cut, left, top, more = rng.random(5).tolist()
     scale = min((0.62 + 0.33 * fill) * height / (y1 - y0), (0.70 + 0.27 * fill) * width / (x1 - x0))
-    if cut < 0.20:
+    if cut < 0.20 * difficulty:
         scale *= 1.15 + 0.55 * more
     # Room on both sides together; where negative, that much is outside, most of it below.
     room_x, room_y = width - scale * (x1 - x0), height - scale * (y1 - y0)

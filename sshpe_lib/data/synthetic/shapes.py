@@ -14,29 +14,28 @@ _CIRCLE = np.stack([np.cos(_ROUND), np.sin(_ROUND)])
 _TINY = 1e-6
 
 
+# Columns of Outlines.surface.
+ORIGIN, SIDE, AXIS = slice(0, 2), slice(2, 4), slice(4, 6)
+LENGTH, SLOPE, CAP, BULGE = 6, 7, 8, 9
+NORMAL, SIDE_DIRECTION, AXIS_DIRECTION, GRAIN = slice(10, 13), slice(13, 15), slice(15, 17), slice(17, 19)
+_COLUMNS = 19
+
+
 @dataclass(frozen=True)
 class Outlines:
     """Projected shapes in drawing order, farthest first.
 
-    `polygons`: (N, 18, 2) in image units, (x, y). A point p of shape n has the surface coordinates
-    across = (p - origin) . side and along = (p - origin) . axis, in units of the shape's own radius; a tube's
-    middle line runs along 0..length, and there its radius is 1 + slope * along / length; beyond its ends the
-    surface falls off over `cap` radii (more than the outline does, so that joints leave no seam). `normal`:
-    (N, 3) of the surface's middle; `frame`: (N, 2, 2) the image directions of across and along; `bulge`: 1
-    round, 0 flat. `grain`: (N, 2) texture units per coordinate unit. `material`, `code`: (N,) integers.
+    `polygons`: (N, 18, 2) in image units, (x, y); `material`, `code`: (N,) integers; `surface`: (N, 19), in
+    the columns named above. A point p has the surface coordinates across = (p - ORIGIN) . SIDE and
+    along = (p - ORIGIN) . AXIS, in units of the shape's own radius; a tube's middle line runs along
+    0..LENGTH, and there its radius is 1 + SLOPE * along / LENGTH; beyond its ends the surface falls off over
+    CAP radii (more than the outline does, so that joints leave no seam). BULGE: 1 round, 0 flat. NORMAL is
+    the surface's in its middle, SIDE_DIRECTION and AXIS_DIRECTION are unit directions in the image, GRAIN
+    the texture units per unit of across and along.
     """
 
     polygons: np.ndarray
-    origin: np.ndarray
-    side: np.ndarray
-    axis: np.ndarray
-    length: np.ndarray
-    slope: np.ndarray
-    cap: np.ndarray
-    bulge: np.ndarray
-    normal: np.ndarray
-    frame: np.ndarray
-    grain: np.ndarray
+    surface: np.ndarray
     material: np.ndarray
     code: np.ndarray
 
@@ -45,13 +44,11 @@ class Outlines:
 
     def moved(self, scale: float, offset: np.ndarray) -> Outlines:
         """The same shapes after p -> scale * p + offset; offset: (2,)."""
-        return replace(
-            self,
-            polygons=self.polygons * scale + offset,
-            origin=self.origin * scale + offset,
-            side=self.side / scale,
-            axis=self.axis / scale,
-        )
+        surface = self.surface.copy()
+        surface[:, ORIGIN] = surface[:, ORIGIN] * scale + offset
+        surface[:, SIDE] /= scale
+        surface[:, AXIS] /= scale
+        return replace(self, polygons=self.polygons * scale + offset, surface=surface)
 
     def bounds(self) -> np.ndarray:
         """(4,) x0, y0, x1, y1 around all outlines."""
@@ -75,7 +72,7 @@ class Shapes:
         cap: float = 1.0, bulge: float = 1.0,
     ) -> None:  # fmt: skip
         """Add a tapered tube from a to b, (3,), of radius ra to rb; cap 1: round ends, 0: cut off."""
-        self._tubes.append((*a, *b, ra, rb, cap, bulge, material, code, depth, self._count))
+        self._tubes.append((*a.tolist(), *b.tolist(), ra, rb, cap, bulge, material, code, depth, self._count))
         self._count += 1
 
     def trunk(
@@ -116,8 +113,10 @@ class Shapes:
             orders.append(np.array([ball[-2:] for ball in self._balls], dtype=np.float64))
         order = np.concatenate(orders)
         drawn = np.lexsort((order[:, 1], -order[:, 0]))
-        names = Outlines.__dataclass_fields__
-        return Outlines(*(np.concatenate([getattr(part, name) for part in parts])[drawn] for name in names))
+        polygons, surface, material, code = (
+            np.concatenate(columns)[drawn] for columns in zip(*parts, strict=True)
+        )
+        return Outlines(polygons, surface, material, code)
 
 
 def perspective(points: np.ndarray, distance: float) -> np.ndarray:
@@ -125,12 +124,12 @@ def perspective(points: np.ndarray, distance: float) -> np.ndarray:
     return points[:, :2] * (distance / (distance + points[:, 2:3]))
 
 
-def _project_tubes(rows: np.ndarray, distance: float, grain: np.ndarray) -> Outlines:
+def _project_tubes(rows: np.ndarray, distance: float, grain: np.ndarray) -> tuple[np.ndarray, ...]:
     a3, b3 = rows[:, 0:3], rows[:, 3:6]
     a, b = perspective(a3, distance), perspective(b3, distance)
     ra = rows[:, 6] * distance / (distance + a3[:, 2])
     rb = rows[:, 7] * distance / (distance + b3[:, 2])
-    cap, bulge, material = rows[:, 8], rows[:, 9], rows[:, 10].astype(np.intp)
+    cap, material = rows[:, 8], rows[:, 10].astype(np.intp)
     span = b - a
     length = np.hypot(span[:, 0], span[:, 1])
     axis = np.where(length[:, None] > _TINY, span / np.maximum(length, _TINY)[:, None], (0.0, 1.0))
@@ -146,20 +145,27 @@ def _project_tubes(rows: np.ndarray, distance: float, grain: np.ndarray) -> Outl
         + (reach * np.sin(phi))[..., None] * side[:, None]
     )
     line = b3 - a3
-    line = line / np.maximum(np.sqrt((line * line).sum(axis=1)), _TINY)[:, None]
+    line /= np.maximum(np.sqrt((line * line).sum(axis=1)), _TINY)[:, None]
     normal = line * line[:, 2:3]
     normal[:, 2] -= 1.0  # the direction to the camera, less its part along the tube
     normal /= np.maximum(np.sqrt((normal * normal).sum(axis=1)), 0.2)[:, None]
     radius = np.maximum(ra, _TINY)
-    scale = (grain[material] * np.maximum(rows[:, 6], _TINY))[:, None]
-    return Outlines(
-        polygons, a, side / radius[:, None], axis / radius[:, None], length / radius, rb / radius - 1.0,
-        1.5 * np.maximum(cap, 0.9), bulge, normal, np.stack([side, axis], axis=1),
-        np.repeat(scale, 2, axis=1), material, rows[:, 11].astype(np.intp),
-    )  # fmt: skip
+    surface = np.empty((len(rows), _COLUMNS))
+    surface[:, ORIGIN] = a
+    surface[:, SIDE] = side / radius[:, None]
+    surface[:, AXIS] = axis / radius[:, None]
+    surface[:, LENGTH] = length / radius
+    surface[:, SLOPE] = rb / radius - 1.0
+    surface[:, CAP] = 1.5 * np.maximum(cap, 0.9)
+    surface[:, BULGE] = rows[:, 9]
+    surface[:, NORMAL] = normal
+    surface[:, SIDE_DIRECTION] = side
+    surface[:, AXIS_DIRECTION] = axis
+    surface[:, GRAIN] = (grain[material] * rows[:, 6])[:, None]
+    return polygons, surface, material, rows[:, 11].astype(np.intp)
 
 
-def _project_balls(balls: list[tuple], distance: float, grain: np.ndarray) -> Outlines:
+def _project_balls(balls: list[tuple], distance: float, grain: np.ndarray) -> tuple[np.ndarray, ...]:
     centre = np.array([ball[0] for ball in balls])
     axes = np.array([ball[2] for ball in balls])
     half = np.array([ball[1] for ball in balls])[:, :2] * axes[:, None]
@@ -174,11 +180,15 @@ def _project_balls(balls: list[tuple], distance: float, grain: np.ndarray) -> Ou
     polygons = np.empty((len(balls), 2 * _CORNERS, 2))
     polygons[..., 0] = place[:, :1] + l00[:, None] * _CIRCLE[0]
     polygons[..., 1] = place[:, 1:] + l10[:, None] * _CIRCLE[0] + l11[:, None] * _CIRCLE[1]
-    count, zero, one = len(balls), np.zeros(len(balls)), np.ones(len(balls))
     material = np.array([ball[3] for ball in balls], dtype=np.intp)
-    return Outlines(
-        polygons, place, np.stack([1 / l00, zero], axis=1), np.stack([-l10 / (l00 * l11), 1 / l11], axis=1),
-        zero, zero, one, one, np.tile([0.0, 0.0, -1.0], (count, 1)), np.tile(np.eye(2), (count, 1, 1)),
-        axes[:, :2] * grain[material][:, None], material,
-        np.array([ball[4] for ball in balls], dtype=np.intp),
-    )  # fmt: skip
+    surface = np.zeros((len(balls), _COLUMNS))
+    surface[:, ORIGIN] = place
+    surface[:, SIDE.start] = 1 / l00
+    surface[:, AXIS.start] = -l10 / (l00 * l11)
+    surface[:, AXIS.start + 1] = 1 / l11
+    surface[:, CAP] = surface[:, BULGE] = 1.0
+    surface[:, NORMAL] = 0.0, 0.0, -1.0
+    surface[:, SIDE_DIRECTION] = 1.0, 0.0
+    surface[:, AXIS_DIRECTION] = 0.0, 1.0
+    surface[:, GRAIN] = axes[:, :2] * grain[material][:, None]
+    return polygons, surface, material, np.array([ball[4] for ball in balls], dtype=np.intp)

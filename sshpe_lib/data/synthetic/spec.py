@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 from sshpe_lib.errors import SSHPEError
 
-VERSION: int = 3  # bumped by hand when any rendered bit changes
+VERSION: int = 5  # bumped by hand when any rendered bit changes
 
 _SIDE = (32, 1024)
 _CROWD = 12
@@ -21,7 +21,8 @@ class SyntheticPeople:
 
     `images`: how many; `height`, `width`: of each, pixels; `people`: fewest and most per image; `crowding`:
     expected share of a person's width that its neighbour overlaps, 0..1; `first_id`: id of the first image
-    and of the first annotation. Raises SSHPEError, with the value and the cure, for a value out of range.
+    and of the first annotation; `difficulty`: how much of what makes a picture hard there is, 0..1 (people who
+    lie, lean or turn their back, borders that cut, clutter, occluders, blur, faded contrast, grain). Raises SSHPEError, with the value and the cure, for a value out of range.
     """
 
     images: int
@@ -31,6 +32,7 @@ class SyntheticPeople:
     people: tuple[int, int] = (1, 1)
     crowding: float = 0.0
     first_id: int = 1
+    difficulty: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("images", "seed", "height", "width", "first_id"):
@@ -59,13 +61,11 @@ class SyntheticPeople:
                 f"SyntheticPeople: people is {self.people!r}; give 1 <= fewest <= most <= {_CROWD}"
             )
         object.__setattr__(self, "people", (fewest, most))
-        if (
-            not isinstance(self.crowding, (int, float))
-            or not math.isfinite(self.crowding)
-            or not 0 <= self.crowding <= 1
-        ):
-            raise SSHPEError(f"SyntheticPeople: crowding is {self.crowding!r}; choose a share from 0 to 1")
-        object.__setattr__(self, "crowding", float(self.crowding))
+        for name in ("crowding", "difficulty"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not math.isfinite(value) or not 0 <= value <= 1:
+                raise SSHPEError(f"SyntheticPeople: {name} is {value!r}; choose a share from 0 to 1")
+            object.__setattr__(self, name, float(value))
 
 
 def fingerprint(spec: SyntheticPeople) -> str:

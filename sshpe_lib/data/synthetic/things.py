@@ -13,11 +13,16 @@ _FAR = 1e6  # a camera distance without perspective: things are laid out in the 
 _PRINTS = (texture.STRIPES, texture.RINGS, texture.CHECKS, texture.COARSE, texture.PATCHES, texture.PLAID)
 
 
-def clutter(rng: np.random.Generator, palette: Palette, height: int, width: int) -> Outlines:
-    """Things behind the people, some limb-like, some skin-coloured, now and then a stick figure."""
+def clutter(
+    rng: np.random.Generator, palette: Palette, height: int, width: int, difficulty: float = 1.0
+) -> Outlines:
+    """Things behind the people, some limb-like, some skin-coloured, now and then a stick figure.
+
+    At most ten; `difficulty`, 0..1, lowers that number and the stick figure's chance.
+    """
     shapes = Shapes()
     size = min(height, width)
-    for count in range(int(rng.integers(1, 11))):
+    for count in range(int(rng.integers(1, 2 + round(9 * difficulty)))):
         x, y, kind, angle, long, thick, skin, taper = rng.random(8).tolist()
         centre = np.array([x * width, y * height, 0.0])
         look = (_material(rng, palette, skin < 0.22), 20.0 - count)
@@ -33,16 +38,24 @@ def clutter(rng: np.random.Generator, palette: Palette, height: int, width: int)
         else:
             axes = size * np.array([0.04 + 0.12 * long, 0.04 + 0.12 * thick, 0.1])
             shapes.ball(centre, np.eye(3), axes, look[0], Part.OTHER, look[1])
-    if rng.random() < 0.16:
+    if rng.random() < 0.16 * difficulty:
         _stick_figure(rng, shapes, palette, height, width)
     return shapes.project(_FAR, np.array(palette.grain))
 
 
 def occluders(
-    rng: np.random.Generator, palette: Palette, people: list[Person], height: int, width: int
+    rng: np.random.Generator,
+    palette: Palette,
+    people: list[Person],
+    height: int,
+    width: int,
+    difficulty: float = 1.0,
 ) -> Outlines | None:
-    """Things in front of the people, most often over somebody's limb; None where there are none."""
-    count = int(np.searchsorted((0.55, 0.85), rng.random()))
+    """Things in front of the people, most often over somebody's limb; None where there are none.
+
+    At full `difficulty` 45 % of the images have one, 15 % two; at 0 none has.
+    """
+    count = int(np.searchsorted((1 - 0.45 * difficulty, 1 - 0.15 * difficulty), rng.random()))
     shapes = Shapes()
     for _ in range(count):
         who, which, kind, angle, long, thick, skin, jitter_x, jitter_y = rng.random(9).tolist()

@@ -1,0 +1,249 @@
+"""The book: built from the committed records without a warning, complete in itself, at home in a browser."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests import browser
+
+ROOT = Path(__file__).resolve().parents[1]
+BOOK = ROOT / "book"
+MATHJAX_SHA256 = "d4295dc33744836935c1399feece5159577b34c5c8ffb9f1c6324cd82e03a882"  # npm, mathjax 3.2.2
+SECONDS = 120
+
+# Elements whose address a browser fetches by itself, and <link>s that it does not fetch.
+FETCHED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "object": "data"}
+BROKEN_IMAGES = "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
+ONLY_NAMED = {"canonical", "next", "prev", "author", "index", "search", "copyright"}
+
+
+def build(book: Path, output: Path, *flags: str) -> subprocess.CompletedProcess:
+    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    command = [str(jupyter_book), "build", str(book), "--path-output", str(output), *flags]
+    environment = {k: v for k, v in os.environ.items() if k not in ("SSHPE_DATA", "SSHPE_TRAINING")}
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=4 * SECONDS, env=environment | {"NO_COLOR": "1"}
+    )
+
+
+def pages_of(book: Path) -> list[str]:
+    toc = yaml.safe_load((book / "_toc.yml").read_text())
+    return [toc["root"], *(c["file"] for part in toc.get("parts", []) for c in part["chapters"])]
+
+
+class Elements(HTMLParser):
+    """The opening tags of a page with their attributes."""
+
+    def __init__(self, page: Path):
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str]]] = []
+        self.feed(page.read_text())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, {name: value or "" for name, value in attrs}))
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the built book."""
+    output = tmp_path_factory.mktemp("book")
+    started = time.monotonic()
+    built = build(BOOK, output, "-W", "--keep-going")
+    assert built.returncode == 0, f"{built.stdout[-3000:]}\n{built.stderr[-3000:]}"
+    assert time.monotonic() - started < SECONDS
+    return output / "_build" / "html"
+
+
+@pytest.mark.kernel
+def test_every_page_of_the_table_of_contents_is_there(html: Path) -> None:
+    for page in pages_of(BOOK):
+        text = (html / f"{page}.html").read_text()
+        assert "<h1>" in text
+        assert 'class="system-message' not in text and "Traceback (most recent" not in text
+
+
+@pytest.mark.kernel
+def test_nothing_is_fetched_from_another_host(html: Path) -> None:
+    outside = []
+    for page in html.rglob("*.html"):
+        for tag, attributes in Elements(page).found:
+            address = attributes.get(FETCHED.get(tag, ""), "")
+            named = tag == "link" and set(attributes.get("rel", "").split()) <= ONLY_NAMED
+            if re.match(r"(https?:)?//", address) and not named:
+                outside.append(f"{page.name}: <{tag}> {address}")
+    for sheet in html.rglob("*.css"):
+        text = sheet.read_text()
+        outside += [f"{sheet.name}: {u}" for u in re.findall(r"url\(\s*[\"']?((?:https?:)?//[^)]*)", text)]
+        outside += [f"{sheet.name}: {u}" for u in re.findall(r"@import\s+[\"']((?:https?:)?//[^\"']*)", text)]
+    assert not outside
+
+
+@pytest.mark.kernel
+def test_every_image_has_a_text(html: Path) -> None:
+    images = [
+        (page, attributes)
+        for page in html.rglob("*.html")
+        for tag, attributes in Elements(page).found
+        if tag == "img"
+    ]
+    assert len({attributes["src"] for _, attributes in images}) >= 3
+    # Without one, Sphinx writes the file's name.
+    poor = [
+        f"{page.name}: {a['src']}"
+        for page, a in images
+        if len(a.get("alt", "")) < 5 or re.search(r"\.(png|jpe?g|svg)$", a["alt"])
+    ]
+    assert not poor, "an alt text belongs in the cell's metadata, mystnb.image.alt"
+
+
+@pytest.mark.kernel
+def test_every_link_inside_the_book_leads_somewhere(html: Path) -> None:
+    for page in [html / f"{name}.html" for name in pages_of(BOOK)]:
+        for tag, attributes in Elements(page).found:
+            target = attributes.get("href", "").split("#")[0].split("?")[0]
+            if tag == "a" and target and "://" not in target and not target.startswith("mailto:"):
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.fixture(scope="module")
+def address(html: Path) -> Iterator[str]:
+    """The address of a server of the built book on this machine."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(html))) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.kernel
+@pytest.mark.browser
+def test_in_a_browser(address: str, tmp_path: Path) -> None:
+    chromium = browser.find()
+    if chromium is None:
+        pytest.skip(f"no Chromium here (looked for {', '.join(browser.NAMES)}); apt-get install chromium")
+    with browser.Browser(chromium, tmp_path) as tab:
+        for page in pages_of(BOOK):
+            for width in (1400, 390):
+                visit = tab.open(f"{address}/{page}.html", width)
+                tab.evaluate("window.MathJax ? MathJax.startup.promise : null")
+                where = f"{page} at {width} pixels"
+                assert not visit.errors, where
+                assert not [u for u in visit.requests if not u.startswith((address, "data:"))], where
+                assert tab.evaluate("document.documentElement.scrollWidth") <= width, where
+                assert tab.evaluate(BROKEN_IMAGES) == [], where
+                formulas = tab.evaluate("document.querySelectorAll('.math').length")
+                assert formulas == tab.evaluate("document.querySelectorAll('.math svg').length"), where
+                assert formulas > 0 or page != "pose_mum"
+
+
+def small_book(folder: Path, cell: str) -> Path:
+    """A book of one page that runs `cell`, with the configuration of the real one."""
+    for name in ("_config.yml", "logo.svg", "references.bib"):
+        shutil.copy(BOOK / name, folder)
+    shutil.copytree(BOOK / "ext", folder / "ext", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "_extra").mkdir()
+    (folder / "_toc.yml").write_text("format: jb-book\nroot: index\n")
+    front = (BOOK / "index.md").read_text().partition("\n# ")[0]
+    (folder / "index.md").write_text(f"{front}\n# Page\n\n```{{code-cell}} ipython3\n{cell}\n```\n")
+    return folder
+
+
+@pytest.mark.kernel
+def test_a_page_runs_again_when_a_record_changes(tmp_path: Path) -> None:
+    show = "from sshpe_lib import paths\nprint('saw', *sorted(p.stem for p in paths.records().iterdir()))"
+    (tmp_path / "book" / "records").mkdir(parents=True)
+    book, output = small_book(tmp_path / "book", show), tmp_path / "output"
+    page = output / "_build" / "html" / "index.html"
+
+    (book / "records" / "first.json").write_text("{}")
+    built = build(book, output, "-W")
+    assert built.returncode == 0, built.stderr
+    assert "saw first" in page.read_text()
+
+    written = page.stat().st_mtime_ns
+    assert build(book, output, "-W").returncode == 0
+    assert page.stat().st_mtime_ns == written, "nothing changed, and the page ran again"
+
+    (book / "records" / "second.json").write_text("{}")
+    assert build(book, output, "-W").returncode == 0
+    assert "saw first second" in page.read_text()
+
+
+@pytest.mark.kernel
+def test_a_missing_record_stops_the_build_and_names_the_command(tmp_path: Path) -> None:
+    cell = "from sshpe_lib.study import study\nstudy('table4', 'smoke')"
+    built = build(small_book(tmp_path, cell), tmp_path / "output")
+    assert built.returncode != 0
+    assert "training is forbidden" in built.stderr and "sshpe run table4 --profile smoke" in built.stderr
+
+
+@pytest.fixture(scope="module")
+def watch():
+    """The module book/ext/watch.py."""
+    spec = importlib.util.spec_from_file_location("watch", BOOK / "ext" / "watch.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_watched_files_decide_by_name_and_content(watch, tmp_path: Path) -> None:
+    (tmp_path / "book" / "records").mkdir(parents=True)
+    (tmp_path / "params").mkdir()
+    book, watched = tmp_path / "book", {"notebooks/*": ["records/*.json"], "profiles": ["../params/*.yaml"]}
+    pages = {"index", "profiles", "notebooks/table4"}
+    one = book / "records" / "one.json"
+    one.write_text("1")
+
+    def stale_after(before: dict[str, str]) -> list[str]:
+        return watch.stale_pages(pages, before, watch.digests(book, watched))
+
+    first = watch.digests(book, watched)
+    assert stale_after({}) == ["notebooks/table4", "profiles"]
+    assert stale_after(first) == []
+    one.write_text("2")
+    assert stale_after(first) == ["notebooks/table4"]
+    one.write_text("1")
+    assert stale_after(first) == []
+    one.rename(one.with_name("other.json"))
+    assert stale_after(first) == ["notebooks/table4"]
+    (tmp_path / "params" / "table4.yaml").touch()
+    assert stale_after(first) == ["notebooks/table4", "profiles"]
+
+
+def test_every_watched_pattern_names_pages_and_files() -> None:
+    watched = yaml.safe_load((BOOK / "_config.yml").read_text())["sphinx"]["config"]["watched_files"]
+    pages = pages_of(BOOK)
+    for pattern, globs in watched.items():
+        assert any(Path(page).match(pattern) for page in pages), pattern
+        assert any(list(BOOK.glob(one)) for one in globs), globs
+
+
+def test_mathjax_is_the_published_file() -> None:
+    folder = BOOK / "_extra" / "mathjax"
+    assert hashlib.sha256((folder / "tex-svg.js").read_bytes()).hexdigest() == MATHJAX_SHA256
+    assert "Apache License" in (folder / "LICENSE").read_text()
+
+
+def test_notebooks_are_the_folder_itself() -> None:
+    assert (BOOK / "notebooks").is_symlink() and os.readlink(BOOK / "notebooks") == "../notebooks"

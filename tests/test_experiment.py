@@ -1,0 +1,157 @@
+"""Experiment -> record: trained once, resumed after a kill, the same on one device as on two."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from sshpe_lib import records, tables
+from sshpe_lib.config import Experiment
+from sshpe_lib.data import sources
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.experiment import Machine, run, train
+
+QUIET = Machine(threads=1, progress=False)
+
+
+def smoke(method: str = "pose-mum+", **settings) -> Experiment:
+    return tables.experiment("smoke", method, set={k.replace("__", "."): v for k, v in settings.items()})
+
+
+def test_a_record_holds_what_was_measured(tmp_path):
+    record = run(smoke(), QUIET, records_folder=tmp_path / "records", runs_folder=tmp_path / "runs")
+    assert record.key == smoke().key() and record.headline == "teacher"
+    assert set(record.metrics) == {"student", "teacher"}
+    assert {"AP", "AP50", "AP75", "AR"} <= set(record.metrics["teacher"])
+    assert [point.step for point in record.curve] == [4, 8, 12]
+    assert record.curve[0].teacher_ap is None and record.curve[-1].teacher_ap is not None
+    assert record.provenance.data["labeled"] == 16 and record.provenance.data["unlabeled"] == 48
+    assert record.provenance.seconds > 0 and record.provenance.threads == 1
+    assert len(record.examples) == 8
+    path = records.path_of(tmp_path / "records", record.key)
+    assert path.stat().st_size < records.MAX_BYTES
+    assert records.read(path) == record
+
+
+def test_a_record_that_exists_is_returned_and_not_trained(tmp_path, monkeypatch):
+    folders = {"records_folder": tmp_path / "records", "runs_folder": tmp_path / "runs"}
+    first = run(smoke("supervised"), QUIET, **folders)
+    monkeypatch.setattr("sshpe_lib.experiment.train", lambda *_: pytest.fail("trained again"))
+    assert run(smoke("supervised"), QUIET, **folders) == first
+
+
+def test_the_same_experiment_gives_the_same_bits(tmp_path):
+    one, two = (train(smoke(), QUIET, tmp_path / name) for name in ("one", "two"))
+    assert one.provenance.checkpoint_sha256 == two.provenance.checkpoint_sha256
+    assert (one.metrics, one.curve, one.examples) == (two.metrics, two.curve, two.examples)
+    other = train(smoke(train__seed=1), QUIET, tmp_path / "other")
+    assert other.provenance.checkpoint_sha256 != one.provenance.checkpoint_sha256
+
+
+@pytest.mark.parametrize("method", list(tables.load_methods()))
+def test_every_method_trains(tmp_path, method):
+    record = train(smoke(method, train__steps=4, evaluate__times=1), QUIET, tmp_path)
+    assert record.headline == ("teacher" if smoke(method).teacher.kind in ("ema", "eman") else "student")
+    assert np.isfinite(record.curve[-1].loss)
+
+
+ONE_RUN = """
+import sys
+from pathlib import Path
+from sshpe_lib import tables
+from sshpe_lib.experiment import Machine, run
+folder = Path(sys.argv[1])
+experiment = tables.experiment("smoke", "pose-mum+", set={"train.steps": int(sys.argv[2])})
+record = run(experiment, Machine(threads=1, progress=False), records_folder=folder / "records", runs_folder=folder / "runs")
+print(record.provenance.checkpoint_sha256, record.provenance.started)
+"""
+
+
+def start(folder, steps: int) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", ONE_RUN, str(folder), str(steps)], stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def test_two_processes_that_ask_for_one_run_train_it_once(tmp_path):
+    both = [start(tmp_path, 12) for _ in range(2)]
+    answers = {process.communicate(timeout=120)[0].strip().splitlines()[-1] for process in both}
+    assert all(process.returncode == 0 for process in both)
+    assert len(answers) == 1  # also the time of the start: one of them found the record of the other
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_bits(tmp_path):
+    """SIGKILL at a random moment of the training, then again."""
+    whole = start(tmp_path / "whole", 60)
+    expected = whole.communicate(timeout=120)[0].split()[0]
+    checkpoint = tmp_path / "killed" / "runs"
+    rng = random.Random(0)
+    for _ in range(2):
+        process = start(tmp_path / "killed", 60)
+        deadline = time.monotonic() + 60
+        while not list(checkpoint.glob("*/log.csv")) and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(rng.random())
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert start(tmp_path / "killed", 60).communicate(timeout=120)[0].split()[0] == expected
+
+
+def test_a_missing_image_stops_before_training(tmp_path, monkeypatch):
+    experiment = smoke()
+    folder = sources.annotations(experiment.data.labeled).parent / "images"
+    broken = sorted(folder.iterdir())[3]
+    content = broken.read_bytes()
+    broken.unlink()
+    try:
+        with pytest.raises(SSHPEError, match=broken.name):
+            train(experiment, QUIET, tmp_path / "run")
+        assert not (tmp_path / "run" / "checkpoint.pt").exists()
+    finally:
+        broken.write_bytes(content)
+
+
+def test_too_many_labels_name_the_file(tmp_path):
+    with pytest.raises(SSHPEError, match=r"annotations.json.*48"):
+        train(smoke(data__labels=49), QUIET, tmp_path)
+
+
+def test_unknown_renderer_version_is_refused(tmp_path):
+    with pytest.raises(SSHPEError, match="renderer version"):
+        train(smoke(data__labeled__version=0), QUIET, tmp_path)
+
+
+def test_coco_data_without_a_folder_says_what_to_set(tmp_path, monkeypatch):
+    monkeypatch.delenv("SSHPE_DATA", raising=False)
+    with pytest.raises(SSHPEError, match="Set SSHPE_DATA"):
+        run(tables.experiment("paper", "supervised"), QUIET, records_folder=tmp_path)
+
+
+def test_a_wrong_data_file_is_told_from_the_pinned_one(tmp_path):
+    file = sources.annotations(smoke().data.labeled)
+    coco = {"kind": "coco", "annotations": str(file), "images": str(file.parent / "images")}
+    base = smoke().model_dump(mode="json")
+    wrong = Experiment.model_validate(
+        tables.merge(base, {"data": {"labels": 16}})
+        | {"data": base["data"] | {"labeled": coco | {"fingerprint": "00" * 32}}}
+    )
+    with pytest.raises(SSHPEError, match=r"sha256 .* is not 000000000000.*data.labeled.fingerprint"):
+        run(wrong, QUIET, records_folder=tmp_path)
+    right = Experiment.model_validate(base | {"data": base["data"] | {"labeled": coco}})
+    assert sources.pin(right).data.labeled.fingerprint
+    assert sources.pin(right).key() != smoke().key()
+
+
+@pytest.mark.real_data
+def test_lsp_trains_on_photographs(tmp_path, sshpe_data, monkeypatch):
+    monkeypatch.setenv("SSHPE_DATA", str(sshpe_data))
+    experiment = tables.experiment("lsp", "pose-mum+", set={"train.steps": 4, "evaluate.times": 1})
+    record = run(experiment, QUIET, records_folder=tmp_path / "records", runs_folder=tmp_path / "runs")
+    assert record.provenance.data["val"] == 1000
+    assert 0 <= record.ap <= 100
