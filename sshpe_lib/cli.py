@@ -52,7 +52,7 @@ def run(
     seeds: SeedsOption = None,
     row: Annotated[str, typer.Option(help="one row of the table, or all")] = "all",
     column: Annotated[str, typer.Option(help="one column of the table, or all")] = "all",
-    threads: ThreadsOption = 0,
+    threads: ThreadsOption = 1,
     workers: WorkersOption = 0,
     accelerator: AcceleratorOption = "auto",
     devices: DevicesOption = "auto",
@@ -100,7 +100,7 @@ def status(profile: Annotated[str, typer.Option(help="one profile, or all")] = "
 @app.command()
 def reproduce(
     key: Annotated[str, typer.Argument(help="the key of a record, or its first letters")],
-    threads: ThreadsOption = 0,
+    threads: ThreadsOption = 1,
     workers: WorkersOption = 0,
     accelerator: AcceleratorOption = "auto",
     devices: DevicesOption = "auto",

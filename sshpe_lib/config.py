@@ -223,12 +223,15 @@ class Experiment(Frozen):
     def key(self) -> str:
         """16 hex digits: the hash of the canonical JSON of everything but paths.
 
-        Fields at their defaults stay out, so that an option added later leaves the keys of old records alone.
+        Fields at their defaults stay out, so that an option added later leaves the keys of old records alone; a
+        default that changes its meaning needs a new METHOD_VERSION.
         Raises SSHPEError where a COCO file's fingerprint is still unknown (`experiment.pin` computes it).
         """
         identity = self.model_dump(mode="json", exclude_defaults=True)
         for role in ("labeled", "unlabeled", "val"):
             source = identity["data"].get(role)
+            if source and source["kind"] == "synthetic":
+                source["version"] = getattr(self.data, role).version  # a new renderer makes new data
             if source and source["kind"] == "coco":
                 if source.get("fingerprint") is None:
                     raise SSHPEError(

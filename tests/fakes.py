@@ -96,15 +96,17 @@ def study(
     table = table or tables.load_table("table4")
     cells = table.cells if cells is None else cells
 
-    def results(chosen: list[Cell] | tuple[Cell, ...]) -> tuple[Result, ...]:
-        made = []
-        for one in wanted(table, chosen, profile, seeds):
-            fakes = tuple(record(e, ap(one.cell, e.train.seed)) for e in one.experiments)
-            made.append(Result(one.cell, fakes, one.not_run))
-        return tuple(made)
-
+    results, baselines = (
+        tuple(
+            Result(
+                one.cell, tuple(record(e, ap(one.cell, e.train.seed)) for e in one.experiments), one.not_run
+            )
+            for one in wanted(table, chosen, profile, seeds)
+        )
+        for chosen in (cells, baseline_cells(table, cells))
+    )
     description = tables.load_profile(profile).description
-    return Study(table, profile, seeds, results(cells), results(baseline_cells(table, cells)), description)
+    return Study(table, profile, seeds, results, baselines, description)
 
 
 def write(made: Study, folder: Path) -> list[Record]:

@@ -90,9 +90,11 @@ def _check_file(file: Path, image_root: Path | None, alone: bool) -> FileReport:
 
 def _has_keypoints(document: dict | list) -> bool:
     categories = document.get("categories") if isinstance(document, dict) else None
-    return isinstance(categories, list) and any(
-        isinstance(entry, dict) and "keypoints" in entry for entry in categories
-    )
+    return isinstance(categories, list) and _has(categories, "keypoints")
+
+
+def _has(entries: list, key: str) -> bool:
+    return any(isinstance(entry, dict) and key in entry for entry in entries)
 
 
 def _check_detections(file: Path, document: list) -> FileReport:

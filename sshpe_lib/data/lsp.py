@@ -61,10 +61,10 @@ def convert_lspet(
 
 def _joints(path: Path, shape: tuple[int, int], name: str) -> np.ndarray:
     cure = f"give {name}'s own joints.mat"
+    if not path.is_file():
+        raise bad_input(path, "the file", "it does not exist", cure)
     try:
         joints = loadmat(path).get("joints")
-    except FileNotFoundError:
-        raise bad_input(path, "the file", "it does not exist", cure) from None
     except (OSError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error) as error:
         raise bad_input(path, "the file", f"it is no MATLAB file that SciPy reads ({error})", cure) from None
     if joints is None or joints.ndim != 3 or joints.shape[:2] != shape or joints.dtype.kind not in "iuf":

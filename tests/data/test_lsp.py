@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import cv2
@@ -25,7 +24,7 @@ def make(folder: Path, pattern: str) -> np.ndarray:
     rng = np.random.default_rng(1)
     for number, (width, height) in enumerate(SIZES, 1):
         cv2.imwrite(str(folder / pattern.format(number)), np.full((height, width, 3), 99, dtype=np.uint8))
-    return np.round(rng.uniform(10, 70, (3, 14, 2)), 3)
+    return np.round(rng.uniform(10, 70, (3, 14, 2)), 2)
 
 
 def test_lsp_marks_hidden_joints(tmp_path):
@@ -41,7 +40,7 @@ def test_lsp_marks_hidden_joints(tmp_path):
     people = load_instances(out, tmp_path)
     assert people.skeleton == LSP14
     assert people.annotation_ids.tolist() == [2, 3]
-    assert np.array_equal(people.keypoints[:, :, :2], np.round(points[1:], 2).astype(np.float32))
+    assert np.array_equal(people.keypoints[:, :, :2], points[1:].astype(np.float32))
     assert people.keypoints[0, :, 2].tolist() == [2, 2, 2, 2, 1] + [2] * 9
     low, high = points[1].min(axis=0), points[1].max(axis=0)
     margin = 0.15 * (high - low)
@@ -123,10 +122,8 @@ def test_a_truncated_mat_an_impossible_range_and_a_missing_image(tmp_path):
 
 
 @pytest.mark.real_data
-def test_the_conversion_equals_the_one_that_lsp_comes_in(tmp_path):
-    if not os.environ.get("SSHPE_DATA"):
-        pytest.skip("SSHPE_DATA is not set")
-    folder = Path(os.environ["SSHPE_DATA"]) / "lsp"
+def test_the_conversion_equals_the_one_that_lsp_comes_in(sshpe_data, tmp_path):
+    folder = sshpe_data / "lsp"
     theirs = json.loads((folder / "annotations/person_keypoints_test.json").read_text())
     joints = np.zeros((3, 14, 2000))
     joints[..., 1000:] = (
@@ -142,6 +139,6 @@ def test_the_conversion_equals_the_one_that_lsp_comes_in(tmp_path):
         assert entry.keys() == other.keys()
         for key in ("id", "image_id", "keypoints", "num_keypoints", "iscrowd", "category_id"):
             assert entry[key] == other[key]
-        # theirs was made before the coordinates were rounded to two places
-        assert np.abs(np.subtract(entry["bbox"], other["bbox"])).max() < 0.02
-        assert abs(entry["area"] - other["area"]) < 0.02 * sum(other["bbox"][2:])
+        # Theirs was made before the joints were rounded by up to 0.005, which moves a side by up to 0.013.
+        assert np.abs(np.subtract(entry["bbox"], other["bbox"])).max() < 0.025
+        assert abs(entry["area"] - other["area"]) < 0.025 * sum(other["bbox"][2:])

@@ -14,6 +14,9 @@ from sshpe_lib.data.instances import Instances
 from sshpe_lib.data.splits import first_instances, random_instances, read_split, write_split
 from sshpe_lib.errors import SSHPEError
 
+BOX = [0, 0, 9, 9]
+NO_LIST = "annotation_ids: it is no list of 3 different annotation ids"
+
 
 @pytest.fixture
 def people(tmp_path: Path) -> Instances:
@@ -91,20 +94,18 @@ def test_a_split_of_another_file_is_refused(people, tmp_path):
     path = tmp_path / "split.json"
     write_split(path, people, first_instances(people, 3), rule="first")
     people.source.write_text(people.source.read_text() + "\n")
-    with pytest.raises(
-        SSHPEError, match=r"split.json: fingerprint: .* another people.json .*; use the file it was"
-    ):
+    with pytest.raises(SSHPEError, match=r"split.json: fingerprint: .* another people.json .*; use the file"):
         read_split(path, people)
 
 
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"annotation_ids": [500, 500, 499]}, "annotation_ids: it is no list of 3 different annotation ids"),
-        ({"annotation_ids": [500, 499]}, "annotation_ids: it is no list of 3 different annotation ids"),
+        ({"annotation_ids": [500, 500, 499]}, NO_LIST),
+        ({"annotation_ids": [500, 499]}, NO_LIST),
         (
             {"annotation_ids": [500, "499", 498]},
-            "annotation_ids: it is no list of 3 different annotation ids",
+            NO_LIST,
         ),
         ({"annotation_ids": [500, 499, 12]}, "annotation_ids: annotation 12 is no valid person of"),
     ],

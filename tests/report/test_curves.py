@@ -109,7 +109,8 @@ def test_a_notebook_shows_the_figure_once_and_the_settings_stay() -> None:
     from matplotlib import pyplot
 
     before = dict(matplotlib.rcParams)
-    figure = report.curves(fakes.study(seeds=1))
+    made = fakes.study(seeds=1)
+    figure = report.curves(Study(made.table, made.profile, 1, made.results[:1]))
     assert isinstance(figure, Figure)
     assert figure._repr_png_().startswith(b"\x89PNG\r\n")
     assert pyplot.get_fignums() == []

@@ -1,0 +1,76 @@
+"""MUM mixing of a batch against tile-by-tile and gather forms, and against a plain copy.
+
+python benchmarks/mixing.py [--repeats 30] [--threads 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sshpe_lib.augment import tiles
+from sshpe_lib.augment.draw import Draw
+from sshpe_lib.augment.mum import PoseMUM
+
+SHAPES = {"image": (3, 256, 192), "layer1": (64, 64, 48), "layer2": (128, 32, 24), "layer3": (256, 16, 12), "layer4": (512, 8, 6)}
+
+
+def loop(features: Tensor, source: Tensor) -> Tensor:
+    """The slow form: cut every image into tiles, index each tile's stack of images, paste."""
+    rows, cols, _ = source.shape
+    bands = []
+    for r, band in enumerate(features.chunk(rows, dim=2)):
+        bands.append(torch.cat([tile[source[r, c]] for c, tile in enumerate(band.chunk(cols, dim=3))], dim=3))
+    return torch.cat(bands, dim=2)
+
+
+def gather(features: Tensor, source: Tensor) -> Tensor:
+    """The other slow form: one index per element, the size of the features."""
+    rows, cols, _ = source.shape
+    height, width = features.shape[2:]
+    index = source.permute(2, 0, 1).repeat_interleave(height // rows, 1).repeat_interleave(width // cols, 2)
+    return features.gather(0, index[:, None].repeat(1, features.shape[1], 1, 1))
+
+
+def milliseconds(call: Callable[[], object], repeats: int) -> tuple[float, float]:
+    """Best and median of `repeats` calls after a warm-up."""
+    call()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(1e3 * (time.perf_counter() - start))
+    return min(times), statistics.median(times)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    source = PoseMUM().draw(32, Draw(torch.Generator().manual_seed(0))).at_image
+    print(f"mix of 32 maps, 4 x 3 tiles, {options.threads} thread(s), ms: best (median)")
+    print(f"{'map':8} {'layout':14} {'tile loop':>16} {'gather':>16} {'ours':>16} {'plain copy':>16}")
+    for name, shape in SHAPES.items():
+        for layout in (torch.contiguous_format, torch.channels_last):
+            features = torch.randn(32, *shape).contiguous(memory_format=layout)
+            assert torch.equal(loop(features, source), tiles.permute(features, source))
+            forms = (
+                lambda x=features: loop(x, source),
+                lambda x=features: gather(x, source),
+                lambda x=features: tiles.permute(x, source),
+                features.clone,
+            )
+            cells = [milliseconds(form, options.repeats) for form in forms]
+            shown = " ".join(f"{best:7.2f} ({median:6.2f})" for best, median in cells)
+            print(f"{name:8} {str(layout).removeprefix('torch.'):14} {shown}")
+
+
+if __name__ == "__main__":
+    main()

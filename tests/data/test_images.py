@@ -1,0 +1,69 @@
+"""Reading image files, sound and broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sshpe_lib.data.images import read_image
+from sshpe_lib.errors import SSHPEError
+from tests.data.people import valid_document, write
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write(tmp_path, valid_document())
+    return tmp_path
+
+
+def test_read_image_gives_the_stored_pixels_in_either_order(folder):
+    path = folder / "deep/a.png"
+    image = read_image(path, "people.json, annotation 11", size=(40, 60))
+    assert image.shape == (60, 40, 3) and image.dtype == np.uint8 and image.flags.c_contiguous
+    stored = cv2.imread(str(path))
+    assert np.array_equal(read_image(path, "x", color="bgr"), stored)
+    assert np.array_equal(image, stored[..., ::-1])
+    cv2.imwrite(str(path), stored[..., 0])
+    grey = read_image(path, "x")
+    assert np.array_equal(grey, np.repeat(stored[..., :1], 3, axis=2))
+
+
+def test_bytes_after_the_end_of_a_jpeg_do_no_harm(folder):
+    path = folder / "b.jpg"
+    before = read_image(path, "x")
+    path.write_bytes(path.read_bytes() + b"\n\0\0")
+    assert np.array_equal(read_image(path, "x"), before)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("b.jpg", lambda data: b"", "the image file is empty"),
+        ("b.jpg", lambda data: data[: len(data) // 2], "the image is truncated"),
+        ("b.jpg", lambda data: data[:-2], "the image is truncated"),
+        ("b.jpg", lambda data: data[:30], "the image is truncated"),
+        ("deep/a.png", lambda data: data[: len(data) // 2], "the image is truncated"),
+        ("deep/a.png", lambda data: data[:-4], "the image is truncated"),
+        ("b.jpg", lambda data: b"<html>not found</html>", "no image that OpenCV can decode"),
+        ("b.jpg", lambda data: None, "does not exist"),
+    ],
+    ids=["empty", "half a jpeg", "no end", "header only", "half a png", "no checksum", "html", "missing"],
+)
+def test_a_broken_image_is_named_with_who_asked(name, content, problem, folder):
+    path = folder / name
+    data = content(path.read_bytes())
+    path.unlink() if data is None else path.write_bytes(data)
+    with pytest.raises(SSHPEError) as error:
+        read_image(path, "people.json, annotation 12")
+    assert str(error.value).startswith(f"{path}: people.json, annotation 12: ")
+    assert problem in str(error.value) and "download the file again" in str(error.value)
+
+
+def test_an_image_of_another_size_or_kind(folder):
+    with pytest.raises(SSHPEError, match="the image is 64x48, the annotation file says 48x64; correct it"):
+        read_image(folder / "b.jpg", "people.json, annotation 12", size=(48, 64))
+    with pytest.raises(SSHPEError, match="cannot be read"):
+        read_image(folder / "deep", "people.json, annotation 12")
