@@ -48,9 +48,9 @@ class Pretraining(Frozen):
     input_size: tuple[int, int] = (64, 48)
     images: int = Field(48_000, gt=0)
     val_images: int = Field(6_400, gt=0)
-    steps: int = Field(1_900, gt=0)
-    batch_size: int = Field(128, gt=1)
-    learning_rate: float = Field(3.0e-3, gt=0)
+    steps: int = Field(3_750, gt=0)
+    batch_size: int = Field(64, gt=1)
+    learning_rate: float = Field(2.0e-3, gt=0)
     weight_decay: float = Field(0.05, ge=0)
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     warmup: float = Field(0.05, ge=0, lt=1)  # share of the steps

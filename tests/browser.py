@@ -18,7 +18,7 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-pipe",
 )  # fmt: skip
-PATIENCE = 60.0  # seconds for one answer, on a busy machine
+PATIENCE = 120.0  # seconds for one answer, on a busy machine
 
 
 def find() -> str | None:
@@ -78,10 +78,8 @@ class Browser:
     def open(self, url: str, width: int, height: int = 900) -> Visit:
         """Show a page in a window of that size, CSS pixels, and wait until it is loaded."""
         self.visit = Visit()
-        self._call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
-            mobile=width < 600,
-        )  # fmt: skip
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self._call("Emulation.setDeviceMetricsOverride", **size)
         self._call("Page.navigate", url=url)
         deadline = time.monotonic() + PATIENCE
         while self._receive(deadline).get("method") != "Page.loadEventFired":

@@ -155,8 +155,9 @@ def test_in_a_browser(address: str, tmp_path: Path) -> None:
                 visit = tab.open(f"{address}/{page}.html", width)
                 tab.evaluate("window.MathJax?.startup?.promise")
                 where = f"{page} at {width} pixels"
-                assert not visit.errors, where
-                assert not [u for u in visit.requests if not u.startswith((address, "data:"))], where
+                assert not visit.errors, f"{where}: {visit.errors}"
+                outside = [u for u in visit.requests if not u.startswith((address, "data:"))]
+                assert not outside, f"{where}: {outside}"
                 assert tab.evaluate("document.documentElement.scrollWidth") <= width, where
                 assert tab.evaluate(BROKEN_IMAGES) == [], where
                 formulas = tab.evaluate("document.querySelectorAll('.math').length")

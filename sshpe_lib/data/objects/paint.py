@@ -10,7 +10,7 @@ import numpy as np
 from sshpe_lib.data.objects.sketch import Parts
 
 _OVER = 2  # pixels are painted twice as fine, then averaged
-_ROLES = 4
+_ROLES = 4  # of `sketch`
 _FIELDS = 3  # texture fields of one scene
 _OUTLINED = 0.25  # share of the objects
 _SHIFT = 4  # fractional bits of polygon corners
@@ -28,9 +28,8 @@ class Canvas:
         self._hardness = hardness
         self._ids = np.zeros((size[0] * _OVER, size[1] * _OVER), dtype=np.uint16)
         self._backdrop = any_colours(rng, 1)
-        self._materials = [
-            _materials(rng, 1, self._backdrop, 1.0, hardness)
-        ]  # of every part, the ground first
+        # of every part, the ground first
+        self._materials = [_materials(rng, 1, self._backdrop, 1.0, hardness)]
         self._heights = [np.zeros(1)]
         self._count = 1
 
@@ -38,9 +37,8 @@ class Canvas:
         """Draw parts over what is there; points: (P, 2) in pixels."""
         contrast, outlined = self.rng.random(2)
         shades = self.rng.random((2, len(parts)))
-        rows = _materials(
-            self.rng, _ROLES, self._backdrop, 1 - 0.7 * self._hardness * contrast, self._hardness
-        )[parts.roles]
+        contrast = 1 - 0.7 * self._hardness * contrast
+        rows = _materials(self.rng, _ROLES, self._backdrop, contrast, self._hardness)[parts.roles]
         rows[:, :6] *= 0.88 + 0.24 * shades[:1].T
         first, outline = self._append(rows, 0.4 + 0.6 * shades[1]), 0
         if outlined < _OUTLINED:
@@ -74,10 +72,8 @@ class Canvas:
         relief = np.concatenate(self._heights).astype(np.float32)[self._ids]
         light = 1 + _bevel(relief, self.rng).ravel()
         spread = materials[:, 3:6] - materials[:, :3]
-        picture = (materials[:, :3].take(flat, axis=0) + spread.take(flat, axis=0) * share[:, None]) * light[
-            :, None
-        ]
-        return picture.reshape(height, width, 3)
+        picture = materials[:, :3].take(flat, axis=0) + spread.take(flat, axis=0) * share[:, None]
+        return (picture * light[:, None]).reshape(height, width, 3)
 
 
 def degrade(

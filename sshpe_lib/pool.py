@@ -1,0 +1,115 @@
+"""Several experiments side by side, each in a process of its own, with one progress bar."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from tqdm.auto import tqdm
+
+from sshpe_lib import paths, records
+from sshpe_lib.config import Experiment
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.experiment import Machine, run
+from sshpe_lib.records import Record
+
+_POLL_SECONDS = 0.5
+
+
+@dataclass
+class _Worker:
+    key: str
+    steps: int | None
+    process: subprocess.Popen
+    errors: IO[str]
+
+    def done_steps(self, runs: Path) -> int:
+        """Steps in the run's log; what a finished run has is what it was asked for."""
+        if self.process.poll() == 0:
+            return self.steps or 0
+        try:
+            last = (runs / self.key / "log.csv").read_text().rstrip().rsplit("\n", 1)[-1]
+            return int(last.split(",", 1)[0])
+        except (OSError, ValueError):  # not begun, or the header only
+            return 0
+
+    def end(self) -> str | None:
+        """Wait for the process; why it failed, if it did."""
+        self.process.wait()
+        with self.errors:
+            self.errors.seek(0)
+            lines = self.errors.read().strip().splitlines() or ["no message"]
+        return f"run {self.key} failed: {lines[-1]}" if self.process.returncode else None
+
+
+def run_all(experiments: Sequence[Experiment], machine: Machine, jobs: int, records_folder: Path) -> list[Record]:
+    """The records of `experiments`, in order; up to `jobs` of them train at the same time.
+
+    A run that fails does not stop the others: what they computed is recorded, then SSHPEError tells every
+    failure. An interrupt ends all of them; they go on from their checkpoints the next time.
+    """
+    if jobs <= 1 or len(experiments) <= 1:
+        return [run(experiment, machine, records_folder=records_folder) for experiment in experiments]
+    waiting, working, failures = list(experiments), [], []
+    bar = _bar(experiments, machine.progress)
+    try:
+        while waiting or working:
+            while waiting and len(working) < jobs:
+                working.append(_start(waiting.pop(0), machine, records_folder))
+            time.sleep(_POLL_SECONDS)
+            finished = [worker for worker in working if worker.process.poll() is not None]
+            working = [worker for worker in working if worker.process.poll() is None]
+            failures += [message for worker in finished if (message := worker.end())]
+            bar.finished += sum(worker.steps or 0 for worker in finished)
+            bar.n = bar.finished + sum(worker.done_steps(paths.runs()) for worker in working)
+            bar.set_postfix_str(f"{len(experiments) - len(waiting) - len(working)} of {len(experiments)} runs done")
+    finally:
+        for worker in working:
+            worker.process.terminate()
+            worker.end()
+        bar.close()
+    if failures:
+        raise SSHPEError("; ".join(failures))
+    return [records.find(records_folder, experiment.key()) for experiment in experiments]
+
+
+def _bar(experiments: Sequence[Experiment], progress: bool) -> tqdm:
+    """Counts steps; where a run's length is in epochs, its steps are unknown here and only the rate is shown."""
+    lengths = [experiment.train.steps for experiment in experiments]
+    bar = tqdm(total=None if None in lengths else sum(lengths), unit="step", disable=not progress, desc="train")
+    bar.finished = 0
+    return bar
+
+
+def _start(experiment: Experiment, machine: Machine, records_folder: Path) -> _Worker:
+    errors = tempfile.TemporaryFile("w+")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sshpe_lib.pool", str(records_folder), str(machine.threads), str(machine.workers)],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors, text=True,
+        env=os.environ | {"SSHPE_RUNS": str(paths.runs()), "SSHPE_CACHE": str(paths.cache())},
+    )  # fmt: skip
+    process.stdin.write(experiment.model_dump_json())
+    process.stdin.close()
+    return _Worker(experiment.key(), experiment.train.steps, process, errors)
+
+
+def main() -> None:
+    """One experiment, as JSON on stdin, in a process that `run_all` started."""
+    folder, threads, workers = sys.argv[1:]
+    experiment = Experiment.model_validate_json(sys.stdin.read())
+    machine = Machine(accelerator="cpu", threads=int(threads), workers=int(workers), progress=False)
+    try:
+        run(experiment, machine, records_folder=Path(folder))
+    except SSHPEError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

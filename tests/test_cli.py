@@ -1,0 +1,298 @@
+"""The `sshpe` command as people type it: what it prints, what it refuses, its exit codes. Nothing is trained."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from sshpe_lib import cli, experiment, records, tables
+from sshpe_lib.config import Experiment
+from sshpe_lib.data import check
+from sshpe_lib.experiment import Machine
+from sshpe_lib.records import Record
+from sshpe_lib.reproduce import TOLERANCE
+from tests import fakes
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of records, and one of runs beside it."""
+    monkeypatch.setenv("SSHPE_RECORDS", str(tmp_path / "records"))
+    monkeypatch.setenv("SSHPE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.delenv("SSHPE_DATA", raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+    return tmp_path / "records"
+
+
+@pytest.fixture
+def sshpe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    """Run the command in this process: its exit code, standard output and standard error."""
+
+    def command(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["sshpe", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        printed = capsys.readouterr()
+        return end.value.code or 0, printed.out, printed.err
+
+    return command
+
+
+@pytest.fixture
+def saved(folder: Path) -> Record:
+    """A record in the folder."""
+    record = fakes.record(tables.experiment("smoke", "pose-mum+"), ap=24.0)
+    records.write(folder, record)
+    return record
+
+
+def changed(record: Record, ap: float | None = None, **provenance: object) -> Record:
+    """The record as another run would have made it: other weights, another AP, other facts."""
+    metrics = record.metrics if ap is None else {name: fakes.statistics(ap) for name in record.metrics}
+    facts = record.provenance.model_copy(update=provenance)
+    return record.model_copy(update={"metrics": metrics, "provenance": facts})
+
+
+def assert_refused(result: tuple[int, str, str], *words: str) -> None:
+    """Exit code 2, nothing on standard output, one line on standard error that holds the words."""
+    code, out, err = result
+    assert (code, out) == (2, "")
+    assert err.startswith("sshpe: ") and err.count("\n") == 1
+    for word in words:
+        assert word in err
+
+
+def test_help_names_every_command(sshpe) -> None:
+    code, out, _ = sshpe("--help")
+    assert code == 0
+    for command in ("run", "status", "reproduce", "compare", "data"):
+        assert f" {command} " in out
+
+
+def row(out: str, profile: str) -> list[str]:
+    """The cells of a profile's line in the grid that `sshpe status` prints."""
+    line = next(line for line in out.splitlines() if f" {profile} " in line)
+    return [cell.strip() for cell in line.strip("│┃| ").split("│")]
+
+
+def test_status_says_what_is_missing_and_what_makes_it(sshpe, folder: Path) -> None:
+    code, out, _ = sshpe("status", "--profile", "smoke")
+    assert code == 0
+    assert row(out, "smoke") == ["table4", "smoke", "0 of 6", "6", "sshpe run table4 --profile smoke"]
+    fakes.write(fakes.study("smoke", seeds=1), folder)
+    _, out, _ = sshpe("status", "--profile", "smoke")
+    assert row(out, "smoke") == ["table4", "smoke", "6 of 6", "0", ""]
+
+
+def test_status_of_every_profile_says_what_cannot_be_known(sshpe) -> None:
+    code, out, _ = sshpe("status")
+    assert code == 0
+    assert row(out, "paper")[2:] == ["unknown", "unknown", "sshpe run table4 --profile paper"]
+    assert "table4 on lsp: lsp/annotations/" in out and "Set SSHPE_DATA" in out
+
+
+def test_status_of_an_unknown_profile_is_refused(sshpe) -> None:
+    assert_refused(sshpe("status", "--profile", "fast"), "no profile 'fast'", "lsp, paper, quick, smoke")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Experiment, Machine]]:
+    """What `sshpe run` would have trained, and how."""
+    seen = []
+
+    def run(wanted: Experiment, machine: Machine, *, records_folder: Path | None = None) -> Record:
+        seen.append((wanted, machine))
+        return fakes.record(wanted)
+
+    monkeypatch.setattr(experiment, "run", run)
+    return seen
+
+
+def test_run_trains_what_is_missing_and_prints_the_table(sshpe, folder: Path, asked: list) -> None:
+    fakes.write(fakes.study("smoke", seeds=1), folder)
+    lost = tables.experiment("smoke", "pose-mum+", set={"teacher.decay": 0.9})
+    records.path_of(folder, lost.key()).unlink()
+    code, out, _ = sshpe("run", "table4", "--profile", "smoke")
+    assert code == 0
+    assert [one.key() for one, _ in asked] == [lost.key()]
+    assert out.startswith(f"run 1 of 1: 0.9, ResNet-18, seed 0 ({lost.key()})\nTable 4. ")
+    assert "0.999             44.33        +12.83      23.0        +3.0        1\n" in out
+
+
+def test_run_takes_a_file_a_row_a_column_and_the_machine(sshpe, repository: Path, asked: list) -> None:
+    code, _, _ = sshpe(
+        "run", repository / "params" / "table4.yaml", "--profile", "smoke", "--row", "0.9", "--column", "resnet18",
+        "--seeds", "2", "--threads", "3", "--workers", "1", "--accelerator", "cpu", "--devices", "2", "--tensorboard",
+    )  # fmt: skip
+    assert code == 0
+    assert [(one.teacher.decay, one.train.seed) for one, _ in asked] == [
+        (None, 0),
+        (None, 1),
+        (0.9, 0),
+        (0.9, 1),
+    ]
+    assert {machine for _, machine in asked} == {Machine("cpu", 2, threads=3, workers=1, tensorboard=True)}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["table9"], "no table"),
+        (["table4", "--profile", "fast"], "no profile 'fast'"),
+        (["table4", "--profile", "smoke", "--row", "0.95"], "no row '0.95'"),
+        (["table4", "--profile", "smoke", "--column", "vgg"], "no column 'vgg'"),
+        (["table4", "--profile", "smoke", "--column", "resnet101"], "ResNet-101 is not run"),
+        (["table4", "--profile", "lsp"], "Set SSHPE_DATA"),
+    ],
+)
+def test_run_refuses_in_one_line(sshpe, asked: list, words: list[str], told: str) -> None:
+    assert_refused(sshpe("run", *words), told)
+    assert not asked
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--devices", "two"),
+        ("--devices", "0"),
+        ("--accelerator", "tpu"),
+        ("--seeds", "0"),
+        ("--threads", "-1"),
+    ],
+)
+def test_run_refuses_a_wrong_option(sshpe, asked: list, option: str, value: str) -> None:
+    code, out, err = sshpe("run", "table4", "--profile", "smoke", option, value)
+    assert (code, out) == (2, "")
+    assert "Invalid value" in err and option in err
+    assert not asked
+
+
+@pytest.fixture
+def twins(folder: Path, tmp_path: Path, saved: Record):
+    """Write a record beside the saved one, into a folder of its own; its path."""
+
+    def write(record: Record) -> Path:
+        shutil.rmtree(tmp_path / "fresh", ignore_errors=True)
+        records.write(tmp_path / "fresh", record)
+        return tmp_path / "fresh"
+
+    return write
+
+
+def test_compare_equal_records(sshpe, folder: Path, saved: Record, twins) -> None:
+    code, out, _ = sshpe("compare", folder, twins(changed(saved, seconds=1.0, commit="f" * 40)))
+    assert (code, out) == (0, f"{saved.key}: AP 24.00, recorded 24.00: bit-equal (weights abababababab)\n")
+
+
+@pytest.mark.parametrize("ap", [24.0, 24.001, 20.0])
+def test_compare_on_one_machine_wants_equal_bits(
+    sshpe, folder: Path, saved: Record, twins, ap: float
+) -> None:
+    code, out, _ = sshpe("compare", folder, twins(changed(saved, ap, checkpoint_sha256="cd" * 32)))
+    assert code == 1
+    assert out.endswith("DIFFERS, though machine and versions are the same\n")
+
+
+@pytest.mark.parametrize(
+    ("facts", "named"),
+    [
+        ({"device": "another"}, "device another, was a processor"),
+        ({"threads": 1}, "threads 1, was 2"),
+        ({"world_size": 2}, "processes 2, was 1"),
+        ({"versions": fakes.VERSIONS | {"torch": "2.14.0"}}, "torch 2.14.0, was 2.13.0"),
+    ],
+)
+def test_compare_on_another_machine_has_a_tolerance(
+    sshpe, folder: Path, saved: Record, twins, facts: dict, named: str
+) -> None:
+    facts = {"checkpoint_sha256": "cd" * 32} | facts
+    code, out, _ = sshpe("compare", folder, twins(changed(saved, 24.0 - TOLERANCE, **facts)))
+    assert code == 0
+    assert f"within the tolerance of {TOLERANCE} AP" in out and named in out
+    code, out, _ = sshpe("compare", folder, twins(changed(saved, 24.01 + TOLERANCE, **facts)))
+    assert code == 1
+    assert f"DIFFERS by more than the tolerance of {TOLERANCE} AP" in out and named in out
+
+
+def test_compare_tells_all_and_fails_on_one(sshpe, folder: Path, saved: Record, twins) -> None:
+    other = fakes.record(tables.experiment("smoke", "mum"))
+    records.write(folder, other)
+    fresh = twins(saved)
+    records.write(fresh, changed(other, checkpoint_sha256="cd" * 32))
+    code, out, _ = sshpe("compare", folder, fresh)
+    assert code == 1
+    assert sorted("bit-equal" in line for line in out.splitlines()) == [False, True]
+
+
+def test_compare_refuses_what_has_no_twin(sshpe, folder: Path, saved: Record, tmp_path: Path, twins) -> None:
+    stranger = fakes.record(tables.experiment("smoke", "mum"))
+    assert_refused(
+        sshpe("compare", folder, twins(stranger)), str(folder), stranger.key, "the experiment has changed"
+    )
+    assert_refused(sshpe("compare", folder, tmp_path / "nothing"), "nothing: no records")
+    records.path_of(folder, saved.key).write_text("{")
+    assert_refused(sshpe("compare", folder, twins(saved)), f"{saved.key}.json: not a readable record")
+
+
+@pytest.fixture
+def training(monkeypatch: pytest.MonkeyPatch, saved: Record) -> SimpleNamespace:
+    """Training replaced by a record of our choice; what it was asked for."""
+    seen = SimpleNamespace(result=saved, machine=None, folder=None, experiment=None)
+
+    def train(wanted: Experiment, machine: Machine, folder: Path) -> Record:
+        seen.experiment, seen.machine, seen.folder = wanted, machine, folder
+        assert list(folder.iterdir()) == []  # nothing to go on from
+        (folder / "checkpoint.pt").touch()
+        return seen.result
+
+    monkeypatch.setattr(experiment, "train", train)
+    return seen
+
+
+def test_reproduce_trains_again_from_nothing(sshpe, saved: Record, training: SimpleNamespace) -> None:
+    for _ in range(2):
+        code, out, _ = sshpe("reproduce", saved.key[:5], "--threads", "2", "--accelerator", "cpu")
+        assert (code, out.endswith("bit-equal (weights abababababab)\n")) == (0, True)
+        assert training.experiment == saved.experiment
+        assert training.machine == Machine("cpu", "auto", threads=2, workers=0)
+        assert not training.folder.exists()
+
+
+def test_reproduce_fails_where_the_result_differs(sshpe, saved: Record, training: SimpleNamespace) -> None:
+    training.result = changed(saved, 23.0, checkpoint_sha256="cd" * 32)
+    code, out, _ = sshpe("reproduce", saved.key)
+    assert code == 1
+    assert "AP 23.00, recorded 24.00: DIFFERS" in out
+
+
+def test_reproduce_refuses_a_key_of_no_record_or_of_several(
+    sshpe, folder: Path, saved: Record, training
+) -> None:
+    assert_refused(sshpe("reproduce", "xyz"), str(folder), "no record's key starts with 'xyz'")
+    fakes.write(fakes.study("smoke", seeds=1), folder)
+    assert_refused(sshpe("reproduce", ""), "begins the keys of", "give more of the key")
+    assert training.experiment is None
+
+
+def test_reproduce_refuses_a_record_that_was_edited(sshpe, folder: Path, saved: Record, training) -> None:
+    path = records.path_of(folder, saved.key)
+    path.write_text(path.read_text().replace('"seed": 7', '"seed": 8'))
+    assert_refused(sshpe("reproduce", saved.key), "it was edited or renamed")
+    assert training.experiment is None
+
+
+@pytest.mark.parametrize(("fatal", "code"), [(True, 1), (False, 0)])
+def test_data_check_fails_on_fatal_faults_only(
+    sshpe, monkeypatch: pytest.MonkeyPatch, fatal: bool, code: int
+) -> None:
+    class Report:
+        ok, faults = not fatal, ("a fault",)
+
+        def __str__(self) -> str:
+            return "what was found"
+
+    monkeypatch.setattr(check, "check", lambda path, images: Report())
+    assert sshpe("data", "check", "some.json") == (code, "what was found\n", "")

@@ -1,0 +1,236 @@
+"""A table's records: found, trained where they are missing, or asked for by name; and the overview of all tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sshpe_lib import experiment, paths, records, tables
+from sshpe_lib import study as studies
+from sshpe_lib.config import Experiment
+from sshpe_lib.data import sources
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.overview import Line, overview
+from sshpe_lib.records import Example, Record
+from sshpe_lib.study import baseline_cells, pictures, record_of, study
+from sshpe_lib.tables import Cell
+from tests import fakes
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of records."""
+    monkeypatch.setenv("SSHPE_RECORDS", str(tmp_path / "records"))
+    monkeypatch.delenv("SSHPE_TRAINING", raising=False)
+    monkeypatch.delenv("SSHPE_DATA", raising=False)
+    return tmp_path / "records"
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
+    """What was trained, in order: training is replaced by writing a fake record."""
+    asked = []
+
+    def run(wanted: Experiment, machine: object = None, *, records_folder: Path | None = None) -> Record:
+        asked.append(wanted)
+        records.write(records_folder or paths.records(), fakes.record(wanted))
+        return fakes.record(wanted)
+
+    monkeypatch.setattr(experiment, "run", run)
+    return asked
+
+
+def test_what_is_missing_is_trained_once_and_found_afterwards(trained: list, folder: Path) -> None:
+    first = study("table4", "smoke")
+    assert len(trained) == 6 and len(set(e.key() for e in trained)) == 6
+    assert {path.stem for path in folder.iterdir()} == {e.key() for e in trained}
+    assert study("table4", "smoke") == first
+    assert len(trained) == 6
+    assert study("table4", "smoke", seeds=2).results[0].records[0] == first.results[0].records[0]
+    assert [e.train.seed for e in trained[6:]] == [1] * 6
+
+
+def test_only_what_is_missing_is_trained_and_each_is_announced(
+    trained: list, folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    fakes.write(fakes.study("smoke", seeds=1), folder)
+    lost = tables.experiment("smoke", "pose-mum+", set={"teacher.decay": 0.99})
+    records.path_of(folder, lost.key()).unlink()
+    made = study("table4", "smoke")
+    assert [e.key() for e in trained] == [lost.key()]
+    assert capsys.readouterr().out == f"run 1 of 1: 0.99, ResNet-18, seed 0 ({lost.key()})\n"
+    assert [result.cell.row for result in made.results if result.not_run] == made.table.rows()  # ResNet-101
+    study("table4", "smoke", seeds=2, row=0.5, machine=experiment.Machine(progress=False))
+    assert len(trained) == 3 and capsys.readouterr().out == ""
+
+
+def test_cells_of_one_experiment_are_trained_once(trained: list) -> None:
+    table = tables.load_table("table4")
+    twice = table.model_copy(
+        update={"cells": (*table.cells, table.cells[0].model_copy(update={"row": "again"}))}
+    )
+    made = study(twice, "smoke")
+    assert len(trained) == 6
+    assert made.results[-1].records == made.results[0].records
+    assert len(list(made.runs())) == 6
+
+
+def test_a_folder_of_records_may_be_named(trained: list, folder: Path, tmp_path: Path) -> None:
+    study("table4", "smoke", row=0.9, records_folder=tmp_path / "other")
+    assert len(list((tmp_path / "other").iterdir())) == 2 and not folder.exists()
+
+
+@pytest.mark.parametrize("row", [0.9, "0.9"])
+@pytest.mark.parametrize("column", ["all", "resnet18", "ResNet-18"])
+def test_a_row_and_a_column(trained: list, row: object, column: str) -> None:
+    made = study("table4", "smoke", row=row, column=column)
+    run = [result for result in made.results if result.records]
+    assert [(result.cell.row, result.cell.column) for result in run] == [("0.9", "ResNet-18")]
+    assert [e.teacher.decay for e in trained] == [None, 0.9]
+    assert [result.cell.method for result in made.baselines if result.records] == ["supervised"]
+
+
+def test_the_profiles_number_of_seeds_is_the_default(trained: list) -> None:
+    assert study("table4", "quick", row=0.6).seeds == tables.load_profile("quick").seeds == 3
+    assert sorted(e.train.seed for e in trained) == [0, 0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("seeds", [0, -1, 1.5, "3", True])
+def test_seeds_are_a_whole_number(trained: list, seeds: object) -> None:
+    with pytest.raises(SSHPEError, match=f"seeds is {seeds!r}; give a whole number from 1 on"):
+        study("table4", "smoke", seeds=seeds)
+    assert not trained
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"table": "table44"}, "no table .*table44.yaml; choose one of: .*table4"),
+        ({"profile": "fast"}, "no profile 'fast' in .*; choose one of: lsp, paper, quick, smoke"),
+        ({"row": 0.95}, "table4 has no row 0.95; choose one of: all, 0.999, 0.99, 0.9, 0.6, 0.5"),
+        (
+            {"column": "resnet50"},
+            "table4 has no column 'resnet50'; choose one of: all, ResNet-18, ResNet-101",
+        ),
+        (
+            {"column": "resnet101"},
+            "profile smoke runs nothing of what is asked of table4: a ResNet-101 is not run",
+        ),
+        ({"profile": "lsp"}, "where is the data. Set SSHPE_DATA"),
+    ],
+)
+def test_a_wrong_request_is_one_error_before_anything_is_trained(
+    trained: list, arguments: dict, message: str
+) -> None:
+    with pytest.raises(SSHPEError, match=message) as caught:
+        study(**({"table": "table4", "profile": "smoke"} | arguments))
+    assert "\n" not in str(caught.value)
+    assert not trained
+
+
+def test_where_training_is_forbidden_the_command_is_named(
+    trained: list, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSHPE_TRAINING", "forbidden")
+    with pytest.raises(
+        SSHPEError, match="no record [0-9a-f]{16} and 5 more, and training is forbidden here"
+    ) as caught:
+        study("table4", "smoke")
+    assert str(caught.value).endswith("make it with: sshpe run table4 --profile smoke --seeds 1")
+    with pytest.raises(SSHPEError, match="make it with: sshpe run this"):
+        record_of(tables.experiment("smoke", "mum"), "sshpe run this")
+    assert not trained
+    written = fakes.write(fakes.study("smoke", seeds=1), folder)
+    assert [record for _, record in study("table4", "smoke").runs()] == written
+
+
+def test_finding_records_loads_no_torch(folder: Path) -> None:
+    import os
+    import subprocess
+    import sys
+
+    fakes.write(fakes.study("smoke", seeds=1), folder)
+    code = """
+        import sys
+        from sshpe_lib import report
+        from sshpe_lib.study import study
+        print(report.to_text(study("table4", "smoke")))
+        assert "torch" not in sys.modules and "matplotlib" not in sys.modules
+    """
+    words = [sys.executable, "-c", "\n".join(line.strip() for line in code.splitlines())]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=os.environ.copy())
+    assert done.returncode == 0, done.stderr
+    assert "0.999" in done.stdout
+
+
+def test_baselines_one_for_every_column_backbone_and_amount() -> None:
+    table = tables.load_table("table4")
+    two = baseline_cells(table, table.cells)
+    assert [(cell.row, cell.column, cell.backbone, cell.paper) for cell in two] == [
+        ("supervised", "ResNet-18", "resnet18", 31.5),
+        ("supervised", "ResNet-101", "resnet101", None),
+    ]
+    amounts = [Cell(row=amount, column="ResNet-18", method="mum", amount=amount) for amount in ("1K", "5K")]
+    rows = [cell.row for cell in baseline_cells(table, amounts)]
+    assert rows == ["supervised, resnet18, 1K", "supervised, resnet18, 5K"]
+    assert baseline_cells(table.model_copy(update={"baseline": None}), table.cells) == []
+
+
+def test_a_cell_finds_its_own_baseline() -> None:
+    made = fakes.study("smoke", seeds=1)
+    for result in made.results:
+        assert made.baseline_of(result.cell).cell.backbone == result.cell.backbone
+    assert made.baseline_of(made.results[0].cell.model_copy(update={"amount": "5K"})) is None
+
+
+def test_pictures_are_the_records_people() -> None:
+    source = tables.experiment("smoke", "pose-mum+")
+    people = sources.instances(source.data.val)
+    chosen = [3, 0]
+    keypoints = tuple((float(i), 2.0 * i, 0.5) for i in range(17))
+    examples = tuple(
+        Example(image_id=people.image_ids[i], annotation_id=people.annotation_ids[i], keypoints=keypoints)
+        for i in chosen
+    )
+    record = fakes.record(source).model_copy(update={"examples": examples})
+    drawn = pictures(record)
+    assert len(drawn) == 2
+    for one, row in zip(drawn, chosen, strict=True):
+        width, height = people.image_sizes[people.image_index[row]]
+        assert one.image.shape == (height, width, 3) and one.image.dtype == np.uint8
+        assert np.array_equal(one.predicted, keypoints)
+        assert np.array_equal(one.truth, people.keypoints[row])
+        assert np.array_equal(one.box, people.boxes[row])
+        assert one.skeleton == people.skeleton
+    stranger = examples[0].model_copy(update={"annotation_id": 10**6})
+    with pytest.raises(
+        SSHPEError, match=f"record {record.key}: .* has no annotation 1000000, so these are not"
+    ):
+        pictures(record.model_copy(update={"examples": (stranger,)}))
+
+
+def test_overview_counts_baselines_and_cells(folder: Path) -> None:
+    assert overview("smoke") == [Line("table4", "smoke", 0, 6, "sshpe run table4 --profile smoke")]
+    written = fakes.write(fakes.study("smoke", seeds=1), folder)
+    assert overview("smoke") == [Line("table4", "smoke", 6, 6, "")]
+    records.path_of(folder, written[0].key).unlink()
+    assert overview("smoke") == [Line("table4", "smoke", 5, 6, "sshpe run table4 --profile smoke")]
+
+
+def test_overview_of_all_profiles_says_whose_data_is_missing() -> None:
+    lines = {line.profile: line for line in overview()}
+    assert sorted(lines) == ["lsp", "paper", "quick", "smoke"]
+    assert (lines["quick"].done, lines["quick"].total, lines["quick"].trouble) == (0, 18, "")
+    for profile in ("lsp", "paper"):
+        assert lines[profile].total == 0 and "Set SSHPE_DATA" in lines[profile].trouble
+
+
+def test_overview_of_an_unknown_profile_is_an_error() -> None:
+    with pytest.raises(SSHPEError, match="no profile 'fast'"):
+        overview("fast")
+
+
+def test_public_names_stay() -> None:
+    assert {"Result", "Study", "pictures", "record_of", "study"} <= set(studies.__all__)
