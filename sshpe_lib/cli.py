@@ -39,6 +39,9 @@ SeedsOption = Annotated[
 ]
 ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch")]
 WorkersOption = Annotated[int, typer.Option(min=0, help="loader processes; 0 loads in the training process")]
+JobsOption = Annotated[
+    int | None, typer.Option(min=1, help="runs at the same time; as many as there are cores if left out")
+]
 AcceleratorOption = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="what to train on")]
 DevicesOption = Annotated[str, typer.Option(help="auto, or a number of devices", callback=_devices)]
 
@@ -52,6 +55,7 @@ def run(
     seeds: SeedsOption = None,
     row: Annotated[str, typer.Option(help="one row of the table, or all")] = "all",
     column: Annotated[str, typer.Option(help="one column of the table, or all")] = "all",
+    jobs: JobsOption = None,
     threads: ThreadsOption = 1,
     workers: WorkersOption = 0,
     accelerator: AcceleratorOption = "auto",
@@ -65,7 +69,8 @@ def run(
     from sshpe_lib.study import study
 
     machine = _machine(threads, workers, accelerator, devices, tensorboard)
-    typer.echo(report.to_text(study(table, profile, seeds=seeds, row=row, column=column, machine=machine)))
+    made = study(table, profile, seeds=seeds, row=row, column=column, machine=machine, jobs=jobs)
+    typer.echo(report.to_text(made))
 
 
 def _machine(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 
 from sshpe_lib import initial, paths, provenance, records
 from sshpe_lib.augment.affine import HardAffine
@@ -50,6 +52,11 @@ class Machine:
     progress: bool = True
     tensorboard: bool = False
 
+    def jobs_for(self, runs: int) -> int:
+        """How many of `runs` to train at the same time: one a core (`threads` cores) on a CPU, one on a GPU."""
+        on_gpu = self.accelerator not in ("auto", "cpu") or (self.accelerator == "auto" and torch.cuda.is_available())
+        return 1 if on_gpu or not self.threads else max(1, min(runs, len(os.sched_getaffinity(0)) // self.threads))
+
     def fabric(self, precision: str, folder: Path) -> Fabric:
         """A launched Fabric. Where TensorBoard is asked for and missing, SSHPEError says how to install it."""
         loggers = []
@@ -60,10 +67,21 @@ class Machine:
                 loggers.append(TensorBoardLogger(folder, name="tensorboard", version=""))
             except ModuleNotFoundError:
                 raise SSHPEError("TensorBoard is not installed; pip install 'sshpe[tensorboard]'") from None
-        devices = 1 if self.devices == "auto" and not torch.cuda.is_available() else self.devices
-        fabric = Fabric(accelerator=self.accelerator, devices=devices, precision=precision, loggers=loggers)
+        devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if self.devices == "auto" else self.devices
+        # A step forwards twice before it goes backwards, which DDP's own broadcast of buffers forbids; the
+        # trainer averages the batch-norm statistics instead.
+        strategy = DDPStrategy(broadcast_buffers=False) if processes() > 1 else "auto"
+        fabric = Fabric(
+            accelerator=self.accelerator, devices=devices, strategy=strategy, precision=precision, loggers=loggers,
+            num_nodes=processes() // int(os.environ.get("LOCAL_WORLD_SIZE", processes())),
+        )  # fmt: skip
         fabric.launch()
         return fabric
+
+
+def processes() -> int:
+    """Processes that train together, as torchrun says; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", 1))
 
 
 def run(
@@ -86,6 +104,8 @@ def run(
     if found is not None:
         return found
     folder.mkdir(parents=True, exist_ok=True)
+    if int(os.environ.get("RANK", 0)) > 0:
+        return train(experiment, machine, folder)  # the first process holds the lock and writes the record
     with _lock(folder / "lock", machine.progress):
         found = records.find(records_folder, experiment.key())
         if found is not None:

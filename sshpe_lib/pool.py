@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -91,22 +92,22 @@ def _bar(experiments: Sequence[Experiment], progress: bool) -> tqdm:
 def _start(experiment: Experiment, machine: Machine, records_folder: Path) -> _Worker:
     errors = tempfile.TemporaryFile("w+")
     process = subprocess.Popen(
-        [sys.executable, "-m", "sshpe_lib.pool", str(records_folder), str(machine.threads), str(machine.workers)],
+        [sys.executable, "-m", "sshpe_lib.pool", str(records_folder.absolute())],
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors, text=True,
         env=os.environ | {"SSHPE_RUNS": str(paths.runs()), "SSHPE_CACHE": str(paths.cache())},
     )  # fmt: skip
-    process.stdin.write(experiment.model_dump_json())
+    quiet = replace(machine, progress=False)
+    process.stdin.write(json.dumps({"experiment": experiment.model_dump(mode="json"), "machine": asdict(quiet)}))
     process.stdin.close()
     return _Worker(experiment.key(), experiment.train.steps, process, errors)
 
 
 def main() -> None:
-    """One experiment, as JSON on stdin, in a process that `run_all` started."""
-    folder, threads, workers = sys.argv[1:]
-    experiment = Experiment.model_validate_json(sys.stdin.read())
-    machine = Machine(accelerator="cpu", threads=int(threads), workers=int(workers), progress=False)
+    """One experiment and its machine, as JSON on stdin, in a process that `run_all` started."""
+    asked = json.loads(sys.stdin.read())
+    experiment, machine = Experiment.model_validate(asked["experiment"]), Machine(**asked["machine"])
     try:
-        run(experiment, machine, records_folder=Path(folder))
+        run(experiment, machine, records_folder=Path(sys.argv[1]))
     except SSHPEError as error:
         sys.exit(str(error))
 

@@ -47,7 +47,7 @@ class Pretraining(Frozen):
     output_stride: int = 16
     input_size: tuple[int, int] = (64, 48)
     images: int = Field(48_000, gt=0)
-    val_images: int = Field(6_400, gt=0)
+    val_images: int = Field(3_200, gt=0)
     steps: int = Field(3_750, gt=0)
     batch_size: int = Field(64, gt=1)
     learning_rate: float = Field(2.0e-3, gt=0)

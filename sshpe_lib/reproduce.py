@@ -81,7 +81,8 @@ def reproduce(key: str, machine: Machine | None = None, folder: Path | None = No
 
     paths.runs().mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=paths.runs(), prefix=f"reproduce-{old.key}-") as fresh:
-        return Comparison(old, train(experiment, machine or Machine(), Path(fresh)))
+        machine = machine or Machine(threads=old.provenance.threads)
+        return Comparison(old, train(experiment, machine, Path(fresh)))
 
 
 def _only(key: str, folder: Path) -> Record:

@@ -43,12 +43,14 @@ def study(
     row: str | float = "all",
     column: str = "all",
     machine: Machine | None = None,
+    jobs: int | None = None,
     records_folder: Path | None = None,
 ) -> Study:
     """The records behind a table, trained where they are missing.
 
     row, column: "all", or the one to keep (row 0.9 means "0.9"; column "resnet18" means "ResNet-18").
-    seeds: how many, from seed 0; the profile's own number where left out.
+    seeds: how many, from seed 0; the profile's own number where left out. jobs: runs at the same time; as many
+    as the CPU has cores for, where left out.
 
     Raises SSHPEError: no such table, profile, row or column; a number of seeds below 1; nothing of it is run
     on this profile; the data is missing. Where the environment variable SSHPE_TRAINING is "forbidden" (the
@@ -64,7 +66,7 @@ def study(
         raise SSHPEError(f"profile {profile} runs nothing of what is asked of {table.name}: {reasons}")
     baselines = wanted(table, baseline_cells(table, cells), profile, seeds)
     command = f"sshpe run {table.name} --profile {profile} --seeds {seeds}"
-    made = _collect([*baselines, *results], command, machine, records_folder or paths.records())
+    made = _collect([*baselines, *results], command, machine, jobs, records_folder or paths.records())
     return Study(
         table, profile, seeds, _results(results, made), _results(baselines, made), chosen.description
     )
@@ -130,7 +132,7 @@ def _plain(name: object) -> str:
 
 
 def _collect(
-    everything: Sequence[Wanted], command: str, machine: Machine | None, folder: Path
+    everything: Sequence[Wanted], command: str, machine: Machine | None, jobs: int | None, folder: Path
 ) -> dict[str, Record]:
     """Key -> record of every experiment: all are looked up first, then what is missing is trained, once."""
     cells = {e.key(): (one.cell, e) for one in reversed(everything) for e in reversed(one.experiments)}
@@ -138,12 +140,16 @@ def _collect(
     missing = [key for key, record in made.items() if record is None]
     if missing and os.environ.get("SSHPE_TRAINING") == "forbidden":
         raise _forbidden(missing, command)
-    for number, key in enumerate(missing, 1):
-        cell, experiment = cells[key]
-        if machine is None or machine.progress:
-            what = f"{cell.row}, {cell.column}, seed {experiment.train.seed}"
-            print(f"run {number} of {len(missing)}: {what} ({key})", flush=True)
-        made[key] = record_of(experiment, command, machine, folder)
+    if missing:
+        from sshpe_lib.experiment import Machine  # torch is loaded only where something is left to train
+        from sshpe_lib.pool import run_all
+
+        machine = machine or Machine()
+        jobs = machine.jobs_for(len(missing)) if jobs is None else jobs
+        if machine.progress:
+            names = [f"{cell.row}, {cell.column}, seed {e.train.seed}" for cell, e in map(cells.get, missing)]
+            print(f"training {len(missing)} run(s), {min(jobs, len(missing))} at a time: {'; '.join(names)}", flush=True)
+        made |= zip(missing, run_all([cells[key][1] for key in missing], machine, jobs, folder), strict=True)
     return made
 
 

@@ -131,8 +131,18 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(losses.total)
         self.optimizer.step()
+        if self.fabric.world_size > 1:
+            self._average_statistics()
         if self.teacher is not None and self.step >= self.burn_in:
             self.teacher.update(self.network)
+
+    def _average_statistics(self) -> None:
+        """Give every rank the mean of the ranks' batch-norm statistics, in one message."""
+        buffers = [buffer for buffer in self.network.buffers() if buffer.is_floating_point()]
+        if buffers:
+            means = self.fabric.all_reduce(torch.cat([buffer.flatten() for buffer in buffers]), reduce_op="mean")
+            parts = means.split([buffer.numel() for buffer in buffers])
+            torch._foreach_copy_(buffers, [part.view_as(b) for part, b in zip(parts, buffers, strict=True)])
 
     def _set_rate(self) -> None:
         passed = sum(self.step >= round(fraction * self.steps) for fraction in self.train.milestones)

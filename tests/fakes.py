@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from sshpe_lib import records, tables
 from sshpe_lib.config import Experiment
 from sshpe_lib.records import Example, Point, Provenance, Record
 from sshpe_lib.report import Result, Study
-from sshpe_lib.study import baseline_cells, wanted
+from sshpe_lib.study import Wanted, baseline_cells, wanted
 from sshpe_lib.tables import Cell, Table
 
 VERSIONS = {"python": "3.11.0", "torch": "2.13.0"}
@@ -96,17 +98,26 @@ def study(
     table = table or tables.load_table("table4")
     cells = table.cells if cells is None else cells
 
-    results, baselines = (
-        tuple(
-            Result(
-                one.cell, tuple(record(e, ap(one.cell, e.train.seed)) for e in one.experiments), one.not_run
-            )
-            for one in wanted(table, chosen, profile, seeds)
-        )
-        for chosen in (cells, baseline_cells(table, cells))
-    )
+    results = [_result(one, ap) for one in wanted(table, cells, profile, seeds)]
+    baselines = [_result(one, ap) for one in wanted(table, baseline_cells(table, cells), profile, seeds)]
     description = tables.load_profile(profile).description
-    return Study(table, profile, seeds, results, baselines, description)
+    return Study(table, profile, seeds, tuple(results), tuple(baselines), description)
+
+
+def _result(one: Wanted, ap: Callable[[Cell, int], float]) -> Result:
+    fakes = tuple(record(experiment, ap(one.cell, experiment.train.seed)) for experiment in one.experiments)
+    return Result(one.cell, fakes, one.not_run)
+
+
+def unpinned(params: Path, folder: Path) -> Path:
+    """A copy of params/ in `folder` with one profile more, `photos`, on files that are nowhere and have no pin."""
+    shutil.copytree(params, folder / "params")
+    profile = tables.read_yaml(folder / "params" / "profiles" / "smoke.yaml")
+    source = {"kind": "coco", "annotations": "photos/people.json", "images": "photos"}
+    profile["base"]["data"] |= {"labeled": source, "val": source}
+    text = yaml.safe_dump(profile | {"title": "photos"})
+    (folder / "params" / "profiles" / "photos.yaml").write_text(text)
+    return folder / "params"
 
 
 def write(made: Study, folder: Path) -> list[Record]:

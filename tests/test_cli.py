@@ -1,4 +1,4 @@
-"""The `sshpe` command as people type it: what it prints, what it refuses, its exit codes. Nothing is trained."""
+"""The `sshpe` command as people type it: what it prints and refuses, its exit codes. Nothing is trained."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sshpe_lib import cli, experiment, records, tables
+from sshpe_lib import cli, experiment, paths, pool, records, tables
 from sshpe_lib.config import Experiment
 from sshpe_lib.data import check
 from sshpe_lib.experiment import Machine
@@ -75,7 +75,7 @@ def test_help_names_every_command(sshpe) -> None:
 def row(out: str, profile: str) -> list[str]:
     """The cells of a profile's line in the grid that `sshpe status` prints."""
     line = next(line for line in out.splitlines() if f" {profile} " in line)
-    return [cell.strip() for cell in line.strip("│┃| ").split("│")]
+    return [cell.strip() for cell in line.split("│")[1:-1]]
 
 
 def test_status_says_what_is_missing_and_what_makes_it(sshpe, folder: Path) -> None:
@@ -87,27 +87,36 @@ def test_status_says_what_is_missing_and_what_makes_it(sshpe, folder: Path) -> N
     assert row(out, "smoke") == ["table4", "smoke", "6 of 6", "0", ""]
 
 
-def test_status_of_every_profile_says_what_cannot_be_known(sshpe) -> None:
+@pytest.fixture
+def photos(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a profile whose data is not on this machine."""
+    params = fakes.unpinned(repository / "params", tmp_path)
+    monkeypatch.setattr(paths, "params", lambda: params)
+    return "photos"
+
+
+def test_status_of_every_profile_says_what_cannot_be_known(sshpe, photos: str) -> None:
     code, out, _ = sshpe("status")
     assert code == 0
-    assert row(out, "paper")[2:] == ["unknown", "unknown", "sshpe run table4 --profile paper"]
-    assert "table4 on lsp: lsp/annotations/" in out and "Set SSHPE_DATA" in out
+    assert row(out, photos)[2:] == ["unknown", "unknown", "sshpe run table4 --profile photos"]
+    assert row(out, "smoke")[2:4] == ["0 of 6", "6"]
+    assert "table4 on photos: photos/people.json: where is the data? Set SSHPE_DATA" in out
 
 
 def test_status_of_an_unknown_profile_is_refused(sshpe) -> None:
-    assert_refused(sshpe("status", "--profile", "fast"), "no profile 'fast'", "lsp, paper, quick, smoke")
+    assert_refused(sshpe("status", "--profile", "fast"), "no profile 'fast'", "quick, smoke")
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Experiment, Machine]]:
-    """What `sshpe run` would have trained, and how."""
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Experiment, Machine, int]]:
+    """What `sshpe run` would have trained, and how, and how many at a time."""
     seen = []
 
-    def run(wanted: Experiment, machine: Machine, *, records_folder: Path | None = None) -> Record:
-        seen.append((wanted, machine))
-        return fakes.record(wanted)
+    def run_all(wanted: list[Experiment], machine: Machine, jobs: int, folder: Path) -> list[Record]:
+        seen.extend((one, machine, jobs) for one in wanted)
+        return [fakes.record(one) for one in wanted]
 
-    monkeypatch.setattr(experiment, "run", run)
+    monkeypatch.setattr(pool, "run_all", run_all)
     return seen
 
 
@@ -117,24 +126,26 @@ def test_run_trains_what_is_missing_and_prints_the_table(sshpe, folder: Path, as
     records.path_of(folder, lost.key()).unlink()
     code, out, _ = sshpe("run", "table4", "--profile", "smoke")
     assert code == 0
-    assert [one.key() for one, _ in asked] == [lost.key()]
-    assert out.startswith(f"run 1 of 1: 0.9, ResNet-18, seed 0 ({lost.key()})\nTable 4. ")
-    assert "0.999             44.33        +12.83      23.0        +3.0        1\n" in out
+    assert [one.key() for one, _, _ in asked] == [lost.key()]
+    assert ": 0.9, ResNet-18, seed 0\nTable 4. " in out
+    assert "0.999             44.33        +12.83      22.6        +3.0        1\n" in out
 
 
 def test_run_takes_a_file_a_row_a_column_and_the_machine(sshpe, repository: Path, asked: list) -> None:
     code, _, _ = sshpe(
-        "run", repository / "params" / "table4.yaml", "--profile", "smoke", "--row", "0.9", "--column", "resnet18",
-        "--seeds", "2", "--threads", "3", "--workers", "1", "--accelerator", "cpu", "--devices", "2", "--tensorboard",
+        "run", repository / "params" / "table4.yaml", "--profile", "smoke", "--row", "0.9",
+        "--column", "resnet18", "--seeds", "2", "--threads", "3", "--workers", "1",
+        "--accelerator", "cpu", "--devices", "2", "--tensorboard", "--jobs", "4",
     )  # fmt: skip
     assert code == 0
-    assert [(one.teacher.decay, one.train.seed) for one, _ in asked] == [
+    assert [(one.teacher.decay, one.train.seed) for one, _, _ in asked] == [
         (None, 0),
         (None, 1),
         (0.9, 0),
         (0.9, 1),
     ]
-    assert {machine for _, machine in asked} == {Machine("cpu", 2, threads=3, workers=1, tensorboard=True)}
+    machine = Machine("cpu", 2, threads=3, workers=1, tensorboard=True)
+    assert {(how, jobs) for _, how, jobs in asked} == {(machine, 4)}
 
 
 @pytest.mark.parametrize(
@@ -145,10 +156,10 @@ def test_run_takes_a_file_a_row_a_column_and_the_machine(sshpe, repository: Path
         (["table4", "--profile", "smoke", "--row", "0.95"], "no row '0.95'"),
         (["table4", "--profile", "smoke", "--column", "vgg"], "no column 'vgg'"),
         (["table4", "--profile", "smoke", "--column", "resnet101"], "ResNet-101 is not run"),
-        (["table4", "--profile", "lsp"], "Set SSHPE_DATA"),
+        (["table4", "--profile", "photos"], "Set SSHPE_DATA"),
     ],
 )
-def test_run_refuses_in_one_line(sshpe, asked: list, words: list[str], told: str) -> None:
+def test_run_refuses_in_one_line(sshpe, asked: list, photos: str, words: list[str], told: str) -> None:
     assert_refused(sshpe("run", *words), told)
     assert not asked
 
@@ -161,6 +172,7 @@ def test_run_refuses_in_one_line(sshpe, asked: list, words: list[str], told: str
         ("--accelerator", "tpu"),
         ("--seeds", "0"),
         ("--threads", "-1"),
+        ("--jobs", "0"),
     ],
 )
 def test_run_refuses_a_wrong_option(sshpe, asked: list, option: str, value: str) -> None:

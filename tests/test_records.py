@@ -28,7 +28,7 @@ def record(experiment: Experiment) -> Record:
 
 
 def longest(record: Record) -> Record:
-    """A record with as many points as a curve may have and eight people of 17 keypoints, all digits in use."""
+    """A record with as many points as a curve may have and eight people of 17 keypoints, all digits used."""
     rng = np.random.default_rng(0)
     small, large = (
         rng.uniform(1e-4, 1e-3, (MAX_POINTS, 3)).round(8),

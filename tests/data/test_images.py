@@ -67,3 +67,29 @@ def test_an_image_of_another_size_or_kind(folder):
         read_image(folder / "b.jpg", "people.json, annotation 12", size=(48, 64))
     with pytest.raises(SSHPEError, match="cannot be read"):
         read_image(folder / "deep", "people.json, annotation 12")
+
+
+def with_segment(jpeg: bytes, content: bytes) -> bytes:
+    """The JPEG with an APP1 segment, where cameras keep their EXIF data, after its start marker."""
+    return jpeg[:2] + b"\xff\xe1" + (len(content) + 2).to_bytes(2, "big") + content + jpeg[2:]
+
+
+def test_the_end_of_a_thumbnail_is_not_the_end_of_the_image(folder):
+    path = folder / "b.jpg"
+    before = read_image(path, "x")
+    data = with_segment(path.read_bytes(), b"Exif\0\0" + path.read_bytes())
+    path.write_bytes(data)
+    assert np.array_equal(read_image(path, "x"), before)
+    path.write_bytes(data[:-20])
+    with pytest.raises(SSHPEError, match="the image is truncated"):
+        read_image(path, "x")
+
+
+def test_the_orientation_tag_is_not_obeyed(folder):
+    path = folder / "b.jpg"
+    before = read_image(path, "x")
+    entry = (0x0112).to_bytes(2, "little") + b"\3\0" + b"\1\0\0\0" + b"\6\0\0\0"
+    exif = b"Exif\0\0II*\0\x08\0\0\0\1\0" + entry + b"\0\0\0\0"
+    path.write_bytes(with_segment(path.read_bytes(), exif))
+    assert cv2.imread(str(path)).shape == (64, 48, 3)  # OpenCV's own habit: turned
+    assert np.array_equal(read_image(path, "x"), before)

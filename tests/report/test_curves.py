@@ -27,7 +27,11 @@ def test_one_panel_a_row_and_one_of_losses() -> None:
 
 
 def test_teacher_solid_student_dashed_baseline_dotted() -> None:
-    made = fakes.study()
+    table = tables.load_table("table4")
+    cells = tuple(
+        cell.model_copy(update={"set": cell.set | {"train.burn_in": 0.3}}) for cell in table.cells[:5]
+    )
+    made = fakes.study(table=table.model_copy(update={"cells": cells}))
     axes = report.curves(made).axes[2]
     (teacher,), (student,) = lines(axes, "-", COLORS[2]), lines(axes, "--", COLORS[2])
     (baseline,) = lines(axes, ":", GREY)

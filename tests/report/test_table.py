@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from sshpe_lib import report, tables
+from sshpe_lib.config import Model
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.report.entries import Entry, Spread, setting
 from sshpe_lib.tables import Cell
@@ -68,7 +69,8 @@ def test_other_data_than_the_papers_is_never_subtracted() -> None:
     _, sources, names = html_rows(view)[:3]
     assert names[1:6] == ["AP", "gain", "AP", "gain", "seeds"]
     assert sources[1:3] == ["paper: COCO val2017, 1K labels, 256x192"] * 2
-    assert sources[3:6] == ["ours: profile quick, 100 labels, 64x48, width 16, from scratch"] * 3
+    where = setting([view.study.results[0].records[0].experiment])
+    assert sources[3:6] == [f"ours: profile quick, {where}"] * 3
 
 
 def test_the_papers_own_data_gives_a_difference(pinned: tables.Table) -> None:
@@ -100,7 +102,7 @@ def pinned(monkeypatch: pytest.MonkeyPatch) -> tables.Table:
 
 def test_a_cell_that_was_not_run_says_why() -> None:
     view = report.table(fakes.study("quick"))
-    reason = tables.load_profile("quick").backbones["resnet101"]
+    reason = str(tables.load_profile("quick").backbones["resnet101"])
     assert view.reasons == [reason]
     row = next(line for line in html_rows(view) if line[0] == "0.999")
     assert row[-2:] == ["46.13", "not run1"]
@@ -171,9 +173,11 @@ def test_text_of_users_is_escaped_in_html() -> None:
 
 def test_setting_names_what_differs_from_the_papers() -> None:
     experiment = tables.experiment("quick", "pose-mum+")
-    assert setting([experiment, experiment]) == "100 labels, 64x48, width 16, from scratch"
-    plain = experiment.model_copy(update={"model": type(experiment.model)()})
-    assert setting([plain]) == "100 labels, 64x48"
+    data = experiment.data.model_copy(update={"labels": 1000, "input_size": (48, 64)})
+    papers = experiment.model_copy(update={"data": data, "model": Model()})
+    assert setting([papers]) == "1,000 labels, 64x48"
+    narrow = papers.model_copy(update={"model": Model(width=16, init="scratch")})
+    assert setting([narrow, narrow]) == "1,000 labels, 64x48, width 16, from scratch"
     assert setting([]) == ""
 
 

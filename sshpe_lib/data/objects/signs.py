@@ -87,13 +87,15 @@ def truss(s: Sketch) -> None:
 
 def pylon(s: Sketch) -> None:
     """A mast of crossed struts with three pairs of arms."""
-    levels = [(1.2, 0.5), (0.5, 0.3), (-0.2, 0.17), (-1.2, 0.06)]
+    foot, tall = s.between(0.35, 0.6), s.between(1.0, 1.4)
+    levels = [(1.2, foot), (0.5, 0.6 * foot), (-0.2, 0.34 * foot), (-tall, 0.06)]
     for (y, half), (above, less) in zip(levels, levels[1:], strict=False):
         s.strokes([complex(-half, y), complex(less, above)], 0.035, TRIM)
         s.strokes([complex(half, y), complex(-less, above)], 0.035, TRIM)
         for side in (-1, 1):
             s.limb(complex(side * half, y), complex(side * less, above), 0.05)
-    for y, reach in ((-0.2, 0.6), (-0.6, 0.5), (-1, 0.38)):
+    for y, reach in ((-0.2, 0.6), (-0.55, 0.5), (-0.9, 0.38)):
+        reach *= s.between(0.8, 1.2)
         s.limb(complex(-reach, y), complex(reach, y), 0.045)
 
 

@@ -1,0 +1,191 @@
+"""Pretraining on objects: a short one end to end, the shipped trunks, and what a bad file is told."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sshpe_lib import paths
+from sshpe_lib.data import objects
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.models import resnet
+from sshpe_lib.models.shipped import load_shipped_trunk
+from sshpe_lib.models.weights import load_state
+from sshpe_lib.pretrain import ObjectClassifier, Pretraining, command, main, pretrain
+
+SHORT = Pretraining(width=4, images=64, val_images=64, steps=5, batch_size=16, seed=7)
+SHIPPED = {"objects-r18-w16-s16": 16, "objects-r18-w32-s16": 32}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """The folder and the record of a pretraining of five steps."""
+    out = tmp_path_factory.mktemp("weights")
+    return out, pretrain(SHORT, out, progress=False)
+
+
+@pytest.fixture
+def own_params(trained: tuple[Path, dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the five steps' files where shipped trunks are looked for."""
+    folder = tmp_path / "weights"
+    shutil.copytree(trained[0], folder)
+    monkeypatch.setattr(paths, "params", lambda: tmp_path)
+    return folder
+
+
+def network(width: int = 4, depth: int = 18) -> resnet.SimpleBaseline:
+    return resnet.build(depth, 17, width=width, deconv_channels=8, output_stride=16, seed=1)
+
+
+def test_five_steps_write_a_readable_record(trained: tuple[Path, dict]) -> None:
+    out, record = trained
+    assert json.loads((out / f"{SHORT.name}.json").read_text()) == record
+    assert Pretraining.model_validate(record["spec"]) == SHORT
+    assert record["images_seen"] == 80 and len(record["curve"]) == 5
+    assert record["data"]["classes"] == list(objects.CLASSES)
+    assert 0 <= record["validation"]["accuracy"] <= record["validation"]["top5"] <= 1
+    assert record["validation"]["images"] == 64 and len(record["validation"]["by_class"]) == len(
+        objects.CLASSES
+    )
+    assert {"commit", "versions", "seconds", "sha256", "threads", "device"} <= record.keys()
+    assert record["command"] == (
+        "python -m sshpe_lib.pretrain --width 4 --images 64 --val-images 64 --steps 5 --batch-size 16 --seed 7 "
+        "--threads 1"
+    )
+
+
+def test_five_steps_are_repeatable_bit_for_bit(trained: tuple[Path, dict], tmp_path: Path) -> None:
+    torch.rand(3)  # the global generator has no say
+    again = pretrain(SHORT, tmp_path, progress=False)
+    assert (tmp_path / f"{SHORT.name}.safetensors").read_bytes() == (
+        trained[0] / f"{SHORT.name}.safetensors"
+    ).read_bytes()
+    timed = {"seconds", "started"}
+    assert {k: v for k, v in again.items() if k not in timed} == {
+        k: v for k, v in trained[1].items() if k not in timed
+    }
+
+
+def test_the_file_holds_the_trunk_in_half_precision(trained: tuple[Path, dict]) -> None:
+    state = load_state(trained[0] / f"{SHORT.name}.safetensors")
+    whole = network().state_dict()
+    assert state.keys() == {name for name in whole if name.split(".")[0] not in resnet.SimpleBaseline.head}
+    assert {tensor.dtype for tensor in state.values()} == {torch.float16, torch.int64}
+
+
+def test_another_seed_trains_another_trunk(trained: tuple[Path, dict], tmp_path: Path) -> None:
+    other = pretrain(SHORT.model_copy(update={"seed": 8, "steps": 1}), tmp_path, progress=False)
+    assert other["sha256"] != trained[1]["sha256"]
+    assert other["data"]["fingerprint"] != trained[1]["data"]["fingerprint"]
+
+
+def test_threads_are_put_back(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    pretrain(SHORT.model_copy(update={"steps": 1}), tmp_path, progress=False, threads=before + 1)
+    assert torch.get_num_threads() == before
+
+
+def test_training_learns(tmp_path: Path) -> None:
+    """Twenty steps on the same few pictures bring the loss well below that of guessing."""
+    spec = SHORT.model_copy(update={"width": 8, "images": 16, "steps": 20, "jitter": 0.0, "warmup": 0.2})
+    curve = pretrain(spec, tmp_path, progress=False)["curve"]
+    assert curve[-1]["loss"] < np.log(len(objects.CLASSES)) - 1.5
+    assert curve[-1]["accuracy"] > 0.5
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
+    spec = SHORT.model_copy(update={"learning_rate": 1e30, "warmup": 0.0})
+    with pytest.raises(SSHPEError, match="the loss is nan at step .*lower --learning-rate"):
+        pretrain(spec, tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("stride", [8, 16, 32])
+def test_the_classifier_runs_on_every_trunk(stride: int) -> None:
+    trunk = resnet.build(50, 1, width=4, deconv_channels=1, output_stride=stride, seed=0)
+    model = ObjectClassifier(trunk, 5, torch.Generator().manual_seed(0))
+    logits = model(torch.rand(2, 3, 64, 64))
+    assert logits.shape == (2, 5)
+    logits.sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_the_command_line_refuses_what_makes_no_sense(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--width", "0", "--out", str(tmp_path)]) == 2
+    assert "width" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_names_what_differs_from_the_defaults() -> None:
+    assert command(Pretraining(), 1) == "python -m sshpe_lib.pretrain --threads 1"
+    other = Pretraining(input_size=(128, 96), output_stride=32)
+    assert command(other, 2) == (
+        "python -m sshpe_lib.pretrain --output-stride 32 --input-size 128 96 --threads 2"
+    )
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_trunk_changes_exactly_the_trunk(name: str) -> None:
+    model, fresh = network(SHIPPED[name]), network(SHIPPED[name]).state_dict()
+    record = load_shipped_trunk(model, name)
+    state = load_state(paths.params() / "weights" / f"{name}.safetensors")
+    for key, value in model.state_dict().items():
+        if key.split(".")[0] in model.head:
+            torch.testing.assert_close(value, fresh[key], rtol=0, atol=0)
+        else:
+            assert value.dtype == fresh[key].dtype and value.isfinite().all()
+            torch.testing.assert_close(value, state[key].to(value.dtype), rtol=0, atol=0)
+            assert not torch.equal(value, fresh[key]), key
+    assert record["data"]["classes"] == list(objects.CLASSES)
+    assert record["data"]["renderer"] == objects.VERSION, "train the shipped trunks again, then bump nothing"
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_trunk_was_trained_by_the_recorded_spec(name: str) -> None:
+    record = load_shipped_trunk(network(SHIPPED[name]), name)
+    spec = Pretraining.model_validate(record["spec"])
+    assert spec.name == record["name"] == name
+    assert command(spec, record["threads"]) == record["command"]
+    assert 0.5 < record["validation"]["accuracy"] < 0.95
+
+
+def test_an_unknown_trunk_is_refused(own_params: Path) -> None:
+    with pytest.raises(
+        SSHPEError, match=r"imagenet\.safetensors: no such shipped trunk .*objects-r18-w4-s16"
+    ):
+        load_shipped_trunk(network(), "imagenet")
+
+
+def test_a_tampered_file_is_refused(own_params: Path) -> None:
+    file = own_params / f"{SHORT.name}.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    model = network()
+    with pytest.raises(SSHPEError, match=r"w4-s16\.safetensors: sha256 is .*check both files out again"):
+        load_shipped_trunk(model, SHORT.name)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), network().parameters(), strict=True))
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", '{"sha256": 3}'])
+def test_a_record_that_says_nothing_is_refused(own_params: Path, text: str | None) -> None:
+    record = own_params / f"{SHORT.name}.json"
+    record.unlink() if text is None else record.write_text(text)
+    with pytest.raises(SSHPEError, match=r"w4-s16\.json: .*check it out again"):
+        load_shipped_trunk(network(), SHORT.name)
+
+
+@pytest.mark.parametrize("shape", [{"width": 8}, {"depth": 34}, {"depth": 50}])
+def test_a_trunk_of_another_shape_is_refused(own_params: Path, shape: dict[str, int]) -> None:
+    model = network(**shape)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(SSHPEError, match=r"does not fit this SimpleBaseline: \d+ tensors .*depth and width"):
+        load_shipped_trunk(model, SHORT.name)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

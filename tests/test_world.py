@@ -1,0 +1,46 @@
+"""Two processes that share a batch end where one ends."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+
+def end_of(folder, network: str, processes: int) -> list[dict]:
+    folder.mkdir()
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
+    script = ["-m", "tests.world"] if processes > 1 else ["-m", "tests.world"]
+    command = [sys.executable, *launcher, *script, str(folder), network]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(processes)]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plain")
+    return end_of(folder / "one", "plain", 1), end_of(folder / "two", "plain", 2)
+
+
+def test_world_size_two_is_world_size_one(plain):
+    """Without batch statistics, up to the rounding of a sum taken in two halves."""
+    (one,), (first, second) = plain
+    for network in ("student", "teacher"):
+        for name, tensor in one[network].items():
+            assert torch.equal(first[network][name], second[network][name])
+            assert torch.allclose(first[network][name], tensor, rtol=1e-3, atol=2e-5), name
+
+
+def test_two_processes_predict_every_person_once(plain):
+    (one,), (first, second) = plain
+    assert torch.equal(first["predicted"], second["predicted"])
+    assert torch.allclose(first["predicted"][..., 2], one["predicted"][..., 2], atol=1e-3)
+
+
+def test_ranks_keep_one_network(tmp_path):
+    """With batch norm the ranks see other statistics than one process would, but never different networks."""
+    first, second = end_of(tmp_path / "two", "baseline", 2)
+    for network in ("student", "teacher"):
+        for name, tensor in first[network].items():
+            assert torch.equal(tensor, second[network][name]), name

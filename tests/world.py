@@ -1,0 +1,73 @@
+"""Train a small network in the processes that torchrun started (or in one) and save what each ends with.
+
+Usage: world.py FOLDER NETWORK, NETWORK being "plain" (no batch norm) or "baseline".
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sshpe_lib.augment.affine import HardAffine
+from sshpe_lib.augment.mum import PoseMUM
+from sshpe_lib.augment.view import Strong
+from sshpe_lib.codec import MSRAHeatmap
+from sshpe_lib.config import Train
+from sshpe_lib.data.loaders import Batches
+from sshpe_lib.data.top_down import Crops, WeakAffine
+from sshpe_lib.evaluate.top_down import TopDownEvaluation
+from sshpe_lib.experiment import Machine
+from sshpe_lib.models import resnet
+from sshpe_lib.teacher import EMAN
+from sshpe_lib.trainer import Trainer
+from tests import toy
+
+SIZE = (48, 64)
+
+
+class Plain(nn.Module):
+    """Two convolutions with a named stage between: no statistics of the batch, so shares of it add up exactly."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 8, 8, stride=4, padding=2), nn.Conv2d(8, 17, 3, padding=1)
+
+    def forward(self, images, after_stage=None):
+        features = self.first(images).relu()
+        if after_stage:
+            features = after_stage("layer4", after_stage("layer1", features))
+        return self.last(features)
+
+
+def main() -> None:
+    folder, kind = Path(sys.argv[1]), sys.argv[2]
+    fabric = Machine(threads=1).fabric("32-true", folder)
+    torch.manual_seed(0)
+    network = Plain() if kind == "plain" else resnet.build(18, 17, width=8, deconv_channels=16, output_stride=16, seed=0)
+    if fabric.is_global_zero:
+        toy.instances(folder / "l", 6), toy.instances(folder / "u", 16, seed=1)
+    fabric.barrier()
+    labeled = Crops(toy.instances(folder / "l", 6), SIZE, weak=WeakAffine(), stream="labeled")
+    unlabeled = Crops(toy.instances(folder / "u", 16, seed=1), SIZE, weak=WeakAffine(), stream="unlabeled")
+    batches = Batches(
+        labeled, unlabeled, batch_size=8, steps=6, burn_in=2, rank=fabric.global_rank, world=fabric.world_size
+    )
+    codec = MSRAHeatmap(SIZE, (12, 16), 1.0)
+    evaluation = TopDownEvaluation(
+        Crops(unlabeled.instances, SIZE), codec, {}, batch_size=3, rank=fabric.global_rank, world=fabric.world_size,
+        reduce=lambda tensor: fabric.all_reduce(tensor, reduce_op="sum"),
+    )  # fmt: skip
+    trainer = Trainer(
+        fabric, network, EMAN(network, 0.6), batches, codec, Train(steps=6, batch_size=8),
+        lambda networks: {name: {"AP": 0.0} for name in networks}, key="world", folder=folder / "run",
+        strong=Strong([HardAffine(), PoseMUM(sites=("layer1",))]), progress=False,
+    )  # fmt: skip
+    trainer.fit()
+    predicted = torch.from_numpy(evaluation.predict({"teacher": trainer.teacher.network})["teacher"])
+    state = {"student": network.state_dict(), "teacher": trainer.teacher.network.state_dict(), "predicted": predicted}
+    torch.save(state, folder / f"rank{fabric.global_rank}.pt")
+
+
+if __name__ == "__main__":
+    main()
