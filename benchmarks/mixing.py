@@ -17,7 +17,13 @@ from sshpe_lib.augment import tiles
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.mum import PoseMUM
 
-SHAPES = {"image": (3, 256, 192), "layer1": (64, 64, 48), "layer2": (128, 32, 24), "layer3": (256, 16, 12), "layer4": (512, 8, 6)}
+SHAPES = {
+    "image": (3, 256, 192),
+    "layer1": (64, 64, 48),
+    "layer2": (128, 32, 24),
+    "layer3": (256, 16, 12),
+    "layer4": (512, 8, 6),
+}
 
 
 def loop(features: Tensor, source: Tensor) -> Tensor:

@@ -45,8 +45,12 @@ def crops(batch: int, size: tuple[int, int]) -> CropBatch:
     return CropBatch(image, points, torch.ones(batch, 17), *torch.zeros(2, batch, 2), torch.arange(batch))
 
 
-def make_trainer(options: argparse.Namespace, size: tuple[int, int], batch: TrainBatch, folder: Path) -> Trainer:
-    fabric = Machine(threads=options.threads, accelerator=options.accelerator).fabric(options.precision, folder)
+def make_trainer(
+    options: argparse.Namespace, size: tuple[int, int], batch: TrainBatch, folder: Path
+) -> Trainer:
+    fabric = Machine(threads=options.threads, accelerator=options.accelerator).fabric(
+        options.precision, folder
+    )
     student = resnet.build(18, 17, seed=0).to(fabric.device)
     codec = MSRAHeatmap(size, (size[0] // 4, size[1] // 4), 2.0)
     train = Train(steps=10**9, batch_size=options.batch, precision=options.precision)
@@ -66,7 +70,9 @@ def bare(trainer: Trainer, labeled: torch.Tensor, unlabeled: torch.Tensor) -> No
     trainer.fabric.backward(loss)
 
 
-def timed(calls: dict[str, Callable[[], None]], repeats: int, wait: Callable[[], None]) -> dict[str, list[float]]:
+def timed(
+    calls: dict[str, Callable[[], None]], repeats: int, wait: Callable[[], None]
+) -> dict[str, list[float]]:
     """Best wall and CPU seconds of each call over `repeats` turns, after a warm-up turn."""
     best = {name: [float("inf")] * 2 for name in calls}
     for turn in range(repeats + 1):
@@ -81,7 +87,9 @@ def timed(calls: dict[str, Callable[[], None]], repeats: int, wait: Callable[[],
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", default="bf16-mixed")

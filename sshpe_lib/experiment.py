@@ -54,8 +54,14 @@ class Machine:
 
     def jobs_for(self, runs: int) -> int:
         """How many of `runs` to train at the same time: one a core (`threads` cores) on a CPU, one on a GPU."""
-        on_gpu = self.accelerator not in ("auto", "cpu") or (self.accelerator == "auto" and torch.cuda.is_available())
-        return 1 if on_gpu or not self.threads else max(1, min(runs, len(os.sched_getaffinity(0)) // self.threads))
+        on_gpu = self.accelerator not in ("auto", "cpu") or (
+            self.accelerator == "auto" and torch.cuda.is_available()
+        )
+        return (
+            1
+            if on_gpu or not self.threads
+            else max(1, min(runs, len(os.sched_getaffinity(0)) // self.threads))
+        )
 
     def fabric(self, precision: str, folder: Path) -> Fabric:
         """A launched Fabric. Where TensorBoard is asked for and missing, SSHPEError says how to install it."""

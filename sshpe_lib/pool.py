@@ -50,7 +50,9 @@ class _Worker:
         return f"run {self.key} failed: {lines[-1]}" if self.process.returncode else None
 
 
-def run_all(experiments: Sequence[Experiment], machine: Machine, jobs: int, records_folder: Path) -> list[Record]:
+def run_all(
+    experiments: Sequence[Experiment], machine: Machine, jobs: int, records_folder: Path
+) -> list[Record]:
     """The records of `experiments`, in order; up to `jobs` of them train at the same time.
 
     A run that fails does not stop the others: what they computed is recorded, then SSHPEError tells every
@@ -70,7 +72,9 @@ def run_all(experiments: Sequence[Experiment], machine: Machine, jobs: int, reco
             failures += [message for worker in finished if (message := worker.end())]
             bar.finished += sum(worker.steps or 0 for worker in finished)
             bar.n = bar.finished + sum(worker.done_steps(paths.runs()) for worker in working)
-            bar.set_postfix_str(f"{len(experiments) - len(waiting) - len(working)} of {len(experiments)} runs done")
+            bar.set_postfix_str(
+                f"{len(experiments) - len(waiting) - len(working)} of {len(experiments)} runs done"
+            )
     finally:
         for worker in working:
             worker.process.terminate()
@@ -84,7 +88,9 @@ def run_all(experiments: Sequence[Experiment], machine: Machine, jobs: int, reco
 def _bar(experiments: Sequence[Experiment], progress: bool) -> tqdm:
     """Counts steps; where a run's length is in epochs, its steps are unknown here and only the rate is shown."""
     lengths = [experiment.train.steps for experiment in experiments]
-    bar = tqdm(total=None if None in lengths else sum(lengths), unit="step", disable=not progress, desc="train")
+    bar = tqdm(
+        total=None if None in lengths else sum(lengths), unit="step", disable=not progress, desc="train"
+    )
     bar.finished = 0
     return bar
 
@@ -97,7 +103,9 @@ def _start(experiment: Experiment, machine: Machine, records_folder: Path) -> _W
         env=os.environ | {"SSHPE_RUNS": str(paths.runs()), "SSHPE_CACHE": str(paths.cache())},
     )  # fmt: skip
     quiet = replace(machine, progress=False)
-    process.stdin.write(json.dumps({"experiment": experiment.model_dump(mode="json"), "machine": asdict(quiet)}))
+    process.stdin.write(
+        json.dumps({"experiment": experiment.model_dump(mode="json"), "machine": asdict(quiet)})
+    )
     process.stdin.close()
     return _Worker(experiment.key(), experiment.train.steps, process, errors)
 

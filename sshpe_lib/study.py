@@ -148,7 +148,10 @@ def _collect(
         jobs = machine.jobs_for(len(missing)) if jobs is None else jobs
         if machine.progress:
             names = [f"{cell.row}, {cell.column}, seed {e.train.seed}" for cell, e in map(cells.get, missing)]
-            print(f"training {len(missing)} run(s), {min(jobs, len(missing))} at a time: {'; '.join(names)}", flush=True)
+            print(
+                f"training {len(missing)} run(s), {min(jobs, len(missing))} at a time: {'; '.join(names)}",
+                flush=True,
+            )
         made |= zip(missing, run_all([cells[key][1] for key in missing], machine, jobs, folder), strict=True)
     return made
 

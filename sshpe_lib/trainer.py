@@ -140,7 +140,9 @@ class Trainer:
         """Give every rank the mean of the ranks' batch-norm statistics, in one message."""
         buffers = [buffer for buffer in self.network.buffers() if buffer.is_floating_point()]
         if buffers:
-            means = self.fabric.all_reduce(torch.cat([buffer.flatten() for buffer in buffers]), reduce_op="mean")
+            means = self.fabric.all_reduce(
+                torch.cat([buffer.flatten() for buffer in buffers]), reduce_op="mean"
+            )
             parts = means.split([buffer.numel() for buffer in buffers])
             torch._foreach_copy_(buffers, [part.view_as(b) for part, b in zip(parts, buffers, strict=True)])
 

@@ -110,7 +110,7 @@ def _result(one: Wanted, ap: Callable[[Cell, int], float]) -> Result:
 
 
 def unpinned(params: Path, folder: Path) -> Path:
-    """A copy of params/ in `folder` with one profile more, `photos`, on files that are nowhere and have no pin."""
+    """A copy of params/ in `folder` with one more profile, `photos`, on files that are nowhere."""
     shutil.copytree(params, folder / "params")
     profile = tables.read_yaml(folder / "params" / "profiles" / "smoke.yaml")
     source = {"kind": "coco", "annotations": "photos/people.json", "images": "photos"}

@@ -67,7 +67,9 @@ from sshpe_lib import tables
 from sshpe_lib.experiment import Machine, run
 folder = Path(sys.argv[1])
 experiment = tables.experiment("smoke", "pose-mum+", set={"train.steps": int(sys.argv[2])})
-record = run(experiment, Machine(threads=1, progress=False), records_folder=folder / "records", runs_folder=folder / "runs")
+record = run(
+    experiment, Machine(progress=False), records_folder=folder / "records", runs_folder=folder / "runs"
+)
 print(record.provenance.checkpoint_sha256, record.provenance.started)
 """
 
@@ -95,7 +97,9 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(tmp_path):
     for _ in range(2):
         process = start(tmp_path / "killed", 60)
         deadline = time.monotonic() + 60
-        while not list(checkpoint.glob("*/log.csv")) and time.monotonic() < deadline and process.poll() is None:
+        while (
+            not list(checkpoint.glob("*/log.csv")) and time.monotonic() < deadline and process.poll() is None
+        ):
             time.sleep(0.02)
         time.sleep(rng.random())
         process.send_signal(signal.SIGKILL)

@@ -22,9 +22,13 @@ from tests import toy
 SIZE = (48, 64)
 
 
-def trainer(folder, steps=6, *, burn_in=2, key="abc", seed=0, evaluations=2, learning_rate=1e-3, schedule=None):
+def trainer(
+    folder, steps=6, *, burn_in=2, key="abc", seed=0, evaluations=2, learning_rate=1e-3, schedule=None
+):
     labeled = Crops(toy.instances(folder / "l", 6), SIZE, weak=WeakAffine(), seed=seed, stream="labeled")
-    unlabeled = Crops(toy.instances(folder / "u", 10, seed=1), SIZE, weak=WeakAffine(), seed=seed, stream="unlabeled")
+    unlabeled = Crops(
+        toy.instances(folder / "u", 10, seed=1), SIZE, weak=WeakAffine(), seed=seed, stream="unlabeled"
+    )
     batches = Batches(labeled, unlabeled, batch_size=4, steps=steps, burn_in=burn_in, seed=seed)
     if schedule:
         batches.steps = schedule
@@ -99,7 +103,9 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path):
     for run in runs:
         run.fit()
     assert_equal(without_clock(state(runs[0])), without_clock(state(runs[1])))
-    assert not torch.equal(state(runs[0])["student"]["conv1.weight"], state(runs[2])["student"]["conv1.weight"])
+    assert not torch.equal(
+        state(runs[0])["student"]["conv1.weight"], state(runs[2])["student"]["conv1.weight"]
+    )
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):
@@ -154,7 +160,9 @@ def test_a_corrupt_checkpoint_is_named(tmp_path):
     made = trainer(tmp_path)
     made.fit()
     made.checkpoint.write_bytes(made.checkpoint.read_bytes()[:1000])
-    with pytest.raises(SSHPEError, match=re.escape(str(made.checkpoint)) + ".*not a readable checkpoint.*move the file"):
+    with pytest.raises(
+        SSHPEError, match=re.escape(str(made.checkpoint)) + ".*not a readable checkpoint.*move the file"
+    ):
         trainer(tmp_path).fit()
 
 
@@ -174,7 +182,9 @@ def test_the_log_has_a_row_for_the_last_step(tmp_path):
     with made._log_file.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["6"]
-    assert float(rows[0]["loss"]) == pytest.approx(float(rows[0]["supervised"]) + float(rows[0]["consistency"]))
+    assert float(rows[0]["loss"]) == pytest.approx(
+        float(rows[0]["supervised"]) + float(rows[0]["consistency"])
+    )
 
 
 def test_teacher_and_student_are_both_evaluated_once_the_teacher_teaches(tmp_path):

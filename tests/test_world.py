@@ -9,7 +9,11 @@ import torch
 
 def end_of(folder, network: str, processes: int) -> list[dict]:
     folder.mkdir()
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
+    launcher = (
+        ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+        if processes > 1
+        else []
+    )
     script = ["-m", "tests.world"] if processes > 1 else ["-m", "tests.world"]
     command = [sys.executable, *launcher, *script, str(folder), network]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)

@@ -44,7 +44,11 @@ def main() -> None:
     folder, kind = Path(sys.argv[1]), sys.argv[2]
     fabric = Machine(threads=1).fabric("32-true", folder)
     torch.manual_seed(0)
-    network = Plain() if kind == "plain" else resnet.build(18, 17, width=8, deconv_channels=16, output_stride=16, seed=0)
+    network = (
+        Plain()
+        if kind == "plain"
+        else resnet.build(18, 17, width=8, deconv_channels=16, output_stride=16, seed=0)
+    )
     if fabric.is_global_zero:
         toy.instances(folder / "l", 6), toy.instances(folder / "u", 16, seed=1)
     fabric.barrier()
@@ -65,7 +69,11 @@ def main() -> None:
     )  # fmt: skip
     trainer.fit()
     predicted = torch.from_numpy(evaluation.predict({"teacher": trainer.teacher.network})["teacher"])
-    state = {"student": network.state_dict(), "teacher": trainer.teacher.network.state_dict(), "predicted": predicted}
+    state = {
+        "student": network.state_dict(),
+        "teacher": trainer.teacher.network.state_dict(),
+        "predicted": predicted,
+    }
     torch.save(state, folder / f"rank{fabric.global_rank}.pt")
 
 

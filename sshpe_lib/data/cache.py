@@ -16,11 +16,14 @@ class ImageCache:
         self.limit, self.color, self.bytes = limit, color, 0
         self._images: dict[Path, np.ndarray] = {}
 
-    def read(self, path: Path, where: str) -> np.ndarray:
-        """The image, (H, W, 3) uint8. Raises SSHPEError, naming `where`, for a missing or broken file."""
+    def read(self, path: Path, where: str, size: tuple[int, int] | None = None) -> np.ndarray:
+        """The image, (H, W, 3) uint8. Raises SSHPEError, naming `where`, for a missing or broken file.
+
+        size: (width, height) that the annotations promise; another one is an error too.
+        """
         image = self._images.get(path)
         if image is None:
-            image = read_image(path, where, color=self.color)
+            image = read_image(path, where, color=self.color, size=size)
             if self.bytes + image.nbytes <= self.limit:
                 self._images[path] = image
                 self.bytes += image.nbytes

@@ -108,7 +108,8 @@ class Crops:
         images = np.empty((len(indices), height, width, 3), dtype=np.uint8)
         for row, index in enumerate(indices):
             matrix, mirrored = self._matrix(index, epoch, positions[row] if positions is not None else row)
-            image = self.cache.read(self.instances.path(index), self._where(index))
+            promised = tuple(self.instances.image_sizes[self.instances.image_index[index]].tolist())
+            image = self.cache.read(self.instances.path(index), self._where(index), promised)
             images[row] = geometry.warp(image, matrix, self.input_size)
             keypoints[row, :, :2] = geometry.transform_points(keypoints[row, :, :2], matrix)
             if mirrored:

@@ -82,7 +82,9 @@ class TopDownEvaluation:
         predicted = predicted.astype(np.float64)
         for row, (center, size) in enumerate(zip(self.crops.center, self.crops.size, strict=True)):
             matrix = geometry.crop_matrix(center, size, 0.0, self.crops.input_size)
-            predicted[row, :, :2] = geometry.transform_points(predicted[row, :, :2], geometry.invert_affine(matrix))
+            predicted[row, :, :2] = geometry.transform_points(
+                predicted[row, :, :2], geometry.invert_affine(matrix)
+            )
         return predicted
 
     def results(self, predicted: np.ndarray) -> list[dict]:

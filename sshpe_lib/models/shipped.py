@@ -67,7 +67,8 @@ def _check_fit(state: dict[str, Tensor], model: nn.Module, file: Path) -> None:
     wrong = sorted(own.keys() ^ state.keys())
     wrong += [name for name in own if name in state and own[name].shape != state[name].shape]
     if wrong:
+        told = ", ".join(wrong[:3])
         raise SSHPEError(
             f"{file} does not fit this {type(model).__name__}: {len(wrong)} tensors are missing, left over or "
-            f"of another shape ({', '.join(wrong[:3])}, ...); choose the trunk of the model's depth and width"
+            f"of another shape ({told}, ...); choose the trunk of the model's depth and width"
         )

@@ -21,7 +21,9 @@ def test_its_law_is_the_references():
     assert scale.min() == 0.75 and scale.max() == 1.25
     assert angle.abs().max() == 60
     assert abs((angle == 0).float().mean() - 0.2) < 0.02
-    assert abs(((scale == 0.75) | (scale == 1.25)).float().mean() - 0.317) < 0.02  # N(1, 0.25) beyond one sigma
+    assert (
+        abs(((scale == 0.75) | (scale == 1.25)).float().mean() - 0.317) < 0.02
+    )  # N(1, 0.25) beyond one sigma
 
 
 def test_no_motion_is_the_identity():
@@ -36,8 +38,12 @@ def test_the_centre_stays_and_distances_scale():
     point = centre + torch.tensor([30.0, -12.0])
     there = matrix[:, :2] @ point + matrix[:, 2]
     assert torch.allclose(matrix[:, :2] @ centre + matrix[:, 2], centre, atol=1e-4)
-    assert torch.allclose((there - centre).norm() / (point - centre).norm(), torch.tensor(1.2, dtype=torch.float64))
-    assert torch.allclose(torch.linalg.svdvals(matrix[:, :2]), torch.full((2,), 1.2, dtype=torch.float64), atol=1e-6)
+    assert torch.allclose(
+        (there - centre).norm() / (point - centre).norm(), torch.tensor(1.2, dtype=torch.float64)
+    )
+    assert torch.allclose(
+        torch.linalg.svdvals(matrix[:, :2]), torch.full((2,), 1.2, dtype=torch.float64), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("angle", [-60.0, 25.0, 60.0])

@@ -25,11 +25,15 @@ def test_seed_epoch_position_and_stream_decide_the_augmentation(tmp_path):
     people = toy.instances(tmp_path, 2)
     crops = Crops(people, SIZE, weak=WeakAffine(), seed=3)
     base = crops.batch([0], epoch=1, positions=[5]).image
-    assert torch.equal(base, Crops(people, SIZE, weak=WeakAffine(), seed=3).batch([0], epoch=1, positions=[5]).image)
+    assert torch.equal(
+        base, Crops(people, SIZE, weak=WeakAffine(), seed=3).batch([0], epoch=1, positions=[5]).image
+    )
     assert not torch.equal(base, crops.batch([0], epoch=2, positions=[5]).image)
     assert not torch.equal(base, crops.batch([0], epoch=1, positions=[6]).image)
     assert not torch.equal(base, Crops(people, SIZE, weak=WeakAffine(), seed=4).batch([0], 1, [5]).image)
-    assert not torch.equal(base, Crops(people, SIZE, weak=WeakAffine(), seed=3, stream="u").batch([0], 1, [5]).image)
+    assert not torch.equal(
+        base, Crops(people, SIZE, weak=WeakAffine(), seed=3, stream="u").batch([0], 1, [5]).image
+    )
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -39,7 +43,9 @@ def test_keypoints_follow_the_pixels(tmp_path, mirrored):
     left_wrist, right_wrist = 9, 10
     keypoints = people.keypoints.copy()
     keypoints[0, left_wrist], keypoints[0, right_wrist] = (50, 120, 2), (110, 60, 1)
-    people = dataclasses.replace(people, keypoints=keypoints, boxes=np.array([[20, 20, 120, 160]], np.float32))
+    people = dataclasses.replace(
+        people, keypoints=keypoints, boxes=np.array([[20, 20, 120, 160]], np.float32)
+    )
     image = np.zeros((200, 160, 3), np.uint8)
     image[118:123, 48:53] = 255
     cv2.imwrite(str(people.path(0)), image)
@@ -93,3 +99,10 @@ def test_a_missing_image_names_file_and_annotation(tmp_path):
     people.path(1).unlink()
     with pytest.raises(SSHPEError, match=r"0_1.png.*|annotation 102"):
         Crops(people, SIZE).batch([1])
+
+
+def test_an_image_of_another_size_than_annotated_is_refused(tmp_path):
+    people = toy.instances(tmp_path, 1)
+    cv2.imwrite(str(people.path(0)), np.zeros((70, 60, 3), np.uint8))
+    with pytest.raises(SSHPEError, match=r"0_0.png.*60x70"):
+        Crops(people, SIZE).batch([0])

@@ -43,7 +43,8 @@ def test_heatmap_mse_is_the_references():
     """Per joint 0.5 MSE(w p, w t) over batch and pixels, averaged over joints."""
     p, t, w = torch.rand(3, 5, 4, 6), torch.rand(3, 5, 4, 6), torch.tensor([[1.0, 0, 1, 1, 0]] * 3)
     joints = [
-        0.5 * nn.functional.mse_loss(p[:, j] * w[:, j, None, None], t[:, j] * w[:, j, None, None]) for j in range(5)
+        0.5 * nn.functional.mse_loss(p[:, j] * w[:, j, None, None], t[:, j] * w[:, j, None, None])
+        for j in range(5)
     ]
     assert torch.allclose(heatmap_mse(p, t, w), torch.stack(joints).mean())
     assert torch.allclose(heatmap_mse(p, t), 0.5 * (p - t).square().mean())
@@ -52,11 +53,15 @@ def test_heatmap_mse_is_the_references():
 def test_the_supervised_step(labeled):
     student = network()
     losses = supervised.train_step(student, labeled)
-    assert torch.equal(losses.total, heatmap_mse(network().train()(labeled.image), labeled.target, labeled.weight))
+    assert torch.equal(
+        losses.total, heatmap_mse(network().train()(labeled.image), labeled.target, labeled.weight)
+    )
     assert losses.consistency is None
 
 
-@pytest.mark.parametrize("make", [Single, lambda s: EMA(s, 0.6), lambda s: EMAN(s, 0.6)], ids=["single", "ema", "eman"])
+@pytest.mark.parametrize(
+    "make", [Single, lambda s: EMA(s, 0.6), lambda s: EMAN(s, 0.6)], ids=["single", "ema", "eman"]
+)
 def test_the_total_is_eq_1(labeled, unlabeled, make):
     student = network()
     losses = semi_supervised.train_step(student, make(student), labeled, unlabeled, STRONG, 0.7, draw())

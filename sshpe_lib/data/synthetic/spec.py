@@ -21,8 +21,10 @@ class SyntheticPeople:
 
     `images`: how many; `height`, `width`: of each, pixels; `people`: fewest and most per image; `crowding`:
     expected share of a person's width that its neighbour overlaps, 0..1; `first_id`: id of the first image
-    and of the first annotation; `difficulty`: how much of what makes a picture hard there is, 0..1 (people who
-    lie, lean or turn their back, borders that cut, clutter, occluders, blur, faded contrast, grain). Raises SSHPEError, with the value and the cure, for a value out of range.
+    and of the first annotation; `difficulty`: how much there is of what makes a picture hard, 0..1 (people who
+    lie, lean or turn away, borders that cut, clutter, occluders, blur, faded contrast, grain).
+
+    Raises SSHPEError, with the value and the cure, for a value out of range.
     """
 
     images: int
