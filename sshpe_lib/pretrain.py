@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -178,13 +179,7 @@ def _render(spec: Pretraining, role: str, count: int, progress: bool) -> Picture
 def _train(model: nn.Module, spec: Pretraining, data: Pictures, progress: bool) -> list[dict]:
     """Train in place; returns about 50 points of step, loss and accuracy on the training batches."""
     optimizer = torch.optim.AdamW(_decayed(model, spec.weight_decay), lr=spec.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        spec.learning_rate,
-        spec.steps,
-        pct_start=max(spec.warmup, 1 / spec.steps),
-        cycle_momentum=False,
-    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _pace(step, spec))
     every, curve, sums = max(1, spec.steps // 50), [], np.zeros(2)
     model.train()
     bar = tqdm(range(spec.steps), desc=spec.name, unit="step", disable=not progress, mininterval=2)
@@ -206,6 +201,14 @@ def _train(model: nn.Module, spec: Pretraining, data: Pictures, progress: bool) 
             bar.set_postfix(loss=f"{loss_mean:.3f}", accuracy=f"{accuracy:.3f}")
             sums[:] = 0
     return curve
+
+
+def _pace(step: int, spec: Pretraining) -> float:
+    """Share of the learning rate: a linear rise over the warm-up, then half a cosine down to 0."""
+    rise = max(1, round(spec.warmup * spec.steps))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 + 0.5 * math.cos(math.pi * (step - rise) / max(1, spec.steps - rise))
 
 
 def _batch(spec: Pretraining, data: Pictures, step: int) -> tuple[Tensor, Tensor]:

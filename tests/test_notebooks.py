@@ -41,8 +41,8 @@ def papermill(folder: Path, *words: str, **environment: str) -> subprocess.Compl
     """Run papermill in a folder, with records and runs of its own; standard input is no terminal."""
     places = {"SSHPE_RECORDS": str(folder / "records"), "SSHPE_RUNS": str(folder / "runs")}
     return subprocess.run(
-        [PAPERMILL, *words], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900,
-        env=os.environ | {"PYTHONWARNINGS": "default"} | places | environment,
+        [PAPERMILL, *words], cwd=folder, capture_output=True, text=True, timeout=900,
+        stdin=subprocess.DEVNULL, env=os.environ | {"PYTHONWARNINGS": "default"} | places | environment,
     )  # fmt: skip
 
 
