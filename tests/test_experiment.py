@@ -159,3 +159,26 @@ def test_lsp_trains_on_photographs(tmp_path, sshpe_data, monkeypatch):
     record = run(experiment, QUIET, records_folder=tmp_path / "records", runs_folder=tmp_path / "runs")
     assert record.provenance.data["val"] == 1000
     assert 0 <= record.ap <= 100
+
+
+def test_a_record_is_found_without_its_data(tmp_path, monkeypatch):
+    """With no data folder the record tells the fingerprints; with another pinned file it is not found."""
+    file = sources.annotations(smoke().data.labeled)
+    data = tmp_path / "data"
+    (data / "a").mkdir(parents=True)
+    (data / "a" / "people.json").write_bytes(file.read_bytes())
+    (data / "a" / "images").symlink_to(file.parent / "images")
+    coco = {"kind": "coco", "annotations": "a/people.json", "images": "a/images"}
+    base = smoke("supervised").model_dump(mode="json")
+    experiment = Experiment.model_validate(base | {"data": base["data"] | {"labeled": coco, "val": coco}})
+    monkeypatch.setenv("SSHPE_RECORDS", str(tmp_path / "records"))
+    monkeypatch.setenv("SSHPE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("SSHPE_DATA", str(data))
+    record = run(experiment, QUIET)
+    monkeypatch.delenv("SSHPE_DATA")
+    assert run(experiment, QUIET) == record
+    other = experiment.data.labeled.model_copy(update={"fingerprint": "00" * 32})
+    with pytest.raises(SSHPEError, match="a/people.json: where is the data"):
+        sources.pin(
+            experiment.model_copy(update={"data": experiment.data.model_copy(update={"labeled": other})})
+        )

@@ -74,7 +74,7 @@ def test_a_notebook_is_stripped_and_begins_with_its_title(path: Path) -> None:
     assert notebook.cells[0].cell_type == "markdown" and notebook.cells[0].source.startswith("# ")
     for cell in code_cells(notebook):
         assert (cell.outputs, cell.execution_count) == ([], None)
-        assert set(cell.metadata) <= {"tags"}
+        assert set(cell.metadata) <= {"tags", "mystnb"}
     assert set(notebook.metadata) <= {"kernelspec", "language_info"}
 
 

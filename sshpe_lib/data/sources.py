@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sshpe_lib import paths
+from sshpe_lib import paths, records
 from sshpe_lib.config import CocoSource, Experiment, Source, SyntheticSource
 from sshpe_lib.data import coco
 from sshpe_lib.data.instances import Instances
@@ -59,18 +59,49 @@ def ground_truth(source: Source) -> dict:
 def pin(experiment: Experiment) -> Experiment:
     """The experiment with the fingerprint of every COCO file filled in.
 
-    Raises SSHPEError where a file is missing, or is not the one the experiment pins.
+    Where there is no data folder, the fingerprints are those of the committed record of this very experiment:
+    what was measured can be looked at without its data. Raises SSHPEError where a file is missing, where it is
+    not the one the experiment pins, or where there is neither data nor record.
     """
+    coco_sources = [source for source in _sources(experiment).values() if isinstance(source, CocoSource)]
+    if paths.data() is None and not all(Path(source.annotations).is_absolute() for source in coco_sources):
+        return _as_recorded(experiment)
+    return _with_sources(experiment, {role: _pin(source, role) for role, source in _sources(experiment).items()})
+
+
+def _sources(experiment: Experiment) -> dict[str, Source]:
     roles = ("labeled", "unlabeled", "val")
-    pinned = {role: _pin(getattr(experiment.data, role), role) for role in roles}
-    return experiment.model_copy(update={"data": experiment.data.model_copy(update=pinned)})
+    return {role: getattr(experiment.data, role) for role in roles if getattr(experiment.data, role) is not None}
 
 
-def _pin(source: Source | None, role: str) -> Source | None:
+def _with_sources(experiment: Experiment, sources: dict[str, Source]) -> Experiment:
+    return experiment.model_copy(update={"data": experiment.data.model_copy(update=sources)})
+
+
+def _as_recorded(experiment: Experiment) -> Experiment:
+    """The experiment of a record that has every fingerprint this one has, and otherwise differs in none but those."""
+    wanted = _sources(experiment)
+    for record in records.read_all(paths.records()):
+        found = _sources(record.experiment)
+        if found.keys() == wanted.keys() and _with_sources(record.experiment, wanted) == experiment:
+            pairs = [(wanted[role], found[role]) for role in wanted]
+            if all(_same_files(ours, theirs) for ours, theirs in pairs):
+                return _with_sources(experiment, found)
+    places = [source.annotations for source in wanted.values() if isinstance(source, CocoSource)]
+    raise SSHPEError(
+        f"{', '.join(dict.fromkeys(places))}: where is the data? Set SSHPE_DATA to the folder that holds it"
+    )
+
+
+def _same_files(ours: Source, theirs: Source) -> bool:
+    """Whether two sources name the same files, and the fingerprints that `ours` has are those of `theirs`."""
+    known = {n: v for n, v in ours.model_dump().items() if v is not None or not n.endswith("fingerprint")}
+    return theirs.model_dump() == theirs.model_dump() | known
+
+
+def _pin(source: Source, role: str) -> Source:
     if not isinstance(source, CocoSource):
         return source
-    if source.fingerprint and paths.data() is None and not Path(source.annotations).is_absolute():
-        return source  # a record can be found without its data
     update = {"fingerprint": _fingerprint(source.annotations, source.fingerprint, f"data.{role}.fingerprint")}
     if source.detections:
         name = f"data.{role}.detections_fingerprint"
