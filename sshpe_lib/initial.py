@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from sshpe_lib import paths, seeding
 from sshpe_lib.config import Model
-from sshpe_lib.models import resnet, weights
+from sshpe_lib.models import resnet, shipped, weights
 
 
 def build(model: Model, keypoints: int, seed: int) -> resnet.SimpleBaseline:
     """A SimpleBaseline with its starting weights; fresh parts are drawn from `seed`.
 
-    Raises SSHPEError where ImageNet weights can neither be read nor fetched.
+    init: "scratch"; "imagenet", torchvision's weights; "objects", the trunk of `sshpe_lib.pretrain` for this depth,
+    width and stride in params/weights. Raises SSHPEError where the weights are not there and cannot be fetched.
     """
     network = resnet.build(
         model.depth, keypoints, width=model.width, deconv_channels=model.deconv_channels,
@@ -19,4 +20,7 @@ def build(model: Model, keypoints: int, seed: int) -> resnet.SimpleBaseline:
     if model.init == "imagenet":
         file = weights.fetch(weights.IMAGENET[model.depth], paths.cache() / "weights")
         weights.load_trunk(network, weights.load_state(file))
+    if model.init == "objects":
+        name = f"objects-r{model.depth}-w{model.width}-s{model.output_stride}"
+        shipped.load_shipped_trunk(network, name)
     return network

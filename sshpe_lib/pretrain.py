@@ -116,6 +116,7 @@ def pretrain(spec: Pretraining, out: Path, progress: bool = True, threads: int =
         SSHPEError: the loss is not finite, or the network cannot be built.
     """
     started, clock = datetime.now(UTC), perf_counter()
+    commit, dirty = provenance.revision()  # now: files may change while this trains
     with _threads(threads):
         network = resnet.build(
             spec.depth, 1, width=spec.width, deconv_channels=1, output_stride=spec.output_stride,
@@ -125,7 +126,6 @@ def pretrain(spec: Pretraining, out: Path, progress: bool = True, threads: int =
         model = ObjectClassifier(network, len(objects.CLASSES), head).to(memory_format=torch.channels_last)
         curve = _train(model, spec, _render(spec, "train", spec.images, progress), progress)
         validation = _validate(model, spec, _render(spec, "val", spec.val_images, progress))
-    commit, dirty = provenance.revision()
     facts = {"kind": "trunk pretrained by classification of procedural objects", "name": spec.name}
     path = Path(out) / f"{spec.name}.safetensors"
     record = facts | {

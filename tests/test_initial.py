@@ -1,0 +1,44 @@
+"""Where a network's weights start."""
+
+import pytest
+import torch
+
+from sshpe_lib import initial, paths
+from sshpe_lib.config import Model
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.models import weights
+
+SMALL = {"width": 8, "deconv_channels": 16, "output_stride": 16}
+
+
+def test_scratch_is_decided_by_the_seed():
+    one, two, other = (
+        initial.build(Model(init="scratch", **SMALL), 17, seed).state_dict() for seed in (0, 0, 1)
+    )
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not torch.equal(one["conv1.weight"], other["conv1.weight"])
+
+
+def test_imagenet_weights_fill_the_trunk_and_leave_the_head(tmp_path, monkeypatch):
+    """A file in torchvision's layout, where `fetch` would put it; fresh parts are those of scratch."""
+    monkeypatch.setenv("SSHPE_CACHE", str(tmp_path))
+    from sshpe_lib.models._torchvision import import_torchvision
+
+    trunk = import_torchvision("models.resnet").resnet18().state_dict()
+    monkeypatch.setattr(weights, "fetch", lambda *_: tmp_path / "resnet18.pth")
+    torch.save(trunk, tmp_path / "resnet18.pth")
+    made = initial.build(Model(init="imagenet"), 17, 0).state_dict()
+    scratch = resnet_state()
+    assert torch.equal(made["layer4.1.conv2.weight"], trunk["layer4.1.conv2.weight"])
+    assert torch.equal(made["final_layer.weight"], scratch["final_layer.weight"])
+    assert torch.equal(made["deconv_layers.0.weight"], scratch["deconv_layers.0.weight"])
+
+
+def resnet_state() -> dict:
+    return initial.build(Model(init="scratch"), 17, 0).state_dict()
+
+
+def test_a_trunk_that_was_never_made_says_how_to_make_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "params", lambda: tmp_path)
+    with pytest.raises(SSHPEError, match="objects-r18-w8-s16.safetensors.*python -m sshpe_lib.pretrain"):
+        initial.build(Model(init="objects", **SMALL), 17, 0)
