@@ -153,7 +153,7 @@ def test_a_reader_never_sees_half_a_record(tmp_path: Path, record: Record) -> No
     done = threading.Event()
 
     def write() -> None:
-        for seconds in range(60):
+        for seconds in range(20):
             facts = record.provenance.model_copy(update={"seconds": float(seconds)})
             records.write(tmp_path, record.model_copy(update={"provenance": facts}))
         done.set()
