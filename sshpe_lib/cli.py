@@ -90,11 +90,7 @@ def status(profile: Annotated[str, typer.Option(help="one profile, or all")] = "
     grid = Grid("table", "profile", "records", "missing", "next command")
     lines = overview(profile)
     for line in lines:
-        counts = (
-            ("unknown", "unknown")
-            if line.trouble
-            else (f"{line.done} of {line.total}", f"{line.total - line.done}")
-        )
+        counts = f"{line.done} of {line.total}", f"{line.total - line.done}"
         grid.add_row(line.table, line.profile, *counts, line.command)
     Console().print(grid)
     for line in lines:

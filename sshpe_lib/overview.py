@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sshpe_lib import paths, tables
+from sshpe_lib.data import sources
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.records import path_of
-from sshpe_lib.study import baseline_cells, wanted
+from sshpe_lib.study import baseline_cells
 
 
 @dataclass(frozen=True)
 class Line:
     """One table on one profile: records there, records it wants, the command that makes the rest.
 
-    trouble: why nothing can be said, such as data that is not on this machine; `total` is then unknown (0).
+    trouble: why the rest cannot be made here, such as data that is not on this machine.
     """
 
     table: str
@@ -34,16 +35,19 @@ def overview(profile: str = "all") -> list[Line]:
     profiles = sorted(p.stem for p in (folder / "profiles").glob("*.yaml")) if profile == "all" else [profile]
     names = sorted(p.stem for p in folder.glob("*table*.yaml"))
     lines = [_line(name, chosen) for name in names for chosen in profiles]
-    return [line for line in lines if line.total or line.trouble]
+    return [line for line in lines if line.total]
 
 
 def _line(name: str, profile: str) -> Line:
     table, seeds = tables.load_table(name), tables.load_profile(profile).seeds
-    command = f"sshpe run {name} --profile {profile}"
-    try:
-        cells = wanted(table, [*baseline_cells(table, table.cells), *table.cells], profile, seeds)
-    except SSHPEError as error:
-        return Line(name, profile, 0, 0, command, str(error))
-    keys = {experiment.key() for one in cells for experiment in one.experiments}
-    done = sum(path_of(paths.records(), key).exists() for key in keys)
-    return Line(name, profile, done, len(keys), "" if done == len(keys) else command)
+    whole = table.model_copy(update={"cells": (*baseline_cells(table, table.cells), *table.cells)})
+    asked = tables.cell_experiments(whole, profile, seeds)
+    experiments = dict.fromkeys(experiment for _, _, experiment in asked if not isinstance(experiment, str))
+    done, trouble = 0, ""
+    for experiment in experiments:
+        try:
+            done += path_of(paths.records(), sources.pin(experiment).key()).exists()
+        except SSHPEError as error:  # no data, and no record that would tell what the data was
+            trouble = str(error)
+    command = "" if done == len(experiments) else f"sshpe run {name} --profile {profile}"
+    return Line(name, profile, done, len(experiments), command, trouble)

@@ -98,7 +98,7 @@ def photos(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_status_of_every_profile_says_what_cannot_be_known(sshpe, photos: str) -> None:
     code, out, _ = sshpe("status")
     assert code == 0
-    assert row(out, photos)[2:] == ["unknown", "unknown", "sshpe run table4 --profile photos"]
+    assert row(out, photos)[2:] == ["0 of 6", "6", "sshpe run table4 --profile photos"]
     assert row(out, "smoke")[2:4] == ["0 of 6", "6"]
     assert "table4 on photos: photos/people.json: where is the data? Set SSHPE_DATA" in out
 

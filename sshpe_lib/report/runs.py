@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 def runs(study: Study) -> pd.DataFrame:
     """A line for every record of a study, by key: what ran, AP in percent of both networks, time, machine.
 
-    A commit ending in "+" had changes that were not committed. `sshpe reproduce KEY` trains a record again.
+    The table's column is left out where there is one only. A commit ending in "+" had changes that were not
+    committed. `sshpe reproduce KEY` trains a record again.
     """
     import pandas as pd
 
@@ -30,8 +31,10 @@ def runs(study: Study) -> pd.DataFrame:
                 "teacher AP": f"{aps['teacher']:.1f}" if "teacher" in aps else "–",
                 "seconds": round(made.seconds),
                 "commit": made.commit[:9] + ("+" if made.dirty else ""),
-                "device": f"{made.device}, {made.threads} threads",
+                "device": made.device.replace(" ", "\u00a0"),  # on one line of a page
+                "threads": made.threads,
                 "torch": made.versions.get("torch", "unknown"),
             }
         )
-    return pd.DataFrame(lines, index=[record.key for _, record in study.runs()])
+    frame = pd.DataFrame(lines, index=[record.key for _, record in study.runs()])
+    return frame if frame["column"].nunique() > 1 else frame.drop(columns="column")

@@ -175,7 +175,7 @@ def _signed(value: float | None) -> str:
 # Inline, because a notebook page keeps no style sheet of ours; colours are the page's own, light or dark.
 _NUMBER = "text-align:right; white-space:nowrap; font-variant-numeric:tabular-nums"
 _HEAD = "text-align:center; vertical-align:bottom"
-_SOURCE = f"{_HEAD}; font-weight:normal; font-size:smaller; min-width:9em"
+_SOURCE = f"{_HEAD}; font-weight:normal; font-size:smaller"
 _LEFT = "text-align:left; white-space:nowrap"
 _RULE = "; border-left:1px solid currentColor"
 

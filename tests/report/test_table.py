@@ -191,6 +191,7 @@ def test_runs_list_every_record_once_with_its_provenance() -> None:
     frame = report.runs(made)
     keys = [record.key for result in (*made.baselines, *made.results) for record in result.records]
     assert list(frame.index) == keys and len(set(keys)) == 12
+    assert "column" not in frame  # there is one only
     first, last = frame.iloc[0], frame.iloc[-1]
     assert (first["row"], first["seed"], first["teacher AP"], first["student AP"]) == (
         "supervised",
@@ -199,4 +200,12 @@ def test_runs_list_every_record_once_with_its_provenance() -> None:
         "19.6",
     )
     assert (last["row"], last["seed"], last["teacher AP"], last["student AP"]) == ("0.5", 1, "22.5", "22.0")
-    assert (first["commit"], first["seconds"], first["device"]) == ("012345678", 61, "a processor, 2 threads")
+    assert (first["commit"], first["seconds"]) == ("012345678", 61)
+    assert (first["device"], first["threads"], first["torch"]) == ("a\u00a0processor", 2, "2.13.0")
+
+
+def test_runs_name_the_column_where_there_are_several() -> None:
+    cells = tuple(Cell(row="mum", column=name, method="mum", amount=name) for name in ("1K", "5K"))
+    table = tables.load_table("table4").model_copy(update={"cells": cells, "baseline": None})
+    frame = report.runs(fakes.study("smoke", seeds=1, table=table, ap=lambda cell, seed: 20.0))
+    assert list(frame["column"]) == ["1K", "5K"]
