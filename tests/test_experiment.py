@@ -182,3 +182,9 @@ def test_a_record_is_found_without_its_data(tmp_path, monkeypatch):
         sources.pin(
             experiment.model_copy(update={"data": experiment.data.model_copy(update={"labeled": other})})
         )
+
+
+def test_tensorboard_logs_on_request(tmp_path):
+    pytest.importorskip("tensorboard")
+    train(smoke("supervised"), Machine(progress=False, tensorboard=True), tmp_path)
+    assert list(tmp_path.rglob("events.out.tfevents.*"))
