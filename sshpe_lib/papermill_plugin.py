@@ -73,6 +73,7 @@ def prepare(arguments: dict[str, Any]) -> None:
     _check_parameters(notebook, arguments)
     if not arguments["output_path"]:
         arguments["output_path"] = str(_default_output(notebook))
+        arguments["log_output"] = True  # a cell that trains for minutes shows its progress
 
 
 def declared_parameters(notebook: NotebookNode, language: str | None = None) -> list[str] | None:

@@ -13,9 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from tqdm.auto import tqdm
-
-from sshpe_lib import paths, records
+from sshpe_lib import paths, progress, records
 from sshpe_lib.config import Experiment
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.experiment import Machine, run
@@ -61,7 +59,9 @@ def run_all(
     if jobs <= 1 or len(experiments) <= 1:
         return [run(experiment, machine, records_folder=records_folder) for experiment in experiments]
     waiting, working, failures = list(experiments), [], []
-    bar = _bar(experiments, machine.progress)
+    lengths = [experiment.train.steps for experiment in experiments]
+    total = None if None in lengths else sum(lengths)  # the steps of an epoch are known to the run alone
+    bar, finished_steps = progress.bar(total, "train", show=machine.progress), 0
     try:
         while waiting or working:
             while waiting and len(working) < jobs:
@@ -70,11 +70,11 @@ def run_all(
             finished = [worker for worker in working if worker.process.poll() is not None]
             working = [worker for worker in working if worker.process.poll() is None]
             failures += [message for worker in finished if (message := worker.end())]
-            bar.finished += sum(worker.steps or 0 for worker in finished)
-            bar.n = bar.finished + sum(worker.done_steps(paths.runs()) for worker in working)
-            bar.set_postfix_str(
-                f"{len(experiments) - len(waiting) - len(working)} of {len(experiments)} runs done"
-            )
+            finished_steps += sum(worker.steps or 0 for worker in finished)
+            steps = finished_steps + sum(worker.done_steps(paths.runs()) for worker in working)
+            over = len(experiments) - len(waiting) - len(working)
+            bar.set_postfix_str(f"{over} of {len(experiments)} runs done", refresh=False)
+            bar.update(max(0, steps - bar.n))
     finally:
         for worker in working:
             worker.process.terminate()
@@ -83,16 +83,6 @@ def run_all(
     if failures:
         raise SSHPEError("; ".join(failures))
     return [records.find(records_folder, experiment.key()) for experiment in experiments]
-
-
-def _bar(experiments: Sequence[Experiment], progress: bool) -> tqdm:
-    """Counts steps; where a run's length is in epochs, its steps are unknown here and only the rate is shown."""
-    lengths = [experiment.train.steps for experiment in experiments]
-    bar = tqdm(
-        total=None if None in lengths else sum(lengths), unit="step", disable=not progress, desc="train"
-    )
-    bar.finished = 0
-    return bar
 
 
 def _start(experiment: Experiment, machine: Machine, records_folder: Path) -> _Worker:

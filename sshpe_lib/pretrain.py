@@ -22,7 +22,7 @@ import torch
 from pydantic import Field, ValidationError
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from sshpe_lib import paths, provenance, seeding
 from sshpe_lib.config import Frozen

@@ -13,7 +13,7 @@ from sshpe_lib.config import Experiment, Frozen
 from sshpe_lib.errors import SSHPEError
 
 MAX_BYTES = 20_000
-MAX_POINTS = 200
+MAX_POINTS = 100
 
 
 class Point(Frozen):

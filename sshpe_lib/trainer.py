@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 from torch import nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
+from sshpe_lib import progress as progress_bars
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.view import Strong
 from sshpe_lib.codec import MSRAHeatmap
@@ -88,7 +89,8 @@ class Trainer:
         self.student.train()
         saved = started = time.monotonic()
         before = self.seconds
-        bar = self._bar()
+        show = self.progress and self.fabric.is_global_zero
+        bar = progress_bars.bar(self.steps, f"train {self.key[:8]}", start=self.step, show=show)
         for batch in self.batches.loader(self.step, self.workers, self.fabric.device.type == "cuda"):
             self._set_rate()
             losses = self._forward(batch)
@@ -174,7 +176,7 @@ class Trainer:
         self.curve.append(point)
         self._sums = dict.fromkeys(self._sums, 0)
         shown = {"AP": point.student_ap} | ({"teacher AP": point.teacher_ap} if teacher else {})
-        bar.set_postfix(shown | {"loss": f"{point.loss:.2e}"})
+        bar.set_postfix(shown | {"loss": f"{point.loss:.2e}"}, refresh=False)
 
     def _log(self, losses: Losses) -> None:
         consistency = losses.consistency.item() if losses.consistency is not None else 0.0
@@ -200,13 +202,6 @@ class Trainer:
     @property
     def _log_file(self) -> Path:
         return self.folder / "log.csv"
-
-    def _bar(self) -> tqdm:
-        disable = not self.progress or not self.fabric.is_global_zero
-        return tqdm(
-            total=self.steps, initial=self.step, desc=f"train {self.key[:8]}", unit="step", disable=disable,
-            dynamic_ncols=True, mininterval=1.0,
-        )  # fmt: skip
 
     def save(self) -> None:
         """Write the whole state (temporary file, then rename)."""

@@ -12,7 +12,8 @@ import sshpe_lib
 
 PACKAGE = Path(sshpe_lib.__file__).parent
 LAYERS = {
-    "errors": 0, "paths": 0, "skeleton": 0, "seeding": 0, "config": 0, "records": 0, "report": 0, "tables": 0,
+    "errors": 0, "paths": 0, "progress": 0, "skeleton": 0, "seeding": 0,
+    "config": 0, "records": 0, "report": 0, "tables": 0,
     "geometry": 1, "codec": 1, "grouping": 1, "models": 1, "augment": 1, "teacher": 1, "losses": 1,
     "data": 2, "evaluate": 2, "methods": 2,
     "trainer": 3, "provenance": 3,

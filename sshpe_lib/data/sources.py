@@ -66,12 +66,16 @@ def pin(experiment: Experiment) -> Experiment:
     coco_sources = [source for source in _sources(experiment).values() if isinstance(source, CocoSource)]
     if paths.data() is None and not all(Path(source.annotations).is_absolute() for source in coco_sources):
         return _as_recorded(experiment)
-    return _with_sources(experiment, {role: _pin(source, role) for role, source in _sources(experiment).items()})
+    return _with_sources(
+        experiment, {role: _pin(source, role) for role, source in _sources(experiment).items()}
+    )
 
 
 def _sources(experiment: Experiment) -> dict[str, Source]:
     roles = ("labeled", "unlabeled", "val")
-    return {role: getattr(experiment.data, role) for role in roles if getattr(experiment.data, role) is not None}
+    return {
+        role: getattr(experiment.data, role) for role in roles if getattr(experiment.data, role) is not None
+    }
 
 
 def _with_sources(experiment: Experiment, sources: dict[str, Source]) -> Experiment:
