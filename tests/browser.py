@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,14 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-pipe",
 )  # fmt: skip
+# Chromium reads descriptor 3 and writes 4. A shell would do, but not every shell takes numbers above 9.
+EXEC = """
+import fcntl, os, sys
+reads, writes = (fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3])
+os.dup2(reads, 3)
+os.dup2(writes, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 PATIENCE = 120.0  # seconds for one answer, on a busy machine
 
 
@@ -54,7 +63,7 @@ class Browser:
         child_reads, self._out = os.pipe()
         self._in, child_writes = os.pipe()
         self._process = subprocess.Popen(
-            ["sh", "-c", f'exec "$0" "$@" 3<&{child_reads} 4>&{child_writes}', path, *FLAGS,
+            [sys.executable, "-c", EXEC, str(child_reads), str(child_writes), path, *FLAGS,
              f"--user-data-dir={profile}"],
             pass_fds=(child_reads, child_writes), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
@@ -63,11 +72,18 @@ class Browser:
         self._buffer, self._number, self._session, self.visit = b"", 0, None, Visit()
 
     def __enter__(self) -> Browser:
+        try:
+            self._attach()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _attach(self) -> None:
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self._call(f"{domain}.enable")
-        return self
 
     def __exit__(self, *exception: object) -> None:
         self._process.kill()
