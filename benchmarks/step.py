@@ -24,7 +24,7 @@ from sshpe_lib.codec import MSRAHeatmap
 from sshpe_lib.config import Train
 from sshpe_lib.data.loaders import TrainBatch
 from sshpe_lib.data.top_down import CropBatch
-from sshpe_lib.experiment import Machine
+from sshpe_lib.machine import Machine
 from sshpe_lib.models import resnet
 from sshpe_lib.teacher import EMAN
 from sshpe_lib.trainer import Trainer

@@ -13,7 +13,7 @@ from rich.table import Table as Grid
 from sshpe_lib.errors import SSHPEError
 
 if TYPE_CHECKING:
-    from sshpe_lib.experiment import Machine
+    from sshpe_lib.machine import Machine
     from sshpe_lib.reproduce import Comparison
 
 app = typer.Typer(
@@ -76,7 +76,7 @@ def run(
 def _machine(
     threads: int, workers: int, accelerator: str, devices: str, tensorboard: bool = False
 ) -> Machine:
-    from sshpe_lib.experiment import Machine
+    from sshpe_lib.machine import Machine
 
     count = devices if devices == "auto" else int(devices)
     return Machine(accelerator, count, threads, workers, tensorboard=tensorboard)

@@ -16,7 +16,8 @@ from typing import IO
 from sshpe_lib import paths, progress, records
 from sshpe_lib.config import Experiment
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.experiment import Machine, run
+from sshpe_lib.experiment import run
+from sshpe_lib.machine import Machine
 from sshpe_lib.records import Record
 
 _POLL_SECONDS = 0.5

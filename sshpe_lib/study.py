@@ -21,7 +21,7 @@ from sshpe_lib.report.results import Result, Study
 from sshpe_lib.tables import Cell, Table
 
 if TYPE_CHECKING:
-    from sshpe_lib.experiment import Machine
+    from sshpe_lib.machine import Machine
 
 __all__ = ["Result", "Study", "Wanted", "baseline_cells", "pictures", "record_of", "study", "wanted"]
 
@@ -141,7 +141,7 @@ def _collect(
     if missing and os.environ.get("SSHPE_TRAINING") == "forbidden":
         raise _forbidden(missing, command)
     if missing:
-        from sshpe_lib.experiment import Machine  # torch is loaded only where something is left to train
+        from sshpe_lib.machine import Machine  # torch is loaded only where something is left to train
         from sshpe_lib.pool import run_all
 
         machine = machine or Machine()

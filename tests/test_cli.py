@@ -11,7 +11,7 @@ import pytest
 from sshpe_lib import cli, experiment, paths, pool, records, tables
 from sshpe_lib.config import Experiment
 from sshpe_lib.data import check
-from sshpe_lib.experiment import Machine
+from sshpe_lib.machine import Machine
 from sshpe_lib.records import Record
 from sshpe_lib.reproduce import TOLERANCE
 from tests import fakes

@@ -14,7 +14,8 @@ from sshpe_lib import records, tables
 from sshpe_lib.config import Experiment
 from sshpe_lib.data import sources
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.experiment import Machine, run, train
+from sshpe_lib.experiment import run, train
+from sshpe_lib.machine import Machine
 
 QUIET = Machine(threads=1, progress=False)
 
@@ -64,7 +65,8 @@ ONE_RUN = """
 import sys
 from pathlib import Path
 from sshpe_lib import tables
-from sshpe_lib.experiment import Machine, run
+from sshpe_lib.experiment import run
+from sshpe_lib.machine import Machine
 folder = Path(sys.argv[1])
 experiment = tables.experiment("smoke", "pose-mum+", set={"train.steps": int(sys.argv[2])})
 record = run(

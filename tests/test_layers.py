@@ -16,7 +16,7 @@ LAYERS = {
     "config": 0, "records": 0, "report": 0, "tables": 0,
     "geometry": 1, "codec": 1, "grouping": 1, "models": 1, "augment": 1, "teacher": 1, "losses": 1,
     "data": 2, "evaluate": 2, "methods": 2,
-    "trainer": 3, "provenance": 3,
+    "trainer": 3, "machine": 3, "provenance": 3,
     "experiment": 4, "initial": 4, "overview": 4, "pool": 4, "pretrain": 4, "reproduce": 4, "study": 4,
     "cli": 5, "papermill_plugin": 5,
 }  # fmt: skip

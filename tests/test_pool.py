@@ -4,7 +4,8 @@ import pytest
 
 from sshpe_lib import records, tables
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.experiment import Machine, train
+from sshpe_lib.experiment import train
+from sshpe_lib.machine import Machine
 from sshpe_lib.pool import run_all
 
 QUIET = Machine(threads=1, progress=False)

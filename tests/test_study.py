@@ -12,7 +12,7 @@ from sshpe_lib import study as studies
 from sshpe_lib.config import Experiment
 from sshpe_lib.data import sources
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.experiment import Machine
+from sshpe_lib.machine import Machine
 from sshpe_lib.overview import Line, overview
 from sshpe_lib.records import Example, Record
 from sshpe_lib.study import baseline_cells, pictures, record_of, study

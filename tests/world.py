@@ -17,7 +17,7 @@ from sshpe_lib.config import Train
 from sshpe_lib.data.loaders import Batches
 from sshpe_lib.data.top_down import Crops, WeakAffine
 from sshpe_lib.evaluate.top_down import TopDownEvaluation
-from sshpe_lib.experiment import Machine
+from sshpe_lib.machine import Machine
 from sshpe_lib.models import resnet
 from sshpe_lib.teacher import EMAN
 from sshpe_lib.trainer import Trainer
