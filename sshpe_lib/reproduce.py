@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # On another processor, thread count or library version, sums are taken in another order, and training
 # amplifies the last bit: the two runs then differ as two seeds do. This many AP points is four times the
-# standard deviation over seeds of the quick profile's records, 0.7 (the book's page of measurements).
+# standard deviation over seeds of the quick profile's records, 0.75 (the book's page of measurements).
 TOLERANCE = 3.0
 
 
