@@ -31,9 +31,7 @@ class _Worker:
     errors: IO[str]
 
     def done_steps(self, runs: Path) -> int:
-        """Steps in the run's log; what a finished run has is what it was asked for."""
-        if self.process.poll() == 0:
-            return self.steps or 0
+        """Steps in the run's log."""
         try:
             last = (runs / self.key / "log.csv").read_text().rstrip().rsplit("\n", 1)[-1]
             return int(last.split(",", 1)[0])
@@ -69,7 +67,8 @@ def run_all(
                 working.append(_start(waiting.pop(0), machine, records_folder))
             time.sleep(_POLL_SECONDS)
             finished = [worker for worker in working if worker.process.poll() is not None]
-            working = [worker for worker in working if worker.process.poll() is None]
+            # Not polled again: a process that ends in between would be in neither list, its failure untold.
+            working = [worker for worker in working if worker.process.returncode is None]
             failures += [message for worker in finished if (message := worker.end())]
             finished_steps += sum(worker.steps or 0 for worker in finished)
             steps = finished_steps + sum(worker.done_steps(paths.runs()) for worker in working)

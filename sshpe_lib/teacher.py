@@ -204,9 +204,6 @@ class EMAN(EMA):
         return "averaged"
 
 
-Teacher = Single | EMA | EMAN
-
-
 @dataclass(frozen=True)
 class _Group:
     """Tensors of one dtype on each side, in step, for the fused operations."""

@@ -14,8 +14,7 @@ def end_of(folder, network: str, processes: int) -> list[dict]:
         if processes > 1
         else []
     )
-    script = ["-m", "tests.world"] if processes > 1 else ["-m", "tests.world"]
-    command = [sys.executable, *launcher, *script, str(folder), network]
+    command = [sys.executable, *launcher, "-m", "tests.world", str(folder), network]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(processes)]

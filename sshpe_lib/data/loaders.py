@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -53,8 +54,7 @@ class Batches(Dataset):
         epoch, batch = divmod(step - self.burn_in, per_epoch)
         first = batch * self.batch_size
         places = self._share(np.arange(first, min(first + self.batch_size, len(self.unlabeled))))
-        order = numpy_stream(self.seed, "order", epoch).permutation(len(self.unlabeled))
-        pairs = numpy_stream(self.seed, "pairs", epoch).integers(len(self.labeled), size=len(self.unlabeled))
+        order, pairs = _epoch(self.seed, epoch, len(self.labeled), len(self.unlabeled))
         return TrainBatch(
             self.labeled.batch(pairs[places], epoch, places),
             self.unlabeled.batch(order[places], epoch, places),
@@ -84,6 +84,13 @@ class Batches(Dataset):
             pin_memory=pin_memory,
             persistent_workers=workers > 0,
         )
+
+
+@lru_cache(maxsize=2)
+def _epoch(seed: int, epoch: int, labeled: int, unlabeled: int) -> tuple[np.ndarray, np.ndarray]:
+    """The order of the unlabelled pool and the labelled partner of every place; drawn once an epoch, not a step."""
+    order = numpy_stream(seed, "order", epoch).permutation(unlabeled)
+    return order, numpy_stream(seed, "pairs", epoch).integers(labeled, size=unlabeled)
 
 
 def steps_per_epoch(pool: int, batch_size: int) -> int:
