@@ -66,7 +66,7 @@ def test_different_operations_without_settings_have_different_keys():
 
 def test_method_version_moves_the_key(monkeypatch):
     before = build().key()
-    monkeypatch.setattr(config, "METHOD_VERSION", config.METHOD_VERSION + 1)
+    monkeypatch.setattr("sshpe_lib.config.experiment.METHOD_VERSION", config.METHOD_VERSION + 1)
     assert build().key() != before
 
 

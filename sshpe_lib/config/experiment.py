@@ -4,71 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from sshpe_lib.config.augment import Augment, Mum
+from sshpe_lib.config.data import Data
+from sshpe_lib.config.frozen import Frozen
 from sshpe_lib.errors import SSHPEError
 
 # Bumped by hand when a change of code changes results that the fields below do not show.
 METHOD_VERSION = 1
-
-
-class Frozen(BaseModel):
-    """A value: no field changes after validation, none is unknown."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SyntheticSource(Frozen):
-    """Embedded synthetic people; the fields decide every pixel (`data.synthetic.SyntheticPeople`)."""
-
-    kind: Literal["synthetic"]
-    images: int = Field(gt=0)
-    seed: int = 0
-    height: int = Field(128, gt=0)
-    width: int = Field(96, gt=0)
-    people: tuple[int, int] = (1, 1)
-    crowding: float = Field(0.0, ge=0, le=1)
-    difficulty: float = Field(1.0, ge=0, le=1)
-    version: int = 5
-
-
-class CocoSource(Frozen):
-    """A COCO-format keypoint file and its images; relative paths start at the data folder (SSHPE_DATA).
-
-    `fingerprint` is the sha256 of the annotation file: it stands in the experiment's key in the place of the
-    paths. Where a profile does not pin it, it is computed from the file.
-    """
-
-    kind: Literal["coco"]
-    annotations: str
-    images: str
-    detections: str | None = None
-    fingerprint: str | None = None
-    detections_fingerprint: str | None = None
-
-
-Source = Annotated[SyntheticSource | CocoSource, Field(discriminator="kind")]
-
-
-class Data(Frozen):
-    """What is learned from: `labels` instances of `labeled`, all of `unlabeled`; measured on `val`."""
-
-    labeled: Source
-    unlabeled: Source | None = None  # None: the same people as `labeled`, the labelled ones included
-    val: Source
-    labels: int = Field(gt=0)
-    split: Literal["first", "random"] = "first"  # the reference's, or seeded
-    split_seed: int = 0
-    input_size: tuple[int, int] = (192, 256)  # width, height of the crop, pixels
-    sigma: float = Field(2.0, gt=0)  # of the target Gaussian, heatmap pixels
-    color: Literal["rgb", "bgr"] = "rgb"  # bgr: the reference's unconverted OpenCV order
-
-    @property
-    def heatmap_size(self) -> tuple[int, int]:
-        """Width and height of the heatmaps: a quarter of the crop."""
-        return self.input_size[0] // 4, self.input_size[1] // 4
 
 
 class Model(Frozen):
@@ -81,78 +27,17 @@ class Model(Frozen):
     init: Literal["scratch", "imagenet", "objects"] = "imagenet"
 
 
-class Weak(Frozen):
-    """The easy augmentation ("A30") that every crop gets; rotation in degrees."""
-
-    scale: float = Field(0.25, ge=0, lt=1)
-    rotation: float = Field(30.0, ge=0)
-    rotation_probability: float = Field(0.6, ge=0, le=1)
-    flip: float = Field(0.5, ge=0, le=1)
-
-
-class Affine(Frozen):
-    """The hard affine ("A60") on top of the weak crop (`augment.affine.HardAffine`)."""
-
-    kind: Literal["affine"]
-    scale: float = Field(0.25, ge=0, lt=1)
-    rotation: float = Field(30.0, ge=0)
-    probability: float = Field(0.8, ge=0, le=1)
-    legacy: bool = False
-
-
-class Mum(Frozen):
-    """MUM, or Pose-MUM where it has sites (`augment.mum.PoseMUM`)."""
-
-    kind: Literal["mum"]
-    group: int = Field(4, ge=2)
-    tiles: tuple[int, int] = (4, 3)
-    unmix: Literal["layer2", "encoder", "decoder"] = "encoder"
-    sites: tuple[Literal["stem", "layer1", "layer2", "layer3"], ...] = ()
-    probability: float = Field(0.5, ge=0, le=1)
-
-    @property
-    def unmix_stage(self) -> str:
-        """The network stage after which the mix is undone; the encoder ends with layer 4."""
-        return "layer4" if self.unmix == "encoder" else self.unmix
-
-    @model_validator(mode="after")
-    def _sites_before_unmix(self) -> Mum:
-        order = ("stem", "layer1", "layer2", "layer3", "layer4", "decoder")
-        late = [s for s in self.sites if order.index(s) >= order.index(self.unmix_stage)]
-        if late:
-            raise ValueError(
-                f"mix sites {late} are not before the unmix after {self.unmix!r}; drop them or unmix later"
-            )
-        return self
-
-
-Operation = Annotated[Affine | Mum, Field(discriminator="kind")]
-
-
-class Augment(Frozen):
-    """The weak augmentation of every crop, and the operations that make the student's strong view, in order."""
-
-    weak: Weak = Weak()
-    strong: tuple[Operation, ...] = ()
-
-    @model_validator(mode="after")
-    def _affine_before_mix(self) -> Augment:
-        kinds = [operation.kind for operation in self.strong]
-        if "mum" in kinds and "affine" in kinds[kinds.index("mum") :]:
-            raise ValueError(
-                "affine must come before mum in augment.strong: the tiles of a group share one geometry"
-            )
-        if kinds.count("mum") > 1:
-            raise ValueError("augment.strong lists mum twice; use its sites to mix more than once")
-        return self
-
-
 class Teacher(Frozen):
-    """Who makes the pseudo heatmaps: nobody (supervised), the student itself, or its running average."""
+    """Who makes the pseudo heatmaps.
 
-    kind: Literal["none", "single", "ema", "eman"] = "none"
+    Nobody (supervised), the student itself (single), its running average (ema, eman), or the other network
+    of a pair (dual).
+    """
+
+    kind: Literal["none", "single", "ema", "eman", "dual"] = "none"
     decay: float | None = Field(None, ge=0, lt=1)  # tau of Eq. 2 and 3
     warmup: bool = False  # min(tau, (1 + t) / (10 + t))
+    ramp: int = Field(0, ge=0)  # steps in which the decay rises from 0.5 to tau, as in MUM's own training
     std: bool = False  # average the standard deviation (Eq. 3 to the letter) and not the variance
 
     @model_validator(mode="after")
@@ -160,10 +45,12 @@ class Teacher(Frozen):
         averages = self.kind in ("ema", "eman")
         if averages and self.decay is None:
             raise ValueError(f"teacher.kind {self.kind!r} needs a teacher.decay between 0 and 1, such as 0.6")
-        if not averages and (self.decay is not None or self.warmup):
+        if not averages and (self.decay is not None or self.warmup or self.ramp):
             raise ValueError(
-                f"teacher.kind {self.kind!r} averages nothing: leave out teacher.decay and teacher.warmup"
+                f"teacher.kind {self.kind!r} averages nothing: leave out teacher.decay, teacher.warmup and teacher.ramp"
             )
+        if self.warmup and self.ramp:
+            raise ValueError("teacher.warmup and teacher.ramp are two ways to raise the decay; choose one")
         if self.std and self.kind != "eman":
             raise ValueError("teacher.std is about averaged statistics: only teacher.kind 'eman' has them")
         return self
@@ -174,7 +61,8 @@ class Train(Frozen):
 
     `milestones` are fractions of the whole length at which the rate falls tenfold; `burn_in` is the fraction
     of it that is supervised only (0 in the paper). `batch_size` is global, of labelled and of unlabelled
-    images each.
+    images each. `forward`: labelled and unlabelled images go through the student "separate", each with its
+    own batch statistics (the reference of Pose-MUM), or "joint", as one batch with one set of them (EMAN's FixMatch).
     """
 
     epochs: int | None = Field(None, gt=0)
@@ -184,6 +72,7 @@ class Train(Frozen):
     milestones: tuple[float, ...] = (2 / 3, 5 / 6)
     burn_in: float = Field(0.0, ge=0, lt=1)
     consistency: float = Field(1.0, ge=0)  # lambda_u of Eq. 1
+    forward: Literal["separate", "joint"] = "separate"
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     channels_last: bool = True
     seed: int = Field(0, ge=0)

@@ -1,0 +1,137 @@
+"""The weak augmentation of every crop and the operations of the student's strong view."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from sshpe_lib.config.frozen import Frozen
+
+
+def _rising(limits: tuple[int, int]) -> tuple[int, int]:
+    if not 0 < limits[0] <= limits[1]:
+        raise ValueError(f"give the smallest and the largest half size, both above 0, not {limits}")
+    return limits
+
+
+class Weak(Frozen):
+    """The easy augmentation ("A30") that every crop gets; rotation in degrees."""
+
+    scale: float = Field(0.25, ge=0, lt=1)
+    rotation: float = Field(30.0, ge=0)
+    rotation_probability: float = Field(0.6, ge=0, le=1)
+    flip: float = Field(0.5, ge=0, le=1)
+
+
+class Affine(Frozen):
+    """The hard affine ("A60") on top of the weak crop (`augment.affine.HardAffine`)."""
+
+    kind: Literal["affine"]
+    scale: float = Field(0.25, ge=0, lt=1)
+    rotation: float = Field(30.0, ge=0)
+    probability: float = Field(0.8, ge=0, le=1)
+    legacy: bool = False
+
+
+class RandAugment(Frozen):
+    """Random photometric operations (`augment.rand_augment.RandAugment`); magnitude: 0 to 30."""
+
+    kind: Literal["rand_augment"]
+    number: int = Field(2, ge=1)
+    magnitude: float = Field(20.0, ge=0, le=30)
+
+
+class JointCutout(Frozen):
+    """Cutout at joints that the teacher predicts (`augment.joint_cutout.JointCutout`).
+
+    jitter and half_size are pixels of a 192x256 crop; another crop takes them in proportion to its width.
+    """
+
+    kind: Literal["joint_cutout"]
+    joints: int = Field(5, ge=1)
+    jitter: float = Field(10.0, ge=0)
+    half_size: tuple[int, int] = (10, 19)
+    legacy_clamp: bool = False
+
+    _half_size = field_validator("half_size")(_rising)
+
+
+class Cutout(Frozen):
+    """Cutout at random places (`augment.cutout.Cutout`); half_size as in `JointCutout`."""
+
+    kind: Literal["cutout"]
+    holes: int = Field(5, ge=1)
+    half_size: tuple[int, int] = (10, 19)
+
+    _half_size = field_validator("half_size")(_rising)
+
+
+class CutOcclude(Frozen):
+    """Patches of other images' joints pasted over predicted joints (`augment.cut_occlude.CutOcclude`).
+
+    jitter and half_size as in `JointCutout`.
+    """
+
+    kind: Literal["cut_occlude"]
+    joints: int = Field(2, ge=1)
+    jitter: float = Field(0.0, ge=0)
+    half_size: tuple[int, int] = (10, 19)
+
+    _half_size = field_validator("half_size")(_rising)
+
+
+class Mum(Frozen):
+    """MUM, or Pose-MUM where it has sites (`augment.mum.PoseMUM`).
+
+    stages "independent": every site is mixed with `probability`; "uniform": the number of mixed sites is
+    uniform over 0 to all of them, whichever they are. toss "batch": one toss decides for the whole batch;
+    "group": one for every group.
+    """
+
+    kind: Literal["mum"]
+    group: int = Field(4, ge=2)
+    tiles: tuple[int, int] = (4, 3)
+    unmix: Literal["layer2", "encoder", "decoder"] = "encoder"
+    sites: tuple[Literal["stem", "layer1", "layer2", "layer3"], ...] = ()
+    probability: float = Field(0.5, ge=0, le=1)
+    stages: Literal["independent", "uniform"] = "independent"
+    toss: Literal["batch", "group"] = "batch"
+
+    @property
+    def unmix_stage(self) -> str:
+        """The network stage after which the mix is undone; the encoder ends with layer 4."""
+        return "layer4" if self.unmix == "encoder" else self.unmix
+
+    @model_validator(mode="after")
+    def _sites_before_unmix(self) -> Mum:
+        order = ("stem", "layer1", "layer2", "layer3", "layer4", "decoder")
+        late = [s for s in self.sites if order.index(s) >= order.index(self.unmix_stage)]
+        if late:
+            raise ValueError(
+                f"mix sites {late} are not before the unmix after {self.unmix!r}; drop them or unmix later"
+            )
+        return self
+
+
+Operation = Annotated[
+    Affine | RandAugment | JointCutout | Cutout | CutOcclude | Mum, Field(discriminator="kind")
+]
+
+
+class Augment(Frozen):
+    """The weak augmentation of every crop, and the operations that make the student's strong view, in order."""
+
+    weak: Weak = Weak()
+    strong: tuple[Operation, ...] = ()
+
+    @model_validator(mode="after")
+    def _mix_last(self) -> Augment:
+        kinds = [operation.kind for operation in self.strong]
+        if kinds.count("mum") > 1:
+            raise ValueError("augment.strong lists mum twice; use its sites to mix more than once")
+        if "mum" in kinds[:-1]:
+            raise ValueError(
+                f"{kinds[-1]} must come before mum in augment.strong: a mixed image shows parts of several people"
+            )
+        return self
