@@ -14,12 +14,16 @@ import torch
 from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
 
-from sshpe_lib import initial, paths, provenance, records
+from sshpe_lib import config, initial, paths, provenance, records, seeding
 from sshpe_lib.augment.affine import HardAffine
+from sshpe_lib.augment.cut_occlude import CutOcclude
+from sshpe_lib.augment.cutout import Cutout
+from sshpe_lib.augment.joint_cutout import JointCutout
 from sshpe_lib.augment.mum import PoseMUM
-from sshpe_lib.augment.view import Strong
+from sshpe_lib.augment.rand_augment import RandAugment
+from sshpe_lib.augment.view import Operation, Strong
 from sshpe_lib.codec import MSRAHeatmap
-from sshpe_lib.config import Affine, Experiment, Mum
+from sshpe_lib.config import Experiment
 from sshpe_lib.data import sources, splits
 from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.loaders import Batches, steps_per_epoch
@@ -30,7 +34,7 @@ from sshpe_lib.machine import Machine
 from sshpe_lib.methods.step import Teacher
 from sshpe_lib.records import Example, Record
 from sshpe_lib.skeleton import Skeleton
-from sshpe_lib.teacher import EMA, EMAN, Single
+from sshpe_lib.teacher import EMA, EMAN, Dual, Single
 from sshpe_lib.trainer import Trainer
 
 EXAMPLES = 8
@@ -200,15 +204,29 @@ def _evaluation(
 
 
 def teacher_of(experiment: Experiment, student: torch.nn.Module) -> Teacher | None:
-    """The teacher an experiment names, built from the student."""
+    """The teacher an experiment names, built from the student; a partner starts from weights of its own."""
     teacher = experiment.teacher
     if teacher.kind == "none":
         return None
     if teacher.kind == "single":
         return Single(student)
-    if teacher.kind == "ema":
-        return EMA(student, decay=teacher.decay, warmup=teacher.warmup)
-    return EMAN(student, decay=teacher.decay, warmup=teacher.warmup, std=teacher.std)
+    if teacher.kind == "dual":
+        keypoints = student.final_layer.out_channels
+        return Dual(
+            initial.build(experiment.model, keypoints, seeding.derive(experiment.train.seed, "partner"))
+        )
+    average = {"decay": teacher.decay, "warmup": teacher.warmup, "ramp": teacher.ramp}
+    return EMA(student, **average) if teacher.kind == "ema" else EMAN(student, std=teacher.std, **average)
+
+
+OPERATIONS = {
+    "affine": HardAffine,
+    "rand_augment": RandAugment,
+    "joint_cutout": JointCutout,
+    "cutout": Cutout,
+    "cut_occlude": CutOcclude,
+    "mum": PoseMUM,
+}
 
 
 def strong_of(experiment: Experiment) -> Strong:
@@ -216,12 +234,11 @@ def strong_of(experiment: Experiment) -> Strong:
     return Strong([_operation(operation) for operation in experiment.augment.strong])
 
 
-def _operation(operation: Affine | Mum) -> HardAffine | PoseMUM:
-    if operation.kind == "affine":
-        return HardAffine(operation.scale, operation.rotation, operation.probability, operation.legacy)
-    return PoseMUM(
-        operation.group, operation.tiles, operation.unmix_stage, operation.sites, operation.probability
-    )
+def _operation(operation: config.Operation) -> Operation:
+    settings = operation.model_dump(exclude={"kind"})
+    if operation.kind == "mum":
+        settings["unmix"] = operation.unmix_stage
+    return OPERATIONS[operation.kind](**settings)
 
 
 def examples(evaluation: TopDownEvaluation, network: torch.nn.Module) -> tuple[Example, ...]:

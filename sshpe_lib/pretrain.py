@@ -25,9 +25,9 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from sshpe_lib import paths, provenance, seeding
+from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.config import Frozen
 from sshpe_lib.data import objects
-from sshpe_lib.data.top_down import normalize
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import cost, resnet, weights
 

@@ -1,14 +1,14 @@
-"""Teachers: Single, EMA and EMAN, which give the student its pseudo heatmaps."""
+"""Teachers: Single, EMA, EMAN and Dual, which give the student its pseudo heatmaps."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sshpe_lib.averaging import Mark, Pairs, check_devices, check_shapes, grouped, tensors
 from sshpe_lib.errors import SSHPEError
 
 
@@ -20,6 +20,8 @@ class Single:
         train_mode: batch norm uses the batch's own statistics, as in the reference implementation; this also
             moves the student's running statistics. False: running statistics are used and left alone.
     """
+
+    learns = False
 
     def __init__(self, student: nn.Module, train_mode: bool = True) -> None:
         self.network = student
@@ -59,6 +61,33 @@ class Single:
         _check_kind(self, state)
 
 
+class Dual(Single):
+    """The teacher is the other network of a pair, which learns as the student does (Xie et al. 2021).
+
+    Each network is the other's teacher: it predicts as `Single` does, with the batch's statistics and no
+    gradient, and the trainer descends on both.
+
+    Args:
+        partner: the other network, of the student's kind, with other starting weights.
+    """
+
+    learns = True
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold: kind, and the partner's live tensors (not copies)."""
+        return super().state() | {"network": self.network.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what `state` gave.
+
+        Raises:
+            SSHPEError: it is of another kind of teacher, or of another network.
+        """
+        super().load(state)
+        check_shapes(state["network"], self.network.state_dict(), "the checkpoint's partner")
+        self.network.load_state_dict(state["network"])
+
+
 class EMA:
     """Exponential moving average of the trainable parameters alone (mean teacher, Tarvainen & Valpola 2017).
 
@@ -70,14 +99,16 @@ class EMA:
             copy, because bf16 cannot hold the small steps of a slow average.
         decay: tau, the share that the teacher keeps at every update, in [0, 1].
         warmup: let tau rise as (1 + t) / (10 + t) until it reaches `decay`.
+        ramp: let tau rise linearly from 0.5 to `decay` in this many updates, as MUM's own training does.
 
     Raises:
         SSHPEError: decay is outside [0, 1].
     """
 
+    learns = False
     _train_mode = True
 
-    def __init__(self, student: nn.Module, decay: float = 0.999, warmup: bool = False) -> None:
+    def __init__(self, student: nn.Module, decay: float = 0.999, warmup: bool = False, ramp: int = 0) -> None:
         if not 0 <= decay <= 1:
             raise SSHPEError(f"decay={decay}; the share that the teacher keeps lies in [0, 1]")
         self.network = copy.deepcopy(student).requires_grad_(False)
@@ -85,11 +116,16 @@ class EMA:
         self.step = 0
         self._decay = decay
         self._warmup = warmup
-        self._pairs: _Pairs | None = None
+        self._ramp = ramp
+        self._pairs: Pairs | None = None
 
     def decay_at(self, step: int) -> float:
         """tau at update `step`, counted from 0."""
-        return min(self._decay, (1 + step) / (10 + step)) if self._warmup else self._decay
+        if self._warmup:
+            return min(self._decay, (1 + step) / (10 + step))
+        if step < self._ramp:
+            return min(self._decay, 0.5 + (self._decay - 0.5) * step / self._ramp)
+        return self._decay
 
     def predict(self, images: Tensor) -> Tensor:
         """Pseudo heatmaps (B, K, h, w) of images (B, 3, H, W), without gradient."""
@@ -139,22 +175,22 @@ class EMA:
             SSHPEError: it is of another kind of teacher, or of another network.
         """
         _check_kind(self, state)
-        _check_shapes(state["network"], self.network.state_dict(), "the checkpoint's teacher")
+        check_shapes(state["network"], self.network.state_dict(), "the checkpoint's teacher")
         self.network.load_state_dict(state["network"])
         self.step = state["step"]
 
-    def _paired(self, student: nn.Module) -> _Pairs:
+    def _paired(self, student: nn.Module) -> Pairs:
         if self._pairs is None or not self._pairs.current(student):
             self._pairs = self._gather(student)
         return self._pairs
 
     def _matched(self, student: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        theirs, ours = _tensors(student), _tensors(self.network)
-        _check_shapes(theirs, ours, "the student")
-        _check_devices(theirs, ours)
+        theirs, ours = tensors(student), tensors(self.network)
+        check_shapes(theirs, ours, "the student")
+        check_devices(theirs, ours)
         return theirs, ours
 
-    def _gather(self, student: nn.Module) -> _Pairs:
+    def _gather(self, student: nn.Module) -> Pairs:
         theirs, ours = self._matched(student)
         roles: dict[str, list[tuple[Tensor, Tensor]]] = {"averaged": [], "deviations": [], "copied": []}
         trainable = {name for name, parameter in student.named_parameters() if parameter.requires_grad}
@@ -162,8 +198,8 @@ class EMA:
             role = self._role(name, tensor, name in trainable)
             if role is not None:
                 roles[role].append((ours[name], tensor))
-        marks = (_Mark(student), _Mark(self.network))
-        return _Pairs(student, marks, **{role: _grouped(pairs) for role, pairs in roles.items()})
+        marks = (Mark(student), Mark(self.network))
+        return Pairs(student, marks, **{role: grouped(pairs) for role, pairs in roles.items()})
 
     def _role(self, name: str, tensor: Tensor, trainable: bool) -> str | None:
         """What `update` does with a tensor of the student; None: nothing."""
@@ -178,8 +214,7 @@ class EMAN(EMA):
 
     Args:
         student: as in `EMA`.
-        decay: as in `EMA`.
-        warmup: as in `EMA`.
+        decay, warmup, ramp: as in `EMA`.
         std: average the running standard deviation, as Eq. 3 is written, instead of the variance, as the
             reference implementation does.
 
@@ -190,9 +225,14 @@ class EMAN(EMA):
     _train_mode = False
 
     def __init__(
-        self, student: nn.Module, decay: float = 0.999, warmup: bool = False, std: bool = False
+        self,
+        student: nn.Module,
+        decay: float = 0.999,
+        warmup: bool = False,
+        std: bool = False,
+        ramp: int = 0,
     ) -> None:
-        super().__init__(student, decay, warmup)
+        super().__init__(student, decay, warmup, ramp)
         self._std = std
         self.network.eval()
 
@@ -204,83 +244,8 @@ class EMAN(EMA):
         return "averaged"
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Tensors of one dtype on each side, in step, for the fused operations."""
-
-    ours: list[Tensor]
-    theirs: list[Tensor]
-    staged: list[Tensor] | None  # theirs in our dtype, where that is another
-
-    def _source(self) -> list[Tensor]:
-        if self.staged is None:
-            return self.theirs
-        torch._foreach_copy_(self.staged, self.theirs)
-        return self.staged
-
-    def lerp(self, weight: float) -> None:
-        torch._foreach_lerp_(self.ours, self._source(), weight)
-
-    def lerp_root(self, weight: float) -> None:
-        torch._foreach_sqrt_(self.ours)
-        torch._foreach_lerp_(self.ours, torch._foreach_sqrt(self._source()), weight)
-        torch._foreach_mul_(self.ours, self.ours)
-
-    def copy(self) -> None:
-        torch._foreach_copy_(self.ours, self.theirs)
-
-
-class _Mark:
-    """A network's last floating parameter and buffer, by which moved or replaced tensors are noticed."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self._held = []
-        for attribute in ("_parameters", "_buffers"):
-            owners = [getattr(module, attribute) for module in network.modules()]
-            named = [(owner, name, t) for owner in owners for name, t in owner.items() if t is not None]
-            floating = [held for held in named if held[2].is_floating_point()]  # a cast replaces only these
-            self._held += [(*held, held[2].device, held[2].dtype) for held in floating[-1:]]
-
-    def current(self) -> bool:
-        return all(
-            owner.get(name) is tensor and (tensor.device, tensor.dtype) == (device, dtype)
-            for owner, name, tensor, device, dtype in self._held
-        )
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """What an update does, for one student."""
-
-    student: nn.Module
-    marks: tuple[_Mark, _Mark]
-    averaged: list[_Group]
-    deviations: list[_Group]
-    copied: list[_Group]
-
-    def current(self, student: nn.Module) -> bool:
-        return self.student is student and all(mark.current() for mark in self.marks)
-
-
-def _grouped(pairs: list[tuple[Tensor, Tensor]]) -> list[_Group]:
-    """Group by the two dtypes: the fused operations are fused within one only."""
-    groups: dict[tuple[torch.dtype, torch.dtype], list[tuple[Tensor, Tensor]]] = {}
-    for ours, theirs in pairs:
-        groups.setdefault((ours.dtype, theirs.dtype), []).append((ours, theirs))
-    grouped = []
-    for (ours_dtype, theirs_dtype), members in groups.items():
-        ours, theirs = (list(side) for side in zip(*members, strict=True))
-        staged = [torch.empty_like(tensor) for tensor in ours] if ours_dtype != theirs_dtype else None
-        grouped.append(_Group(ours, theirs, staged))
-    return grouped
-
-
-def _tensors(network: nn.Module) -> dict[str, Tensor]:
-    return dict(network.named_parameters()) | dict(network.named_buffers())
-
-
 def _widen(network: nn.Module) -> None:
-    for tensor in _tensors(network).values():
+    for tensor in tensors(network).values():
         if tensor.dtype in (torch.bfloat16, torch.float16):
             tensor.data = tensor.data.float()
 
@@ -291,21 +256,3 @@ def _check_kind(teacher: object, state: dict[str, Any]) -> None:
         raise SSHPEError(
             f"the checkpoint's teacher is {state.get('teacher')}, not {kind}; resume with its own"
         )
-
-
-def _check_shapes(theirs: dict[str, Tensor], ours: dict[str, Tensor], what: str) -> None:
-    shapes = [{name: tuple(tensor.shape) for name, tensor in side.items()} for side in (theirs, ours)]
-    differing = sorted(n for n in shapes[0].keys() | shapes[1].keys() if shapes[0].get(n) != shapes[1].get(n))
-    if differing:
-        found, wanted = (side.get(differing[0], "absent") for side in shapes)
-        raise SSHPEError(
-            f"{what} is another network than the teacher: {len(differing)} tensors differ, the first "
-            f"{differing[0]}, {found} for {wanted}; use the network that the teacher was made from, unwrapped"
-        )
-
-
-def _check_devices(theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> None:
-    for name, tensor in ours.items():
-        if tensor.device != theirs[name].device:
-            where = f"the teacher is on {tensor.device}, the student on {theirs[name].device}"
-            raise SSHPEError(f"{where}; move teacher.network to the student's device")

@@ -15,16 +15,18 @@ from tqdm import tqdm
 
 from sshpe_lib import progress as progress_bars
 from sshpe_lib.augment.draw import Draw
+from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.augment.view import Strong
 from sshpe_lib.codec import MSRAHeatmap
 from sshpe_lib.config import Train
 from sshpe_lib.data.loaders import Batches, TrainBatch
-from sshpe_lib.data.top_down import CropBatch, normalize
+from sshpe_lib.data.top_down import CropBatch
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.methods import semi_supervised, supervised
 from sshpe_lib.methods.step import Labeled, Losses, Teacher
 from sshpe_lib.records import Point
 from sshpe_lib.seeding import torch_stream
+from sshpe_lib.teacher import Single
 
 # A run that is killed loses at most this much work besides the steps since the last evaluation.
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
@@ -60,14 +62,18 @@ class Trainer:
         progress: bool = True,
     ):
         layout = torch.channels_last if train.channels_last else torch.contiguous_format
-        self.network = student.to(
-            memory_format=layout
-        )  # the unwrapped student: teachers and checkpoints see this one
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=train.learning_rate)
-        self.student, self.optimizer = fabric.setup(self.network, optimizer)
+        # The unwrapped networks that learn, the student first: teachers and checkpoints see these.
+        self.networks = [student] if teacher is None or not teacher.learns else [student, teacher.network]
+        self.network = student.to(memory_format=layout)
+        parameters = [p for network in self.networks for p in network.to(memory_format=layout).parameters()]
+        self.students = [fabric.setup_module(network) for network in self.networks]
+        self.optimizer = fabric.setup_optimizers(
+            torch.optim.Adam(parameters, lr=train.learning_rate, fused=True)
+        )
         self.fabric, self.teacher, self.batches, self.codec = fabric, teacher, batches, codec
         if teacher is not None:
             teacher.network.to(fabric.device)
+        self.pairs = list(zip(self.students, [teacher, Single(student)], strict=False))
         self.train, self.evaluate, self.strong, self.layout = train, evaluate, strong, layout
         self.key, self.folder, self.workers, self.progress = key, folder, workers, progress
         self.steps, self.burn_in = batches.steps, batches.burn_in
@@ -86,7 +92,8 @@ class Trainer:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.resume()
-        self.student.train()
+        for student in self.students:
+            student.train()
         saved = started = time.monotonic()
         before = self.seconds
         show = self.progress and self.fabric.is_global_zero
@@ -110,7 +117,7 @@ class Trainer:
     def _forward(self, batch: TrainBatch) -> Losses:
         labeled = self._labeled(batch.labeled.to(self.fabric.device))
         if batch.unlabeled is None:
-            return supervised.train_step(self.student, labeled)
+            return supervised.train_step(self.students, labeled)
         if self.step == self.burn_in and self.burn_in > 0:
             self.teacher.reset(self.network)
         generator = torch_stream(self.train.seed, "strong", self.step)
@@ -118,8 +125,9 @@ class Trainer:
         unlabeled = normalize(batch.unlabeled.to(self.fabric.device).image)
         with self.fabric.autocast():
             return semi_supervised.train_step(
-                self.student, self.teacher, labeled, unlabeled, self.strong, self.train.consistency, draw
-            )
+                self.pairs, labeled, unlabeled, self.strong, self.train.consistency, draw,
+                joint=self.train.forward == "joint",
+            )  # fmt: skip
 
     def _labeled(self, crops: CropBatch) -> Labeled:
         return Labeled(normalize(crops.image), *self.codec.encode(crops.points, crops.visible))
@@ -140,7 +148,7 @@ class Trainer:
 
     def _average_statistics(self) -> None:
         """Give every rank the mean of the ranks' batch-norm statistics, in one message."""
-        buffers = [buffer for buffer in self.network.buffers() if buffer.is_floating_point()]
+        buffers = [b for network in self.networks for b in network.buffers() if b.is_floating_point()]
         if buffers:
             means = self.fabric.all_reduce(
                 torch.cat([buffer.flatten() for buffer in buffers]), reduce_op="mean"

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from pydantic import ValidationError
 
-from sshpe_lib import initial, paths
+from sshpe_lib import initial, paths, tables
 from sshpe_lib.config import Model
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import weights
@@ -41,4 +42,24 @@ def resnet_state() -> dict:
 def test_a_trunk_that_was_never_made_says_how_to_make_it(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "params", lambda: tmp_path)
     with pytest.raises(SSHPEError, match="objects-r18-w8-s16.safetensors.*python -m sshpe_lib.pretrain"):
-        initial.build(Model(init="objects", **SMALL), 17, 0)
+        initial.build(Model(init="objects", trunk="0" * 16, **SMALL), 17, 0)
+
+
+def test_a_shipped_trunk_is_the_one_that_the_experiment_names():
+    """The trunk of the profile quick fills all but the decoder and the head; another digest is refused."""
+    model = tables.experiment("quick", "supervised").model
+    made, scratch = (
+        initial.build(m, 17, 0).state_dict()
+        for m in (model, model.model_copy(update={"init": "scratch", "trunk": None}))
+    )
+    assert not torch.equal(made["layer4.1.conv2.weight"], scratch["layer4.1.conv2.weight"])
+    assert torch.equal(made["deconv_layers.0.weight"], scratch["deconv_layers.0.weight"])
+    with pytest.raises(SSHPEError, match="sha256 .* but model.trunk is 0000000000000000"):
+        initial.build(model.model_copy(update={"trunk": "0" * 16}), 17, 0)
+
+
+def test_init_and_trunk_belong_together():
+    with pytest.raises(ValidationError, match="goes with model.init"):
+        Model(init="objects")
+    with pytest.raises(ValidationError, match="goes with model.init"):
+        Model(init="scratch", trunk="0" * 16)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models.resnet import build
-from sshpe_lib.teacher import EMA, EMAN, Single
+from sshpe_lib.teacher import EMA, EMAN, Dual, Single
 
 
 def small(seed: int = 0) -> nn.Module:
@@ -210,6 +210,21 @@ def test_decay_rises_to_tau_under_warmup() -> None:
     assert [teacher.decay_at(t) for t in (13, 1000)] == [0.6, 0.6]  # 14/23 is the first above 0.6
     assert EMAN(small(), decay=0.6).decay_at(0) == 0.6
     assert Single(small()).decay_at(0) == 0
+
+
+def test_decay_rises_linearly_from_a_half_under_a_ramp() -> None:
+    teacher = EMAN(small(), decay=0.9, ramp=4)
+    assert [teacher.decay_at(t) for t in range(6)] == pytest.approx([0.5, 0.6, 0.7, 0.8, 0.9, 0.9])
+    assert EMA(small(), decay=0.4, ramp=4).decay_at(0) == 0.4
+
+
+def test_a_dual_teacher_keeps_its_weights_in_its_state() -> None:
+    first, resumed = Dual(small(seed=1)), Dual(small(seed=2))
+    resumed.load(first.state())
+    for one, other in zip(first.network.parameters(), resumed.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+    with pytest.raises(SSHPEError, match="Single, not Dual"):
+        resumed.load(Single(small()).state())
 
 
 @pytest.mark.parametrize("kind", [EMA, EMAN])

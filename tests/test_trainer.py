@@ -15,15 +15,28 @@ from sshpe_lib.data.loaders import Batches
 from sshpe_lib.data.top_down import Crops, WeakAffine
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import resnet
-from sshpe_lib.teacher import EMAN
+from sshpe_lib.teacher import EMAN, Dual
 from sshpe_lib.trainer import Trainer
 from tests import toy
 
 SIZE = (48, 64)
 
 
+def network(seed):
+    return resnet.build(18, 17, width=8, deconv_channels=16, output_stride=16, seed=seed)
+
+
 def trainer(
-    folder, steps=6, *, burn_in=2, key="abc", seed=0, evaluations=2, learning_rate=1e-3, schedule=None
+    folder,
+    steps=6,
+    *,
+    burn_in=2,
+    key="abc",
+    seed=0,
+    evaluations=2,
+    learning_rate=1e-3,
+    schedule=None,
+    dual=False,
 ):
     labeled = Crops(toy.instances(folder / "l", 6), SIZE, weak=WeakAffine(), seed=seed, stream="labeled")
     unlabeled = Crops(
@@ -32,9 +45,10 @@ def trainer(
     batches = Batches(labeled, unlabeled, batch_size=4, steps=steps, burn_in=burn_in, seed=seed)
     if schedule:
         batches.steps = schedule
-    student = resnet.build(18, 17, width=8, deconv_channels=16, output_stride=16, seed=seed)
+    student = network(seed)
+    teacher = Dual(network(seed + 1)) if dual else EMAN(student, 0.6)
     return Trainer(
-        Fabric(accelerator="cpu", devices=1), student, EMAN(student, 0.6), batches, MSRAHeatmap(SIZE, (12, 16), 1.0),
+        Fabric(accelerator="cpu", devices=1), student, teacher, batches, MSRAHeatmap(SIZE, (12, 16), 1.0),
         Train(steps=steps, batch_size=4, seed=seed, learning_rate=learning_rate, milestones=(0.5,)),
         lambda networks: {name: {"AP": float(len(networks))} for name in networks},
         key=key, folder=folder / f"run_{key}_{seed}", strong=Strong([PoseMUM(sites=("layer1",))]),
@@ -85,14 +99,16 @@ def interrupt(made: Trainer, step: int) -> None:
         made.fit()
 
 
-@pytest.mark.parametrize("step", [1, 2, 3, 5])
-def test_three_and_three_steps_are_six(tmp_path, step):
+@pytest.mark.parametrize(
+    ("step", "dual"), [(1, False), (2, False), (3, False), (5, False), (1, True), (3, True)]
+)
+def test_three_and_three_steps_are_six(tmp_path, step, dual):
     """Also across the end of the burn-in (2), of the rate's step (3) and of an epoch."""
-    whole = trainer(tmp_path / "whole")
+    whole = trainer(tmp_path / "whole", dual=dual)
     whole.fit()
-    first = trainer(tmp_path / "parts")
+    first = trainer(tmp_path / "parts", dual=dual)
     interrupt(first, step)
-    second = trainer(tmp_path / "parts")
+    second = trainer(tmp_path / "parts", dual=dual)
     second.fit()
     assert_equal(without_clock(state(whole)), without_clock(state(second)))
     assert whole._log_file.read_text() == second._log_file.read_text()
@@ -204,3 +220,21 @@ def test_bf16_trains_too(tmp_path):
     curve = made.fit()
     assert 0 < curve[-1].loss < 10
     assert all(parameter.dtype == torch.float32 for parameter in made.network.parameters())
+
+
+@pytest.mark.parametrize("burn_in", [0, 6 - 1])
+def test_both_networks_of_a_pair_learn(tmp_path, burn_in):
+    """From the first step on, in a burn-in as well, and both are evaluated."""
+    made = trainer(tmp_path, burn_in=burn_in, dual=True)
+    before = [{name: w.clone() for name, w in network(seed).named_parameters()} for seed in (0, 1)]
+    made.fit()
+    for start, trained in zip(before, made.networks, strict=True):
+        assert all(not torch.equal(start[name], weight) for name, weight in trained.named_parameters())
+    assert set(made.metrics) == {"student", "teacher"}
+
+
+def test_one_joint_forward_trains(tmp_path):
+    made = trainer(tmp_path, burn_in=0)
+    made.train = made.train.model_copy(update={"forward": "joint"})
+    made.fit()
+    assert made.network.bn1.num_batches_tracked == made.steps

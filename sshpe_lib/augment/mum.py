@@ -6,6 +6,7 @@ MUM is Pose-MUM with no sites (Sec. 3.1 and 3.2 of Pose-MUM).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,9 +22,18 @@ class PoseMUM:
     """Which images are mixed, where, and where the mix is undone.
 
     group: N_G, consecutive images that exchange tiles; tiles: (N_T,h, N_T,w), rows and columns; sites: stages
-    after which features are mixed again, each by its own toss with `probability`; unmix: the stage after
-    which one gather with the inverse of the composed mask restores every image (the composition of the
-    stacked masks, undone in reverse order, is that one permutation).
+    after which features may be mixed again, in the network's order; unmix: the stage after which one gather
+    with the inverse of the composed mask restores every image (the composition of the stacked masks, undone
+    in reverse order, is that one permutation).
+
+    Sec. 3.2 leaves open how the sites of a forward pass are chosen. stages "independent": each by its own
+    toss with `probability`; "uniform": first how many, uniform over 0 to all of them, then which, uniformly
+    (`probability` has no part in it). With fair coins and three sites 0, 1, 2 or 3 are mixed in 1, 3, 3 and 1
+    of 8 passes, with "uniform" in 2 of 8 each. toss "batch": one choice for the global batch; "group": one
+    for every group, and a group that is not mixed at a site keeps its arrangement there.
+
+    Raises:
+        SSHPEError: `stages` or `toss` is none of these.
     """
 
     group: int = 4
@@ -31,6 +41,15 @@ class PoseMUM:
     unmix: str = "layer4"
     sites: tuple[str, ...] = ()
     probability: float = 0.5
+    stages: Literal["independent", "uniform"] = "independent"
+    toss: Literal["batch", "group"] = "batch"
+
+    def __post_init__(self) -> None:
+        for option, choices in (("stages", ("independent", "uniform")), ("toss", ("batch", "group"))):
+            if getattr(self, option) not in choices:
+                raise SSHPEError(
+                    f"Pose-MUM's {option} is {getattr(self, option)!r}; choose {' or '.join(map(repr, choices))}"
+                )
 
     def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:
         """Mix the view's images; its features are mixed and unmixed on the way; the heatmaps stay."""
@@ -39,9 +58,34 @@ class PoseMUM:
 
     def draw(self, batch: int, draw: Draw) -> Mix:
         """Draw every mask of one forward pass of `batch` images."""
-        mixed_after = [site for site in self.sites if draw.coin(self.probability)]
+        mixed = self._choose(batch // self.group, draw)
         at_image = self._mask(batch, draw)
-        return Mix(self, at_image, {site: self._mask(batch, draw) for site in mixed_after})
+        if self.toss == "batch":
+            at_stage = {site: self._mask(batch, draw) for site in self.sites if mixed[site]}
+        else:
+            at_stage = {site: self._only(mixed[site], self._mask(batch, draw)) for site in self.sites}
+        return Mix(self, at_image, at_stage)
+
+    def _choose(self, groups: int, draw: Draw) -> dict[str, bool | Tensor]:
+        """Whether each site is mixed: for the batch, or for each of this rank's groups, (groups,) bool.
+
+        "uniform" is drawn site by site, as Polya's urn: where m of the n sites before were mixed, the next is
+        with probability (m + 1) / (n + 2), which makes every number of mixed sites, and every subset of one
+        size, equally likely.
+        """
+        mixed, count = {}, 0
+        for before, site in enumerate(self.sites):
+            chance = self.probability if self.stages == "independent" else (count + 1) / (before + 2)
+            mixed[site] = draw.coin(chance) if self.toss == "batch" else draw.rand(groups) < chance
+            count = count + mixed[site]
+        return mixed
+
+    def _only(self, groups: Tensor, mask: Tensor) -> Tensor:
+        """The mask in the chosen groups, and the identity elsewhere; groups: (groups,) bool."""
+        batch = mask.shape[-1]
+        chosen = torch.zeros(batch, dtype=torch.bool, device=mask.device)
+        chosen[: len(groups) * self.group] = groups.repeat_interleave(self.group)
+        return torch.where(chosen, mask, torch.arange(batch, device=mask.device))
 
     def _mask(self, batch: int, draw: Draw) -> Tensor:
         """(rows, cols, batch): for every group and tile an independent uniform permutation of its slots.

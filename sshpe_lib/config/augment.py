@@ -106,6 +106,8 @@ class Mum(Frozen):
     @model_validator(mode="after")
     def _sites_before_unmix(self) -> Mum:
         order = ("stem", "layer1", "layer2", "layer3", "layer4", "decoder")
+        if list(self.sites) != sorted(set(self.sites), key=order.index):
+            raise ValueError(f"name each mix site once and in the network's order, not {list(self.sites)}")
         late = [s for s in self.sites if order.index(s) >= order.index(self.unmix_stage)]
         if late:
             raise ValueError(

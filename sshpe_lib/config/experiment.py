@@ -14,17 +14,31 @@ from sshpe_lib.config.frozen import Frozen
 from sshpe_lib.errors import SSHPEError
 
 # Bumped by hand when a change of code changes results that the fields below do not show.
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 
 class Model(Frozen):
-    """SimpleBaseline: depth of the trunk, its base width, the decoder's channels, where its weights start."""
+    """SimpleBaseline: depth of the trunk, its base width, the decoder's channels, where its weights start.
+
+    init: "scratch"; "imagenet", torchvision's weights (the papers'); "objects", the shipped trunk of this depth,
+    width and stride, whose sha256 starts with the 16 digits of `trunk`.
+    """
 
     depth: Literal[18, 34, 50, 101, 152] = 18
     width: int = Field(64, gt=0)
     deconv_channels: int = Field(256, gt=0)
     output_stride: Literal[8, 16, 32] = 32
     init: Literal["scratch", "imagenet", "objects"] = "imagenet"
+    trunk: str | None = Field(None, pattern="^[0-9a-f]{16}$")
+
+    @model_validator(mode="after")
+    def _named_trunk(self) -> Model:
+        if (self.init == "objects") != (self.trunk is not None):
+            raise ValueError(
+                "model.trunk, the first 16 digits of the sha256 in params/weights/objects-*.json, goes with model.init "
+                f"'objects' and with no other; init is {self.init!r} and trunk {self.trunk!r}"
+            )
+        return self
 
 
 class Teacher(Frozen):

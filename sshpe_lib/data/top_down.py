@@ -15,10 +15,6 @@ from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.instances import Instances
 from sshpe_lib.seeding import numpy_stream
 
-# ImageNet statistics of the trunk's pretraining, R, G, B of [0, 1] images.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
-
 
 class CropBatch(NamedTuple):
     """Crops of B people.
@@ -41,13 +37,6 @@ class CropBatch(NamedTuple):
 
     def pin_memory(self) -> CropBatch:
         return CropBatch(*(tensor.pin_memory() for tensor in self))
-
-
-def normalize(images: Tensor) -> Tensor:
-    """uint8 (B, 3, H, W) to float32 with the ImageNet statistics, in the same memory layout."""
-    mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1) * 255
-    scale = 1 / (torch.tensor(STD, device=images.device).view(1, 3, 1, 1) * 255)
-    return (images.float() - mean) * scale
 
 
 @dataclass(frozen=True)

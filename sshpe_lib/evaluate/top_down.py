@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from sshpe_lib import geometry
+from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.codec import MSRAHeatmap
 from sshpe_lib.data.instances import Instances
-from sshpe_lib.data.top_down import Crops, normalize
+from sshpe_lib.data.top_down import Crops
 from sshpe_lib.evaluate.average_precision import average_precision
 from sshpe_lib.evaluate.flip import flip_test
 from sshpe_lib.evaluate.results import rescore, to_results
@@ -62,11 +63,7 @@ class TopDownEvaluation:
             for name, network in networks.items():
                 network.eval()
                 with self.autocast():
-                    heatmaps = (
-                        flip_test(network, images, skeleton.flip_order, shift=True)
-                        if self.flip
-                        else network(images)
-                    )
+                    heatmaps = self._heatmaps(network, images)
                 points, scores = self.codec.decode(heatmaps.float())
                 predicted[name][rows] = torch.cat([points, scores[..., None]], dim=-1).cpu()
         for name, network in networks.items():

@@ -1,31 +1,73 @@
-"""Teacher and student: one step, whatever the teacher (Single, EMA, EMAN) and the strong augmentation."""
+"""Teacher and student: one step, whatever the teacher (Single, EMA, EMAN, Dual) and the strong augmentation."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 
 from sshpe_lib.augment.draw import Draw
-from sshpe_lib.augment.view import Strong
+from sshpe_lib.augment.view import Strong, View
 from sshpe_lib.losses import heatmap_mse
 from sshpe_lib.methods.step import Labeled, Losses, Teacher
 
 
 def train_step(
-    student: nn.Module,
-    teacher: Teacher,
+    pairs: Sequence[tuple[nn.Module, Teacher]],
     labeled: Labeled,
     unlabeled: Tensor,
     strong: Strong,
     weight: float,
     draw: Draw,
+    joint: bool = False,
 ) -> Losses:
     """Eq. 1 of Pose-MUM; unlabeled: (B, 3, H, W) normalised easy views; weight: lambda_u.
 
-    Labelled and unlabelled images go through the student separately, each with its own batch statistics, as
-    in the reference. Every pseudo heatmap counts: there is no threshold.
+    pairs: the student and its teacher; two of them where two networks teach each other (Dual), whose
+    supervised losses are averaged and consistency losses added, as in the reference. Every pseudo heatmap
+    counts: there is no threshold.
+    joint: labelled and unlabelled images go through the student as one batch, and so share its statistics;
+    else separately, each with its own, as in the reference.
     """
-    supervised = heatmap_mse(student(labeled.image), labeled.target, labeled.weight)
+    terms = [_terms(*pair, labeled, unlabeled, strong, draw, joint) for pair in pairs]
+    supervised = sum(term.supervised for term in terms) / len(terms)
+    consistency = sum(term.consistency for term in terms)
+    return Losses(supervised + weight * consistency, supervised, consistency)
+
+
+def _terms(
+    student: nn.Module,
+    teacher: Teacher,
+    labeled: Labeled,
+    unlabeled: Tensor,
+    strong: Strong,
+    draw: Draw,
+    joint: bool,
+) -> Losses:
+    """Both terms of Eq. 1 for one student."""
+    on_labeled = None if joint else student(labeled.image)
     pseudo = teacher.predict(unlabeled).float()
     view, pseudo = strong(unlabeled, pseudo, draw)
-    consistency = heatmap_mse(student(view.image, after_stage=view.after_stage), pseudo)
-    return Losses(supervised + weight * consistency, supervised, consistency)
+    if joint:
+        on_labeled, on_unlabeled = _together(student, labeled.image, view)
+    else:
+        on_unlabeled = student(view.image, after_stage=view.after_stage)
+    supervised = heatmap_mse(on_labeled, labeled.target, labeled.weight)
+    consistency = heatmap_mse(on_unlabeled, pseudo)
+    return Losses(supervised + consistency, supervised, consistency)
+
+
+def _together(student: nn.Module, labeled: Tensor, view: View) -> tuple[Tensor, Tensor]:
+    """Heatmaps of labelled images and of the strong view from one forward; only the view is mixed on the way."""
+    count = len(labeled)
+
+    def after_stage(name: str, features: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
+        branches = [features] if isinstance(features, Tensor) else features
+        mixed = view.after_stage(name, [branch[count:] for branch in branches])
+        whole = [torch.cat([branch[:count], rest]) for branch, rest in zip(branches, mixed, strict=True)]
+        return whole[0] if isinstance(features, Tensor) else whole
+
+    images = torch.cat([labeled, view.image])
+    heatmaps = student(images, after_stage=after_stage if view.after_stage is not None else None)
+    return heatmaps[:count], heatmaps[count:]

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 
 class Teacher(Protocol):
-    """Whoever makes pseudo heatmaps; `network` is what is evaluated."""
+    """Whoever makes pseudo heatmaps; `network` is what is evaluated, and trained too where it `learns`."""
 
     network: nn.Module
+    learns: bool
 
     def predict(self, images: Tensor) -> Tensor: ...
 

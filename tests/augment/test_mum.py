@@ -11,6 +11,7 @@ from sshpe_lib.augment.view import View
 from sshpe_lib.errors import SSHPEError
 
 SITES = ("layer1", "layer2", "layer3")
+OPTIONS = [(stages, toss) for stages in ("independent", "uniform") for toss in ("batch", "group")]
 SHAPES = {"layer1": (8, 64, 48), "layer2": (4, 32, 24), "layer3": (6, 16, 12), "layer4": (5, 8, 6)}
 
 
@@ -103,18 +104,93 @@ def test_gradient_is_the_inverse_permutation():
     assert torch.autograd.gradcheck(lambda x: tiles.permute(x, source), features)
 
 
-@pytest.mark.parametrize("stages", [1, 2, 3, 4])
-def test_probability_that_two_tiles_meet(stages):
-    """1 - (3/4)^n for N_G = 4: 0.25, 0.44, 0.58, 0.68 for 1 to 4 stages."""
-    batch, met = 4 * 5000, None
-    mix = PoseMUM(sites=SITES[: stages - 1], probability=1.0).draw(batch, draw(stages))
-    source = None
-    for mask in (mix.at_image, *mix.at_stage.values()):
-        source = mask if source is None else tiles.compose(source, mask)
-        slot = tiles.inverse(source)  # where image b's tile is now
-        together = slot[0, 0] == slot[3, 2]
-        met = together if met is None else met | together
-    assert abs(met.float().mean() - (1 - 0.75**stages)) < 0.017  # 5 standard errors
+def test_the_default_options_draw_what_they_always_drew():
+    """Numbers of the first version: committed records rely on this stream of random numbers."""
+    generator = torch.Generator().manual_seed(4)
+    mix = PoseMUM(sites=SITES).draw(8, Draw(generator))
+    assert mix.at_image[0, 0].tolist() == [0, 3, 2, 1, 7, 4, 5, 6]
+    assert mix.at_image[3, 2].tolist() == [3, 0, 1, 2, 4, 5, 6, 7]
+    assert list(mix.at_stage) == ["layer3"]
+    assert mix.at_stage["layer3"][1, 1].tolist() == [3, 0, 2, 1, 7, 6, 5, 4]
+    assert torch.rand((), generator=generator).item() == 0.7640557885169983  # nothing more was drawn
+    generator = torch.Generator().manual_seed(0)
+    mum = PoseMUM().draw(8, Draw(generator)).at_image
+    assert mum[0, 0].tolist() == [1, 3, 2, 0, 4, 7, 6, 5]
+    assert mum[3, 2].tolist() == [2, 0, 3, 1, 6, 7, 4, 5]
+    assert torch.rand((), generator=generator).item() == 0.7496575117111206
+    digits = ["".join(s[-1] for s in PoseMUM(sites=SITES).draw(4, draw(seed)).at_stage) for seed in range(8)]
+    assert digits == ["13", "23", "2", "123", "3", "2", "", "2"]
+
+
+@pytest.mark.parametrize("batch", [8, 21, 3])
+@pytest.mark.parametrize(("stages", "toss"), OPTIONS)
+@pytest.mark.parametrize("unmix", ["layer2", "layer4", "decoder"])
+def test_the_whole_way_is_the_identity_for_every_option(stages, toss, batch, unmix):
+    order = ("stem", "layer1", "layer2", "layer3", "layer4", "decoder")
+    sites = order[: order.index(unmix)]
+    mum = PoseMUM(sites=sites, unmix=unmix, stages=stages, toss=toss)
+    image = torch.randn(batch, 3, 32, 24)
+    for seed in range(6):
+        view, _ = mum(View(image), torch.zeros(batch, 17, 8, 6), draw(seed))
+        features = view.image
+        for stage in order:
+            features = view.after_stage(stage, features)
+            if stage == unmix:
+                assert torch.equal(features, image)
+        assert torch.equal(features, image)
+
+
+@pytest.mark.parametrize("toss", ["batch", "group"])
+def test_uniform_stages_are_uniform_in_number_and_then_in_choice(toss):
+    """0, 1, 2 and 3 of three sites in a quarter of the passes each; subsets of one size equally often."""
+    mum, passes = PoseMUM(sites=SITES, stages="uniform", toss=toss, tiles=(1, 2)), 4000
+    if toss == "batch":
+        numbers = draw(1)
+        mixed = [mum.draw(2, numbers).at_stage for _ in range(passes)]
+        chosen = torch.tensor([[site in stages for site in SITES] for stages in mixed])
+    else:
+        chosen = groups_mixed(PoseMUM(sites=SITES, stages="uniform", toss=toss), passes)
+    for count in range(4):
+        among = chosen[chosen.sum(1) == count]
+        assert abs(len(among) / passes - 0.25) < 5 * (0.1875 / passes) ** 0.5
+        share = count / 3  # of the passes with this many sites, each site takes part in as many
+        error = (share * (1 - share) / len(among)) ** 0.5
+        assert ((among.float().mean(0) - share).abs() <= 5 * error).all()
+
+
+def groups_mixed(mum: PoseMUM, groups: int, seed: int = 1) -> torch.Tensor:
+    """(groups, sites): where a group's mask is not the identity, which a draw of 12 tiles never is."""
+    batch = mum.group * groups
+    mix = mum.draw(batch, draw(seed))
+    assert tuple(mix.at_stage) == mum.sites
+    moved = torch.stack([(mask != torch.arange(batch)).any(0).any(0) for mask in mix.at_stage.values()], -1)
+    return moved.view(groups, mum.group, -1).any(1)
+
+
+def test_every_group_tosses_its_own_coins():
+    groups = 6000
+    chosen = groups_mixed(PoseMUM(sites=SITES, probability=0.3, toss="group"), groups).float()
+    assert ((chosen.mean(0) - 0.3).abs() < 5 * (0.21 / groups) ** 0.5).all()
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert abs((chosen[:, one] * chosen[:, other]).mean() - 0.09) < 5 * (0.09 * 0.91 / groups) ** 0.5
+    neighbours = (chosen[::2] * chosen[1::2]).mean(0)
+    assert ((neighbours - 0.09).abs() < 5 * (0.09 * 0.91 / (groups / 2)) ** 0.5).all()
+
+
+@pytest.mark.parametrize(("probability", "mixed"), [(0.0, False), (1.0, True)])
+def test_a_group_that_is_not_mixed_keeps_its_arrangement(probability, mixed):
+    mum = PoseMUM(sites=SITES, probability=probability, toss="group")
+    features = torch.randn(21, 2, 16, 12)
+    mix = mum.draw(21, draw())
+    for site in SITES:
+        assert torch.equal(mix.after_stage(site, features), features) != mixed
+        assert (mix.at_stage[site][..., 20] == 20).all()  # the remainder
+
+
+@pytest.mark.parametrize("option", ["stages", "toss"])
+def test_an_unknown_option_is_refused(option):
+    with pytest.raises(SSHPEError, match=f"{option} is 'sometimes'; choose '.*' or '.*'"):
+        PoseMUM(**{option: "sometimes"})
 
 
 def test_sites_are_tossed_independently():
@@ -153,9 +229,14 @@ def test_an_image_that_does_not_divide_is_refused():
         PoseMUM().draw(8, draw()).image(torch.randn(8, 3, 62, 48))
 
 
-def test_ranks_share_the_masks_of_the_global_batch():
-    whole = PoseMUM(sites=SITES).draw(16, draw(3))
+@pytest.mark.parametrize(("stages", "toss"), OPTIONS)
+def test_ranks_share_the_masks_of_the_global_batch(stages, toss):
+    mum = PoseMUM(sites=SITES, stages=stages, toss=toss)
+    whole = mum.draw(16, draw(3))
     for rank in range(2):
-        part = PoseMUM(sites=SITES).draw(8, draw(3, rank=rank, world=2))
-        assert torch.equal(part.at_image + 8 * rank, whole.at_image[..., 8 * rank : 8 * rank + 8])
+        part = mum.draw(8, draw(3, rank=rank, world=2))
+        share = slice(8 * rank, 8 * rank + 8)
+        assert torch.equal(part.at_image + 8 * rank, whole.at_image[..., share])
         assert part.at_stage.keys() == whole.at_stage.keys()
+        for site, mask in part.at_stage.items():
+            assert torch.equal(mask + 8 * rank, whole.at_stage[site][..., share])

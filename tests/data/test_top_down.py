@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from sshpe_lib.data.top_down import Crops, WeakAffine, normalize
+from sshpe_lib.augment.pixels import normalize
+from sshpe_lib.data.top_down import Crops, WeakAffine
 from sshpe_lib.errors import SSHPEError
 from tests import toy
 

@@ -12,7 +12,7 @@ from sshpe_lib.losses import heatmap_mse
 from sshpe_lib.methods import semi_supervised, supervised
 from sshpe_lib.methods.step import Labeled
 from sshpe_lib.models import resnet
-from sshpe_lib.teacher import EMA, EMAN, Single
+from sshpe_lib.teacher import EMA, EMAN, Dual, Single
 
 STRONG = Strong([HardAffine(), PoseMUM(sites=("layer1", "layer2", "layer3"), probability=1.0)])
 
@@ -52,7 +52,7 @@ def test_heatmap_mse_is_the_references():
 
 def test_the_supervised_step(labeled):
     student = network()
-    losses = supervised.train_step(student, labeled)
+    losses = supervised.train_step([student], labeled)
     assert torch.equal(
         losses.total, heatmap_mse(network().train()(labeled.image), labeled.target, labeled.weight)
     )
@@ -64,14 +64,16 @@ def test_the_supervised_step(labeled):
 )
 def test_the_total_is_eq_1(labeled, unlabeled, make):
     student = network()
-    losses = semi_supervised.train_step(student, make(student), labeled, unlabeled, STRONG, 0.7, draw())
+    losses = semi_supervised.train_step([(student, make(student))], labeled, unlabeled, STRONG, 0.7, draw())
     assert torch.allclose(losses.total, losses.supervised + 0.7 * losses.consistency)
     assert losses.consistency > 0
 
 
 def test_the_consistency_compares_the_unmixed_view_with_the_moved_pseudo_heatmaps(labeled, unlabeled):
     student, reference = network(), network()
-    losses = semi_supervised.train_step(student, EMAN(student, 0.6), labeled, unlabeled, STRONG, 1.0, draw(5))
+    losses = semi_supervised.train_step(
+        [(student, EMAN(student, 0.6))], labeled, unlabeled, STRONG, 1.0, draw(5)
+    )
     pseudo = network().eval()(unlabeled).detach()
     view, target = HardAffine()(View(unlabeled), pseudo, shared := draw(5))
     mixed, _ = PoseMUM(sites=("layer1", "layer2", "layer3"), probability=1.0)(view, target, shared)
@@ -83,7 +85,7 @@ def test_the_consistency_compares_the_unmixed_view_with_the_moved_pseudo_heatmap
 def test_no_gradient_reaches_the_teacher(labeled, unlabeled):
     student = network()
     teacher = EMAN(student, 0.6)
-    semi_supervised.train_step(student, teacher, labeled, unlabeled, STRONG, 1.0, draw()).total.backward()
+    semi_supervised.train_step([(student, teacher)], labeled, unlabeled, STRONG, 1.0, draw()).total.backward()
     assert all(parameter.grad is None for parameter in teacher.network.parameters())
     assert all(parameter.grad is not None for parameter in student.parameters())
 
@@ -92,7 +94,9 @@ def test_a_single_teacher_gives_no_gradient_through_the_pseudo_heatmaps(unlabele
     """With no strong augmentation and the student as teacher, the consistency term is flat."""
     student = network()
     empty = Labeled(unlabeled, torch.zeros(8, 17, 16, 12), torch.zeros(8, 17))
-    losses = semi_supervised.train_step(student, Single(student), empty, unlabeled, Strong([]), 1.0, draw())
+    losses = semi_supervised.train_step(
+        [(student, Single(student))], empty, unlabeled, Strong([]), 1.0, draw()
+    )
     losses.total.backward()
     assert losses.consistency == 0
     assert all((p.grad is None) or (p.grad == 0).all() for p in student.parameters())
@@ -101,8 +105,75 @@ def test_a_single_teacher_gives_no_gradient_through_the_pseudo_heatmaps(unlabele
 def test_every_forward_moves_the_running_statistics(labeled, unlabeled):
     """Labelled, easy and strong views are three forwards with batch statistics of their own (Single)."""
     student = network()
-    semi_supervised.train_step(student, Single(student), labeled, unlabeled, STRONG, 1.0, draw())
+    semi_supervised.train_step([(student, Single(student))], labeled, unlabeled, STRONG, 1.0, draw())
     assert student.bn1.num_batches_tracked == 3
     student = network()
-    semi_supervised.train_step(student, EMAN(student, 0.6), labeled, unlabeled, STRONG, 1.0, draw())
+    semi_supervised.train_step([(student, EMAN(student, 0.6))], labeled, unlabeled, STRONG, 1.0, draw())
     assert student.bn1.num_batches_tracked == 2
+
+
+def test_dual_is_each_network_taught_by_the_other(labeled, unlabeled):
+    """0.5 (sup 1 + sup 2) + cons 1 + cons 2, every pseudo heatmap from the other network."""
+    one, two = network(0), network(1)
+    pairs = [(one, Dual(two)), (two, Single(one))]
+    losses = semi_supervised.train_step(pairs, labeled, unlabeled, Strong([]), 0.7, draw())
+    supervised, consistency = [], []
+    for student, other in ((network(0), network(1)), (network(1), network(0))):
+        supervised.append(heatmap_mse(student.train()(labeled.image), labeled.target, labeled.weight))
+        pseudo = other.train()(unlabeled).detach()
+        consistency.append(heatmap_mse(student(unlabeled), pseudo))
+    assert torch.allclose(losses.supervised, sum(supervised) / 2)
+    assert torch.allclose(losses.consistency, sum(consistency))
+    assert torch.allclose(losses.total, losses.supervised + 0.7 * losses.consistency)
+
+
+def test_dual_sends_each_gradient_to_its_own_network(labeled, unlabeled):
+    """With no loss of its own, a network learns nothing from the pseudo heatmaps that it gives."""
+    one, two = network(0), network(1)
+    semi_supervised.train_step([(one, Dual(two))], labeled, unlabeled, STRONG, 1.0, draw()).total.backward()
+    assert all(parameter.grad is not None for parameter in one.parameters())
+    assert all(parameter.grad is None for parameter in two.parameters())
+
+
+def test_dual_averages_the_supervised_loss_of_a_burn_in(labeled):
+    losses = supervised.train_step([network(0), network(1)], labeled)
+    alone = [supervised.train_step([network(seed)], labeled).total for seed in (0, 1)]
+    assert torch.allclose(losses.total, sum(alone) / 2)
+
+
+class Branches(nn.Module):
+    """Two resolutions side by side after every stage, as in HRNet."""
+
+    def forward(self, images, after_stage=None):
+        branches = [images, nn.functional.avg_pool2d(images, 2)]
+        if after_stage:
+            branches = after_stage("layer4", after_stage("layer1", branches))
+        return branches[0] + nn.functional.interpolate(branches[1], scale_factor=2)
+
+
+@pytest.mark.parametrize("net", [network().eval(), Branches()], ids=["one map", "branches"])
+def test_one_joint_forward_equals_two_without_batch_statistics(labeled, unlabeled, net):
+    """In evaluation mode nothing passes between the samples of a batch, so the labelled images are not mixed."""
+    if isinstance(net, Branches):
+        labeled = labeled._replace(target=torch.rand_like(labeled.image), weight=torch.ones(8, 3))
+    mix = Strong([PoseMUM(sites=("layer1",), probability=1.0)])
+    teacher = Single(net, train_mode=False)
+    separate, joint = (
+        semi_supervised.train_step([(net, teacher)], labeled, unlabeled, mix, 1.0, draw(), joint=together)
+        for together in (False, True)
+    )
+    torch.testing.assert_close(joint.supervised, separate.supervised)
+    torch.testing.assert_close(joint.consistency, separate.consistency)
+
+
+def test_a_joint_forward_shares_the_statistics(labeled, unlabeled):
+    """One forward instead of two, and other losses: the statistics are those of both kinds of image."""
+    alone, together = network(), network()
+    losses = [
+        semi_supervised.train_step(
+            [(student, EMAN(student, 0.6))], labeled, unlabeled, STRONG, 1.0, draw(), joint=joint
+        )
+        for student, joint in ((alone, False), (together, True))
+    ]
+    assert together.bn1.num_batches_tracked == 1
+    assert losses[0].supervised != losses[1].supervised

@@ -1,0 +1,92 @@
+"""Boxes on a batch of crops: where predicted joints are, how large a box is, which pixels it covers.
+
+A box has a centre c and a half size h in whole crop pixels and covers the pixels c - h to c + h - 1 of an axis, so
+it is 2 h wide. Centres and half sizes are (B, N, 2) long tensors, (x, y).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sshpe_lib.augment.draw import Draw
+
+# The crop width in whose pixels the reference states its sizes.
+REFERENCE_WIDTH = 192
+
+
+def integers(uniform: Tensor, count: int) -> Tensor:
+    """Uniform integers 0 to count - 1 from numbers in [0, 1); count < 2**24.
+
+    A float32 below 1 is at most 1 - 2**-24, and times `count` it still rounds to less than `count`.
+    """
+    return (uniform * count).long()
+
+
+def half_sizes(uniform: Tensor, limits: tuple[int, int], width: int) -> Tensor:
+    """Uniform integers from limits[0] to limits[1], both included, in proportion to the crop's width.
+
+    uniform: numbers in [0, 1) of any shape; limits: pixels of a crop 192 wide; width: of this crop. A size
+    that is not whole is rounded, and at least 1.
+    """
+    sizes = limits[0] + integers(uniform, limits[1] - limits[0] + 1)
+    return (sizes * (width / REFERENCE_WIDTH) + 0.5).long().clamp(min=1)
+
+
+def peaks(heatmaps: Tensor, width: int, height: int) -> Tensor:
+    """The highest pixel of each map in pixels of a width x height crop, whatever its height.
+
+    heatmaps: (B, K, h, w). Returns (B, K, 2) float32: pixel times stride. The first of equal pixels counts,
+    and a NaN counts as the highest; every map therefore has a peak inside the crop.
+    """
+    rows, cols = heatmaps.shape[-2:]
+    # `argmax` reads single numbers, `amax` reads vectors: find the row first, then look into it.
+    row = heatmaps.amax(-1).argmax(-1)
+    col = heatmaps.gather(2, row[..., None, None].expand(-1, -1, 1, cols)).argmax(-1)[..., 0]
+    return torch.stack([col * (width / cols), row * (height / rows)], dim=-1)
+
+
+def joint_boxes(
+    heatmaps: Tensor, image: Tensor, jitter: float, limits: tuple[int, int], draw: Draw
+) -> tuple[Tensor, Tensor]:
+    """A box for every predicted joint: its peak, moved by N(0, jitter) per axis, truncated to whole pixels.
+
+    heatmaps: (B, K, h, w); image: (B, C, H, W), for its size; jitter, limits: pixels of a crop 192 wide.
+    Half width and half height are drawn independently. Returns centres and half sizes, (B, K, 2) long; a
+    jittered centre may lie outside the crop.
+    """
+    batch, joints = heatmaps.shape[:2]
+    height, width = image.shape[-2:]
+    moved = jitter * (width / REFERENCE_WIDTH) * draw.randn(batch, joints, 2)
+    centers = (peaks(heatmaps, width, height) + moved).long()
+    return centers, half_sizes(draw.rand(batch, joints, 2), limits, width)
+
+
+def pick(boxes: Tensor, joints: Tensor) -> Tensor:
+    """The entries of boxes (B, K, 2) at joints (B, N): (B, N, 2)."""
+    return boxes.gather(1, joints[..., None].expand(-1, -1, boxes.shape[-1]))
+
+
+def cover(centers: Tensor, halves: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:
+    """The rows (B, N, H) and columns (B, N, W) that each box covers, bool: a box is their product.
+
+    What lies outside the crop is clipped by having no row or column.
+    """
+    spans = []
+    for axis, length in ((1, height), (0, width)):
+        center, half = centers[..., axis, None], halves[..., axis, None]
+        pixel = torch.arange(length, device=centers.device)
+        spans.append((pixel >= center - half) & (pixel < center + half))
+    return spans[0], spans[1]
+
+
+def cut(image: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
+    """A copy of the image with 0 in the union of its boxes.
+
+    image: (B, C, H, W), finite, in either memory layout, which the copy keeps; rows, cols: as `cover` gives
+    them. 0 is the mean colour of a normalised image.
+    """
+    # A pixel is covered by as many boxes as have both its row and its column: whole numbers, exact in every
+    # precision. The product with a mask takes half the time of `masked_fill`, and keeps the layout.
+    covering = torch.bmm(rows.transpose(1, 2).float(), cols.float())
+    return image * (covering == 0)[:, None]

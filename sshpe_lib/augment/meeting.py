@@ -1,0 +1,41 @@
+"""Which tiles of a person stand in the same picture, where convolutions can relate them (Fig. 2 of Pose-MUM)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sshpe_lib.augment import tiles
+from sshpe_lib.augment.mum import Mix
+
+
+def probability_of_meeting(group: int, stages: int) -> float:
+    """The probability that two given tiles of one person share a slot after at least one of `stages` mixes.
+
+    group: N_G. Every mix moves the two by independent uniform permutations, so they share a slot with
+    probability 1 / N_G whatever was before: 1 - (1 - 1 / N_G)**stages.
+    """
+    return 1 - (1 - 1 / group) ** stages
+
+
+def tiles_that_meet(mix: Mix) -> list[tuple[str, Tensor]]:
+    """For every stage after which tiles were exchanged, the pairs of an image's tiles in the same slot there.
+
+    Returns (stage, together) in the order of the mixes, the first of them "image": together is (B, T, T) bool
+    of T = rows x cols tiles, row by row from the top left; together[b, s, t] tells whether tiles s and t of
+    image b are in the same slot from this stage to the next in the list (it does not look back). A site where
+    nothing was mixed is left out. The sites are taken in the order of `PoseMUM.sites`, which is the network's.
+    """
+    arrangement, meetings = mix.at_image, [("image", _together(mix.at_image))]
+    for stage, mask in mix.at_stage.items():
+        if torch.equal(mask, torch.arange(mask.shape[-1], device=mask.device).expand_as(mask)):
+            continue
+        arrangement = tiles.compose(arrangement, mask)
+        meetings.append((stage, _together(arrangement)))
+    return meetings
+
+
+def _together(arrangement: Tensor) -> Tensor:
+    """(B, T, T) of an arrangement (rows, cols, B), which names the image that each slot's tile comes from."""
+    slot = tiles.inverse(arrangement).flatten(0, 1).T  # (B, T): where the tiles of image b are
+    return slot[:, :, None] == slot[:, None, :]

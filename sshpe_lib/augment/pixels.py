@@ -1,0 +1,36 @@
+"""Between 8-bit pixels and what a network reads: the ImageNet statistics of the trunk's pretraining."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# R, G, B of [0, 1] images.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+def normalize(images: Tensor) -> Tensor:
+    """uint8 (B, 3, H, W) to float32 with the ImageNet statistics, in the same memory layout."""
+    # In place on one copy: to allocate another takes longer than the arithmetic.
+    pixels = images.to(torch.float32, copy=True)
+    return pixels.sub_(_of_bytes(MEAN, images)).mul_(1 / _of_bytes(STD, images))
+
+
+def denormalize(images: Tensor) -> Tensor:
+    """The nearest uint8 pixels of normalised images, (B, 3, H, W), in the same memory layout.
+
+    Undoes `normalize` exactly; what no pixel can show is clipped.
+    """
+    pixels = images * _of_bytes(STD, images)
+    return pixels.add_(_of_bytes(MEAN, images)).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _of_bytes(statistic: tuple[float, float, float], images: Tensor) -> Tensor:
+    """A statistic of [0, 1] images as one of 0 to 255, (1, 3, 1, W).
+
+    Written out for a whole row, channels last: an inner loop over three channels would take several times as
+    long as one over a row.
+    """
+    row = torch.tensor(statistic, device=images.device).view(1, 3, 1, 1).expand(1, 3, 1, images.shape[-1])
+    return row.contiguous(memory_format=torch.channels_last) * 255
