@@ -33,6 +33,9 @@ def _devices(value: str) -> str:
     return value
 
 
+TableArgument = Annotated[
+    str, typer.Argument(help="a table's name or file, such as table4 or params/table4.yaml")
+]
 ProfileOption = Annotated[str, typer.Option(help="smoke, quick, lsp or paper")]
 SeedsOption = Annotated[
     int | None, typer.Option(min=1, help="how many seeds; the profile's own number if left out")
@@ -48,9 +51,7 @@ DevicesOption = Annotated[str, typer.Option(help="auto, or a number of devices",
 
 @app.command()
 def run(
-    table: Annotated[
-        str, typer.Argument(help="a table's name or file, such as table4 or params/table4.yaml")
-    ],
+    table: TableArgument,
     profile: ProfileOption = "quick",
     seeds: SeedsOption = None,
     row: Annotated[str, typer.Option(help="one row of the table, or all")] = "all",
@@ -71,6 +72,33 @@ def run(
     machine = _machine(threads, workers, accelerator, devices, tensorboard)
     made = study(table, profile, seeds=seeds, row=row, column=column, machine=machine, jobs=jobs)
     typer.echo(report.to_text(made))
+
+
+@app.command()
+def plan(
+    table: TableArgument,
+    profile: ProfileOption = "quick",
+    seeds: SeedsOption = None,
+    device: Annotated[
+        str | None, typer.Option(help="a device of params/devices.yaml; this machine if left out")
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="time a few training steps of each size on this machine, now")
+    ] = False,
+    tflops: Annotated[
+        float | None, typer.Option(min=1e-6, help="assume this sustained throughput, in TFLOP/s")
+    ] = None,
+    threads: ThreadsOption = 1,
+    accelerator: AcceleratorOption = "auto",
+) -> None:
+    """Show what each row of a table will do and cost, and whether its data is there; nothing is trained."""
+    from sshpe_lib import plan as plans
+
+    machine = _machine(threads, 0, accelerator, "1")
+    made = plans.make(
+        table, profile, seeds=seeds, machine=machine, device=device, tflops=tflops, measured=measure
+    )
+    typer.echo(plans.to_text(made))
 
 
 def _machine(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,24 +42,28 @@ def study(
     seeds: int | None = None,
     row: str | float = "all",
     column: str = "all",
+    amount: str = "all",
+    marks: Mapping[str, str | float] | None = None,
     machine: Machine | None = None,
     jobs: int | None = None,
     records_folder: Path | None = None,
 ) -> Study:
     """The records behind a table, trained where they are missing.
 
-    row, column: "all", or the one to keep (row 0.9 means "0.9"; column "resnet18" means "ResNet-18").
-    seeds: how many, from seed 0; the profile's own number where left out. jobs: runs at the same time; as many
-    as the CPU has cores for, where left out.
+    row, column, amount: "all", or the one to keep (row 0.9 means "0.9"; column "resnet18" means "ResNet-18");
+    a row may also be asked for by its method ("jc-single"). marks: for a column of marks, the mark to keep, or
+    "all". seeds: how many, from seed 0; the profile's own number where left out. jobs: runs at the same time;
+    as many as the CPU has cores for, where left out.
 
-    Raises SSHPEError: no such table, profile, row or column; a number of seeds below 1; nothing of it is run
-    on this profile; the data is missing. Where the environment variable SSHPE_TRAINING is "forbidden" (the
-    book), a missing record is an SSHPEError that names the command which makes it.
+    Raises SSHPEError: no such table, profile, row, column, amount or mark; no cell that has all of them; a
+    number of seeds below 1; nothing of it is run on this profile; the data is missing. Where the environment
+    variable SSHPE_TRAINING is "forbidden" (the book), a missing record is an SSHPEError that names the command
+    which makes it.
     """
     table = table if isinstance(table, Table) else tables.load_table(table)
     chosen = tables.load_profile(profile)
     seeds = chosen.seeds if seeds is None else _whole(seeds)
-    cells = _select(table, row, column)
+    cells = _select(table, {"row": row, "column": column, "amount": amount} | dict(marks or {}))
     results = wanted(table, cells, profile, seeds)
     if not any(one.experiments for one in results):
         reasons = "; ".join(dict.fromkeys(one.not_run for one in results))
@@ -92,19 +96,8 @@ def baseline_cells(table: Table, cells: Sequence[Cell]) -> list[Cell]:
     """The table's baseline method for every column, backbone and amount of labels among `cells`."""
     if table.baseline is None:
         return []
-    places = list(dict.fromkeys((cell.column, cell.backbone, cell.amount) for cell in cells))
-    columns = [column for column, _, _ in places]
-    made = []
-    for column, backbone, amount in places:
-        alone = columns.count(column) == 1
-        made.append(
-            Cell(
-                row=table.baseline if alone else f"{table.baseline}, {backbone}, {amount}",
-                column=column, method=table.baseline, backbone=backbone, amount=amount,
-                paper=table.baseline_paper.get(column) if alone else None,
-            )
-        )  # fmt: skip
-    return made
+    places = dict.fromkeys((cell.column, cell.backbone, cell.amount) for cell in cells)
+    return [table.baseline_cell(*place) for place in places]
 
 
 def _whole(seeds: object) -> int:
@@ -113,17 +106,31 @@ def _whole(seeds: object) -> int:
     return seeds
 
 
-def _select(table: Table, row: str | float, column: str) -> list[Cell]:
-    rows, columns = table.rows(), table.columns()
-    kept_rows = [name for name in rows if row == "all" or _plain(name) == _plain(row)]
-    kept_columns = [name for name in columns if column == "all" or _plain(name) == _plain(column)]
-    for what, kept, asked, known in (
-        ("row", kept_rows, row, rows),
-        ("column", kept_columns, column, columns),
-    ):
-        if not kept:
-            raise SSHPEError(f"{table.name} has no {what} {asked!r}; choose one of: all, {', '.join(known)}")
-    return [cell for cell in table.cells if cell.row in kept_rows and cell.column in kept_columns]
+def _select(table: Table, asked: Mapping[str, str | float]) -> list[Cell]:
+    """The cells that have all that is asked for, by row, column, amount and marks."""
+    kept = list(table.cells)
+    for what, choice in asked.items():
+        if what not in ("row", "column", "amount", *table.marks):
+            known = ", ".join(table.marks) or "none"
+            raise SSHPEError(f"{table.name} has no column of marks {what!r}; it has: {known}")
+        if choice == "all":
+            continue
+        fitting = [cell for cell in table.cells if _plain(choice) in map(_plain, _names(cell, what))]
+        if not fitting:
+            known = ", ".join(dict.fromkeys(_names(cell, what)[0] for cell in table.cells))
+            raise SSHPEError(f"{table.name} has no {what} {choice!r}; choose one of: all, {known}")
+        kept = [cell for cell in kept if cell in fitting]
+    if not kept:
+        wish = ", ".join(f"{what} {choice!r}" for what, choice in asked.items() if choice != "all")
+        raise SSHPEError(f"{table.name} has no cell with {wish} together; ask for fewer of them")
+    return kept
+
+
+def _names(cell: Cell, what: str) -> tuple[str, ...]:
+    """What a cell answers to when it is asked for by row, column, amount or mark; the paper's name first."""
+    if what == "row":
+        return cell.row, cell.method
+    return (getattr(cell, what) if what in ("column", "amount") else cell.marks.get(what, "none"),)
 
 
 def _plain(name: object) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from sshpe_lib import paths
 from sshpe_lib.config import Experiment, Frozen, validate
@@ -40,19 +40,34 @@ class Cell(Frozen):
     backbone: str = "resnet18"
     amount: str = "1K"
     set: dict[str, Any] = {}  # dotted settings of this cell alone
+    marks: dict[str, str] = {}  # mark column -> what stands there, such as ✓
     paper: float | None = None
 
 
+class Reference(Frozen):
+    """The method that a table sets its other rows against, and what the paper calls it."""
+
+    method: str
+    name: str
+
+
 class Table(Frozen):
-    """A table of the paper: its cells, and the baseline that differences are counted from."""
+    """A table of the paper: its cells, and what they are set against.
+
+    baseline: the method that gains are counted from, shown beside the cells; baseline_paper: column -> the
+    paper's figure of it, or amount of labels -> figure where a column has several. reference: the rows that
+    the paper compares its own with, among the cells. marks: the columns of marks, such as Table 3's.
+    """
 
     name: str
     title: str
     citation: str
     data_of_paper: str
     metric: str = "AP"
-    baseline: str | None = None  # method whose experiment is shown beside the cells
-    baseline_paper: dict[str, float] = {}  # column -> the paper's figure of it
+    baseline: str | None = None
+    baseline_paper: dict[str, float | dict[str, float]] = {}
+    reference: Reference | None = None
+    marks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     cells: tuple[Cell, ...]
 
@@ -61,6 +76,37 @@ class Table(Frozen):
 
     def rows(self) -> list[str]:
         return list(dict.fromkeys(cell.row for cell in self.cells))
+
+    def baseline_cell(self, column: str, backbone: str, amount: str) -> Cell:
+        """The baseline beside the cells of a column, backbone and amount; its row names what varies there."""
+        beside = [cell for cell in self.cells if cell.column == column]
+        backbones, amounts = ({getattr(cell, name) for cell in beside} for name in ("backbone", "amount"))
+        varying = [backbone] * (len(backbones) > 1) + [amount] * (len(amounts) > 1)
+        figure = self.baseline_paper.get(column)
+        if isinstance(figure, dict):
+            figure = figure.get(amount)
+        elif varying:
+            figure = None  # one figure cannot be that of several baselines
+        row = ", ".join([self.baseline, *varying])
+        return Cell(
+            row=row, column=column, method=self.baseline, backbone=backbone, amount=amount, paper=figure
+        )
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Table:
+        places = [(cell.row, cell.column) for cell in self.cells]
+        for place in places:
+            if places.count(place) > 1:
+                raise ValueError(f"cells lists row {place[0]!r} of column {place[1]!r} twice; name one anew")
+        unknown = {mark for cell in self.cells for mark in cell.marks} - set(self.marks)
+        if unknown:
+            raise ValueError(f"cells are marked {sorted(unknown)}, which marks does not list; add them there")
+        strange = self.baseline_paper.keys() - set(self.columns())
+        if strange:
+            raise ValueError(f"baseline_paper names {sorted(strange)}; the columns are {self.columns()}")
+        if self.reference and self.reference.method not in {cell.method for cell in self.cells}:
+            raise ValueError(f"reference.method is {self.reference.method!r}, which is no cell's method")
+        return self
 
 
 def load_profile(name: str, folder: Path | None = None) -> Profile:
@@ -124,10 +170,22 @@ def experiment(
     """
     name = profile if isinstance(profile, str) else profile.title
     profile = load_profile(profile, folder) if isinstance(profile, str) else profile
+    return _experiment(profile, name, load_methods(folder), method, backbone, amount, seed, set or {})
+
+
+def _experiment(
+    profile: Profile,
+    name: str,
+    methods: dict[str, dict[str, Any]],
+    method: str,
+    backbone: str,
+    amount: str,
+    seed: int,
+    changes: dict[str, Any],
+) -> Experiment:
     reason = not_run(profile, backbone, amount)
     if reason:
         raise SSHPEError(f"profile {name}: {reason}")
-    methods = load_methods(folder)
     if method not in methods:
         raise SSHPEError(f"no method {method!r}; choose one of: {', '.join(methods)}")
     values = merge(
@@ -135,7 +193,7 @@ def experiment(
     )
     if values.get("teacher", {}).get("kind", "none") == "none":
         values = _supervised(merge(values, profile.supervised))
-    for place, value in {"train.seed": seed, **(set or {})}.items():
+    for place, value in {"train.seed": seed, **changes}.items():
         values = _with(values, place.split("."), value)
     return validate(values, f"profile {name}, method {method}")
 
@@ -177,15 +235,9 @@ def _with(values: dict, place: list[str], value: Any) -> dict:
 
 def cell_experiments(table: Table, profile: str, seeds: int) -> Iterator[tuple[Cell, int, Experiment | str]]:
     """For every cell and seed its experiment, or the reason why the profile does not run it."""
-    loaded = load_profile(profile)
+    loaded, methods = load_profile(profile), load_methods()
     for cell in table.cells:
         reason = not_run(loaded, cell.backbone, cell.amount)
+        settings = cell.method, cell.backbone, cell.amount
         for seed in range(seeds):
-            yield (
-                cell,
-                seed,
-                reason
-                or experiment(
-                    profile, cell.method, backbone=cell.backbone, amount=cell.amount, seed=seed, set=cell.set
-                ),
-            )
+            yield cell, seed, reason or _experiment(loaded, profile, methods, *settings, seed, cell.set)

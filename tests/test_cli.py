@@ -68,13 +68,13 @@ def assert_refused(result: tuple[int, str, str], *words: str) -> None:
 def test_help_names_every_command(sshpe) -> None:
     code, out, _ = sshpe("--help")
     assert code == 0
-    for command in ("run", "status", "reproduce", "compare", "data"):
+    for command in ("run", "plan", "status", "reproduce", "compare", "data"):
         assert f" {command} " in out
 
 
-def row(out: str, profile: str) -> list[str]:
-    """The cells of a profile's line in the grid that `sshpe status` prints."""
-    line = next(line for line in out.splitlines() if f" {profile} " in line)
+def row(out: str, profile: str, table: str = "table4") -> list[str]:
+    """The cells of a table's line on a profile in the grid that `sshpe status` prints."""
+    line = next(line for line in out.splitlines() if f" {table} " in line and f" {profile} " in line)
     return [cell.strip() for cell in line.split("│")[1:-1]]
 
 
@@ -128,7 +128,7 @@ def test_run_trains_what_is_missing_and_prints_the_table(sshpe, folder: Path, as
     assert code == 0
     assert [one.key() for one, _, _ in asked] == [lost.key()]
     assert ": 0.9, ResNet-18, seed 0\nTable 4. " in out
-    assert "0.999             44.33        +12.83      22.6        +3.0        1\n" in out
+    assert "0.999       44.33  +12.83  22.6  +3.0     −9.8  –      1\n" in out
 
 
 def test_run_takes_a_file_a_row_a_column_and_the_machine(sshpe, repository: Path, asked: list) -> None:
@@ -180,6 +180,50 @@ def test_run_refuses_a_wrong_option(sshpe, asked: list, option: str, value: str)
     assert (code, out) == (2, "")
     assert "Invalid value" in err and option in err
     assert not asked
+
+
+def test_plan_prints_what_would_be_done_and_trains_nothing(sshpe, repository: Path, asked: list) -> None:
+    table = repository / "params" / "table4.yaml"
+    code, out, err = sshpe("plan", table, "--profile", "paper", "--tflops", "10", "--accelerator", "cpu")
+    assert (code, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 100
+    line = next(line for line in out.splitlines() if line.startswith("0.6 "))
+    assert line.split() == "0.6 pose-mum+ R18 1,000 149,813 30 140,460 185 P 5.1 246 MB 0 of 1".split()
+    assert "DATA NOT FOUND" in out and "ASSUMED 10 TFLOP/s" in out
+    assert not asked
+
+
+def test_plan_counts_the_records(sshpe, folder: Path, photos: str) -> None:
+    fakes.write(fakes.study("smoke", seeds=1), folder)
+    _, out, _ = sshpe("plan", "table4", "--profile", "smoke", "--seeds", "2", "--tflops", "1")
+    assert "Total: 12 runs, 6 with a record, 6 left: " in out
+    _, out, _ = sshpe("plan", "table4", "--profile", photos)
+    assert "$SSHPE_DATA/photos/people.json: DATA NOT FOUND: SSHPE_DATA is not set" in " ".join(out.split())
+
+
+def test_plan_measures_where_asked(sshpe) -> None:
+    code, out, _ = sshpe("plan", "table4", "--profile", "smoke", "--measure")
+    assert code == 0 and "measured now" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["table9"], "no table"),
+        (["table4", "--profile", "fast"], "no profile 'fast'"),
+        (["table4", "--device", "h1000"], "no device 'h1000'"),
+        (["table4", "--device", "amd-epyc", "--measure"], "give one of --device, --tflops and --measure"),
+    ],
+)
+def test_plan_refuses_in_one_line(sshpe, words: list[str], told: str) -> None:
+    assert_refused(sshpe("plan", *words), told)
+
+
+@pytest.mark.parametrize(("option", "value"), [("--tflops", "0"), ("--seeds", "0"), ("--accelerator", "tpu")])
+def test_plan_refuses_a_wrong_option(sshpe, option: str, value: str) -> None:
+    code, out, err = sshpe("plan", "table4", option, value)
+    assert (code, out) == (2, "")
+    assert "Invalid value" in err and option in err
 
 
 @pytest.fixture

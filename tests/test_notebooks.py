@@ -7,23 +7,29 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
+from click.testing import CliRunner
 from nbformat import NotebookNode
+from papermill import cli
 
-from sshpe_lib import records
+from sshpe_lib import records, tables
+from sshpe_lib.data import sources
+from sshpe_lib.machine import Machine
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 PAPERMILL = str(Path(sys.executable).with_name("papermill"))
-# What keeps a run on the smoke profile to seconds.
-NARROW = {"table4": ("-p", "decay", "0.9", "-p", "seeds", "1")}
+# Parameters that keep a run on the smoke profile to seconds.
+NARROW = {"table1": {"group": 2}, "table4": {"decay": 0.9}, "table5": {"amount": "1K"}}
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+others = pytest.mark.parametrize(
+    "path", [path for path in NOTEBOOKS if path.stem != "table4"], ids=lambda path: path.stem
+)
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
@@ -53,8 +59,14 @@ def outputs(path: Path) -> list[NotebookNode]:
     return found
 
 
-def test_there_is_a_notebook() -> None:
-    assert "table4" in [path.stem for path in NOTEBOOKS]
+def test_there_is_a_notebook_for_every_table() -> None:
+    assert {f"table{number}" for number in range(1, 6)} <= {path.stem for path in NOTEBOOKS}
+
+
+def test_cells_have_names_of_their_own() -> None:
+    for path in NOTEBOOKS:
+        names = [cell.id for cell in nbformat.read(path, 4).cells]
+        assert len(set(names)) == len(names)
 
 
 @each
@@ -90,9 +102,9 @@ def test_parameters_are_typed_and_commented(path: Path) -> None:
 
 @each
 def test_papermill_explains_every_parameter(path: Path) -> None:
-    done = papermill(path.parent, "--help-notebook", path.name)
-    assert done.returncode == 0, done.stderr
-    shown = " ".join(done.stdout.split())
+    done = CliRunner().invoke(cli.papermill, ["--help-notebook", str(path)])
+    assert done.exit_code == 0, done.output
+    shown = " ".join(done.output.split())
     for line in parameter_lines(path):
         statement, comment = line.split("  # ")
         name, kind = statement.split(" = ")[0].split(": ")
@@ -100,52 +112,66 @@ def test_papermill_explains_every_parameter(path: Path) -> None:
         assert f"{name}: {kind} (default {default}) {comment}" in shown
 
 
+def smoke(path: Path) -> dict[str, str | int | float]:
+    """Parameters that run a notebook in seconds: one seed where it has seeds."""
+    seeds = {"seeds": 1} if any(line.startswith("seeds:") for line in parameter_lines(path)) else {}
+    return {"profile": "smoke"} | NARROW.get(path.stem, {}) | seeds
+
+
+def typed(path: Path) -> list[str]:
+    """The same as words after a notebook's name."""
+    return [word for name, value in smoke(path).items() for word in ("-p", name, str(value))]
+
+
+def train_as_asked(path: Path) -> None:
+    """Run the cells of a notebook up to the one that asks for records, in this process.
+
+    A process of its own for every run, which is what a kernel starts, costs seconds each.
+    """
+    lines = []
+    for cell in code_cells(nbformat.read(path, 4)):
+        lines.append(cell.source)
+        if "parameters" in cell.metadata.get("tags", []):
+            lines += [f"{name} = {value!r}" for name, value in smoke(path).items()]
+        if "study(" in cell.source:
+            exec(compile("\n".join(lines), path.name, "exec"), {})
+            return
+
+
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
-    """A copy of notebooks/ where a notebook has run on the smoke profile, once for all tests, and trained."""
-
-    @cache
-    def run(path: Path) -> Path:
-        copy = tmp_path_factory.mktemp(path.stem) / "notebooks"
-        folder = shutil.copytree(FOLDER, copy, ignore=shutil.ignore_patterns("executed"))
-        done = papermill(folder, path.name, *smoke(path))
-        assert done.returncode == 0, done.stderr[-3000:]
-        return folder
-
-    return run
-
-
-def smoke(path: Path) -> tuple[str, ...]:
-    return ("-p", "profile", "smoke", *NARROW.get(path.stem, ()))
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of notebooks/ with one folder of records for all of them: what several show is trained once."""
+    copy = tmp_path_factory.mktemp("workplace") / "notebooks"
+    folder = shutil.copytree(FOLDER, copy, ignore=shutil.ignore_patterns("executed"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSHPE_RECORDS", str(folder / "records"))
+        patch.setenv("SSHPE_RUNS", str(folder / "runs"))
+        patch.setattr(Machine, "jobs_for", lambda machine, runs: 1)
+        people = tables.experiment("smoke", "supervised").data
+        for source in (people.labeled, people.val):
+            sources.annotations(source)  # drawn now: a notebook that draws them shows a progress bar
+        yield folder
 
 
 @pytest.mark.kernel
-@each
-def test_a_notebook_runs_on_the_smoke_profile(path: Path, trained: Callable[[Path], Path]) -> None:
-    folder = trained(path)
-    shown = [output.data for output in outputs(folder / "executed" / path.name) if "data" in output]
-    assert any("image/png" in data for data in shown)
-    assert records.read_all(folder / "records")
-
-
-@pytest.mark.kernel
-@each
-def test_a_notebook_runs_again_from_its_records(path: Path, trained: Callable[[Path], Path]) -> None:
-    folder, again = trained(path), Path("executed") / "again.ipynb"
-    done = papermill(folder, path.name, str(again), *smoke(path), SSHPE_TRAINING="forbidden")
+@others
+def test_a_notebook_runs_on_the_smoke_profile(path: Path, workplace: Path) -> None:
+    train_as_asked(path)
+    done = papermill(workplace, path.name, *typed(path), SSHPE_TRAINING="forbidden")
     assert done.returncode == 0, done.stderr[-3000:]
-    first, second = outputs(folder / "executed" / path.name), outputs(folder / again)
-    shown = [[output.data for output in run if "data" in output] for run in (first, second)]
-    assert shown[0] == shown[1]  # tables to the letter, figures to the pixel
-    assert not [output for output in second if output.output_type == "stream"]  # no warning, no progress bar
+    found = outputs(workplace / "executed" / path.name)
+    assert any("image/png" in output.data for output in found if "data" in output)
+    assert not [output for output in found if output.output_type == "stream"]  # no warning, no progress bar
 
 
 @pytest.mark.kernel
-def test_table_4_as_typed(trained: Callable[[Path], Path]) -> None:
+def test_table_4_as_typed_trains_and_runs_again_from_its_records(tmp_path: Path) -> None:
     path = FOLDER / "table4.ipynb"
     command = "papermill table4.ipynb -p profile smoke -p decay 0.9 -p seeds 1"
-    assert command.split() == ["papermill", path.name, *smoke(path)]
-    folder = trained(path)
+    assert command.split() == ["papermill", path.name, *typed(path)]
+    folder = shutil.copytree(FOLDER, tmp_path / "notebooks", ignore=shutil.ignore_patterns("executed"))
+    done = papermill(folder, *command.split()[1:])
+    assert done.returncode == 0, done.stderr[-3000:]
     made = {record.experiment.teacher.decay: record for record in records.read_all(folder / "records")}
     assert set(made) == {None, 0.9}
     pages = [output.data for output in outputs(folder / "executed" / path.name) if "data" in output]
@@ -156,6 +182,13 @@ def test_table_4_as_typed(trained: Callable[[Path], Path]) -> None:
     assert "image/png" in curves and "image/png" in people
     for record in made.values():
         assert record.key in runs["text/html"]
+
+    again = "executed/again.ipynb"
+    done = papermill(folder, path.name, again, *typed(path), SSHPE_TRAINING="forbidden")
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = outputs(folder / again)
+    assert [output.data for output in found if "data" in output] == pages  # to the letter and the pixel
+    assert not [output for output in found if output.output_type == "stream"]
 
 
 def test_a_misspelt_parameter_is_refused(tmp_path: Path) -> None:

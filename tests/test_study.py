@@ -113,6 +113,35 @@ def test_the_profiles_number_of_seeds_is_the_default(trained: list) -> None:
     assert sorted(e.train.seed for e in trained) == sorted([*range(seeds), *range(seeds)])
 
 
+@pytest.mark.parametrize("row", ["jc-single", "JC Augment-s", "jc augment-s"])
+def test_a_row_may_be_asked_for_by_its_method(trained: list, row: str) -> None:
+    made = study("table3", "smoke", row=row)
+    assert [result.cell.row for result in made.results] == ["JC Augment-s"]
+    assert [e.augment.strong and e.augment.strong[0].kind for e in trained] == [(), "joint_cutout"]
+
+
+def test_an_amount_of_labels(trained: list) -> None:
+    made = study("table5", "smoke", amount="5k", column="resnet18")
+    assert [result.cell.row for result in made.results] == ["JC Augment-s, 5K", "Pose-MUM+, 5K"]
+    assert [result.cell.row for result in made.baselines] == ["supervised, 5K"]
+    assert {e.data.labels for e in trained} == {24} and len(trained) == 3
+    assert made.reference_of(made.results[1].cell) is made.results[0]
+
+
+@pytest.mark.parametrize(
+    ("marks", "rows"),
+    [
+        ({"N_G": 2}, ["groups of 2"]),
+        ({"N_G": "4", "unmix after": "all"}, ["MUM", "unmix after layer 2", "unmix after decoder"]),
+        ({"N_G": "all", "unmix after": "layer2"}, ["unmix after layer 2"]),
+    ],
+)
+def test_marks_choose_rows(trained: list, marks: dict, rows: list[str]) -> None:
+    made = study("table1", "smoke", marks=marks)
+    assert [result.cell.row for result in made.results] == rows
+    assert len(trained) == len(rows) + 1  # and the baseline
+
+
 @pytest.mark.parametrize("seeds", [0, -1, 1.5, "3", True])
 def test_seeds_are_a_whole_number(trained: list, seeds: object) -> None:
     with pytest.raises(SSHPEError, match=f"seeds is {seeds!r}; give a whole number from 1 on"):
@@ -133,6 +162,17 @@ def test_seeds_are_a_whole_number(trained: list, seeds: object) -> None:
         (
             {"column": "resnet101"},
             "profile smoke runs nothing of what is asked of table4: a ResNet-101 is not run",
+        ),
+        ({"row": "jc-single"}, "table4 has no row 'jc-single'; choose one of: all, 0.999"),
+        ({"amount": "2K"}, "table4 has no amount '2K'; choose one of: all, 1K"),
+        ({"marks": {"N_G": 4}}, "table4 has no column of marks 'N_G'; it has: none"),
+        (
+            {"table": "table1", "marks": {"N_G": 3}},
+            "table1 has no N_G 3; choose one of: all, 4, 2",
+        ),
+        (
+            {"table": "table1", "marks": {"N_G": 2, "unmix after": "decoder"}},
+            "table1 has no cell with N_G 2, unmix after 'decoder' together",
         ),
         ({"profile": "photos"}, "photos/people.json: where is the data. Set SSHPE_DATA"),
     ],
@@ -194,10 +234,20 @@ def test_baselines_one_for_every_column_backbone_and_amount() -> None:
         ("supervised", "ResNet-18", "resnet18", 31.5),
         ("supervised", "ResNet-101", "resnet101", None),
     ]
-    amounts = [Cell(row=amount, column="ResNet-18", method="mum", amount=amount) for amount in ("1K", "5K")]
-    rows = [cell.row for cell in baseline_cells(table, amounts)]
-    assert rows == ["supervised, resnet18, 1K", "supervised, resnet18, 5K"]
     assert baseline_cells(table.model_copy(update={"baseline": None}), table.cells) == []
+    table = tables.load_table("table5")
+    chosen = [cell for cell in table.cells if cell.amount == "5K"]
+    assert [(cell.row, cell.amount, cell.paper) for cell in baseline_cells(table, chosen)] == [
+        ("supervised, 5K", "5K", 46.4),
+        ("supervised, 5K", "5K", None),
+    ]
+    cells = (
+        Cell(row="mum", column="all", method="mum"),
+        Cell(row="mum 101", column="all", method="mum", backbone="resnet101"),
+    )
+    mixed = table.model_copy(update={"cells": cells, "baseline_paper": {"all": 31.5}})
+    rows = [(cell.row, cell.paper) for cell in baseline_cells(mixed, cells)]
+    assert rows == [("supervised, resnet18", None), ("supervised, resnet101", None)]
 
 
 def test_a_cell_finds_its_own_baseline() -> None:
@@ -205,6 +255,15 @@ def test_a_cell_finds_its_own_baseline() -> None:
     for result in made.results:
         assert made.baseline_of(result.cell).cell.backbone == result.cell.backbone
     assert made.baseline_of(made.results[0].cell.model_copy(update={"amount": "5K"})) is None
+
+
+def test_a_cell_finds_the_reference_beside_it() -> None:
+    made = fakes.study("smoke", 1, tables.load_table("table5"), ap=lambda cell, seed: 20.0)
+    for result in made.results:
+        found = made.reference_of(result.cell).cell
+        assert found.method == "jc-single"
+        assert (found.column, found.amount) == (result.cell.column, result.cell.amount)
+    assert fakes.study("smoke", 1).reference_of(made.results[0].cell) is None
 
 
 def test_pictures_are_the_records_people() -> None:
@@ -234,11 +293,21 @@ def test_pictures_are_the_records_people() -> None:
 
 
 def test_overview_counts_baselines_and_cells(folder: Path) -> None:
-    assert overview("smoke")[-1:] == [Line("table4", "smoke", 0, 6, "sshpe run table4 --profile smoke")]
+    def line() -> Line:
+        return next(line for line in overview("smoke") if line.table == "table4")
+
+    assert line() == Line("table4", "smoke", 0, 6, "sshpe run table4 --profile smoke")
     written = fakes.write(fakes.study("smoke", seeds=1), folder)
-    assert overview("smoke")[-1:] == [Line("table4", "smoke", 6, 6, "")]
+    assert line() == Line("table4", "smoke", 6, 6, "")
     records.path_of(folder, written[0].key).unlink()
-    assert overview("smoke")[-1:] == [Line("table4", "smoke", 5, 6, "sshpe run table4 --profile smoke")]
+    assert line() == Line("table4", "smoke", 5, 6, "sshpe run table4 --profile smoke")
+
+
+def test_overview_counts_what_is_shared_in_every_table_that_shows_it(folder: Path) -> None:
+    fakes.write(fakes.study("smoke", 1, tables.load_table("table3"), ap=lambda cell, seed: 20.0), folder)
+    done = {line.table: (line.done, line.total) for line in overview("smoke")}
+    # the supervised baseline everywhere; MUM in Table 1, Single in Table 2, JC Augment-s in Table 5
+    assert [done[f"table{number}"] for number in range(1, 6)] == [(2, 5), (2, 5), (8, 8), (1, 6), (2, 9)]
 
 
 def test_overview_of_all_profiles_says_whose_data_is_missing(photos: str) -> None:

@@ -121,10 +121,11 @@ def _legend(study: Study) -> list:
 
     from sshpe_lib.report.style import GREY
 
-    lines = [
-        Line2D([], [], color="black", marker="o", label="teacher"),
-        Line2D([], [], color="black", marker="o", markerfacecolor="white", linestyle="--", label="student"),
-    ]
+    lines = []
+    if any("teacher" in record.metrics for _, record in study.runs()):
+        lines.append(Line2D([], [], color="black", marker="o", label="teacher"))
+    hollow = {"marker": "o", "markerfacecolor": "white", "linestyle": "--"}
+    lines.append(Line2D([], [], color="black", label="student", **hollow))
     if any(baseline.records for baseline in study.baselines):
         lines.append(Line2D([], [], color=GREY, linestyle=":", label=study.table.baseline))
     if any(record.experiment.train.burn_in for _, record in study.runs()):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sshpe_lib.config import Experiment
+from sshpe_lib.report.paired import p_value
 from sshpe_lib.report.results import Result, Study
 
 
@@ -31,46 +32,81 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One number of the paper and ours: metrics and differences in percent points, None where there is none.
+class Gain:
+    """What one row has over another of the same column, backbone and amount of labels, in percent points.
 
-    gain: ours over our own baseline, seed by seed; paper_gain: the paper's over the paper's own baseline;
-    difference: ours minus the paper's, which exists on the paper's data only.
+    paper: the paper's, on its data; ours: seed by seed, on ours; p: of the paired t-test over seeds. None where
+    there is none.
+    """
+
+    paper: float | None = None
+    ours: Spread | None = None
+    p: float | None = None
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the paper's: a difference of differences, so the two may stem from different data."""
+        return None if self.ours is None or self.paper is None else self.ours.mean - self.paper
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One number of the paper and ours, in percent, None where there is none.
+
+    gain: over the table's baseline; lead: over its reference; None for these themselves, and where the table
+    has none. difference: ours minus the paper's, which exists on the paper's data only. marks: in the order of
+    the table's columns of marks.
     """
 
     row: str
     column: str
+    marks: tuple[str, ...] = ()
     paper: float | None = None
-    paper_gain: float | None = None
     ours: Spread | None = None
-    gain: Spread | None = None
     difference: float | None = None
+    gain: Gain | None = None
+    lead: Gain | None = None
     not_run: str | None = None
 
 
 def entry(result: Result, study: Study) -> Entry:
-    """The numbers of one cell, or of one baseline, which has no gain over itself."""
+    """The numbers of one cell, or of one baseline."""
     cell, metric, baseline = result.cell, study.table.metric, study.baseline_of(result.cell)
-    if baseline is result:
-        baseline = None
-    paper_gain = gain = difference = ours = None
-    if baseline is not None and None not in (cell.paper, baseline.cell.paper):
-        paper_gain = cell.paper - baseline.cell.paper
-    if result.records:
-        ours = Spread.of(result.scores(metric))
-        if baseline is not None and len(baseline.records) == len(result.records):
-            gain = Spread.of(result.scores(metric) - baseline.scores(metric))
-        if study.same_data and cell.paper is not None:
-            difference = ours.mean - cell.paper
-    return Entry(cell.row, cell.column, cell.paper, paper_gain, ours, gain, difference, result.not_run)
+    reference = None if baseline is result else study.reference_of(cell)
+    ours = Spread.of(result.scores(metric)) if result.records else None
+    comparable = study.same_data and ours is not None and cell.paper is not None
+    return Entry(
+        cell.row,
+        cell.column,
+        tuple(cell.marks.get(mark, "") for mark in study.table.marks),
+        cell.paper,
+        ours,
+        ours.mean - cell.paper if comparable else None,
+        _gain(result, baseline, metric),
+        _gain(result, reference, metric),
+        result.not_run,
+    )
+
+
+def _gain(result: Result, other: Result | None, metric: str) -> Gain | None:
+    if other is None or other is result:
+        return None
+    papers = result.cell.paper, other.cell.paper
+    paper = None if None in papers else papers[0] - papers[1]
+    if not result.records or len(other.records) != len(result.records):
+        return Gain(paper)
+    differences = result.scores(metric) - other.scores(metric)
+    return Gain(paper, Spread.of(differences), p_value(differences))
 
 
 def setting(experiments: Sequence[Experiment]) -> str:
     """How a column of ours was measured, such as "100 labels, 64x48, width 16, from scratch"."""
-    words = {}
+    if not experiments:
+        return ""
+    labels = dict.fromkeys(f"{experiment.data.labels:,}" for experiment in experiments)
+    words = {f"{' / '.join(labels)} labels": None}
     for experiment in experiments:
         (width, height), model = experiment.data.input_size, experiment.model
-        words[f"{experiment.data.labels:,} labels"] = None
         words[f"{height}x{width}"] = None
         if model.width != type(model)().width:
             words[f"width {model.width}"] = None

@@ -59,11 +59,14 @@ class Study:
 
     def baseline_of(self, cell: Cell) -> Result | None:
         """The baseline of a cell's column, backbone and amount of labels; None where the table has none."""
-        for baseline in self.baselines:
-            other = baseline.cell
-            if (other.column, other.backbone, other.amount) == (cell.column, cell.backbone, cell.amount):
-                return baseline
-        return None
+        return next((one for one in self.baselines if _side_by_side(one.cell, cell)), None)
+
+    def reference_of(self, cell: Cell) -> Result | None:
+        """The table's reference for a cell's column, backbone and amount; None where it is not among the results."""
+        method = self.table.reference and self.table.reference.method
+        return next(
+            (one for one in self.results if one.cell.method == method and _side_by_side(one.cell, cell)), None
+        )
 
     def runs(self) -> Iterator[tuple[Cell, Record]]:
         """Every record once, baselines first, with the first cell that shows it."""
@@ -81,3 +84,7 @@ class Study:
         if not run:
             raise SSHPEError(f"{self.table.name}: no row was run on the profile {self.profile}")
         return max(run, key=lambda result: result.scores(self.table.metric).mean()).records[0]
+
+
+def _side_by_side(one: Cell, other: Cell) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in ("column", "backbone", "amount"))

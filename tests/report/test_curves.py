@@ -79,8 +79,10 @@ def test_losses_of_every_row() -> None:
 def test_a_network_that_does_not_exist_is_not_drawn() -> None:
     cells = (Cell(row="Pose-MUM", column="ResNet-18", method="pose-mum"),)
     table = tables.load_table("table4").model_copy(update={"cells": cells})
-    axes = report.curves(fakes.study(table=table, ap=lambda cell, seed: 20.0 + seed)).axes[0]
+    figure = report.curves(fakes.study(table=table, ap=lambda cell, seed: 20.0 + seed))
+    axes = figure.axes[0]
     assert lines(axes, "--", COLORS[0]) and not lines(axes, "-", COLORS[0])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["student", "supervised"]
 
 
 def test_ap_panels_share_an_axis_from_zero_up() -> None:

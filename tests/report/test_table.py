@@ -7,10 +7,12 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from sshpe_lib import report, tables
 from sshpe_lib.config import Model
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.report import Study
 from sshpe_lib.report.entries import Entry, Spread, setting
 from sshpe_lib.tables import Cell
 from tests import fakes
@@ -20,16 +22,29 @@ def find(view: report.TableView, row: str, column: str = "ResNet-18") -> Entry:
     return next(one for one in view.entries if (one.row, one.column) == (row, column))
 
 
-def html_rows(view: report.TableView) -> list[list[str]]:
-    """The text of every cell of every line, a cell that spans n columns n times."""
+def html_rows(view: report.TableView, block: int = 0) -> list[list[str]]:
+    """The text of every cell of every line of a block, a cell that spans n columns n times."""
     lines = []
-    for line in re.findall(r"<tr>(.*?)</tr>", view._repr_html_()):
+    table = re.findall(r"<table.*?</table>", view._repr_html_())[block]
+    for line in re.findall(r"<tr>(.*?)</tr>", table):
         cells = []
         for attributes, text in re.findall(r"<t[hd]([^>]*)>(.*?)</t[hd]>", line):
             span = re.search(r'colspan="(\d+)"', attributes)
-            cells += [re.sub("<[^>]+>", "", text)] * (int(span[1]) if span else 1)
+            plain = re.sub("<[^>]+>", "", text).replace("\u00a0", " ")
+            cells += [plain] * (int(span[1]) if span else 1)
         lines.append(cells)
     return lines
+
+
+def drawn_ap(cell: Cell, seed: int) -> float:
+    """An AP for any cell and seed: the baseline's, and more for a longer name of the method."""
+    rng = np.random.default_rng([seed, len(cell.row), len(cell.method)])
+    return round(20 + (cell.method != "supervised") * len(cell.method) / 2 + rng.normal(0, 0.5), 3)
+
+
+def drawn(name: str, profile: str = "quick", seeds: int = 3, **settings: object) -> Study:
+    """A study of fake records of any table."""
+    return fakes.study(profile, seeds, table=tables.load_table(name), ap=drawn_ap, **settings)
 
 
 def test_mean_and_deviation_over_seeds() -> None:
@@ -42,9 +57,11 @@ def test_mean_and_deviation_over_seeds() -> None:
 def test_one_seed_has_no_deviation() -> None:
     view = report.table(fakes.study(seeds=1))
     one = find(view, "0.9")
-    assert one.ours.std is None and one.gain.std is None
+    assert one.ours.std is None and one.gain.ours.std is None and one.gain.p is None
     assert one.ours.text(1) == "22.5"
     assert "±" not in repr(view) and "±" not in view._repr_html_()
+    assert "One seed has no p." in repr(view)
+    assert re.search(r"^0\.9 .* \+2\.9 +−12\.1 +– +1$", repr(view), re.MULTILINE)
     assert pd.isna(view.frame.loc["0.9", ("ResNet-18", "ours std")])
     assert view.frame.loc["0.9", ("ResNet-18", "seeds")] == 1
 
@@ -56,43 +73,49 @@ def test_gains_are_counted_seed_by_seed_on_each_sides_own_data() -> None:
         return luck[seed] + (20.0 if cell.method == "supervised" else 25.0 + 0.5 * seed)
 
     one = find(report.table(fakes.study(seeds=3, ap=ap)), "0.6")
-    assert one.gain.mean == pytest.approx(5.5)
-    assert one.gain.std == pytest.approx(0.5)  # the seeds' luck, which both share, is not in it
+    assert one.gain.ours.mean == pytest.approx(5.5)
+    assert one.gain.ours.std == pytest.approx(0.5)  # the seeds' luck, which both share, is not in it
     assert one.ours.std == pytest.approx(np.std([25.0, 28.5, 24.0], ddof=1))
-    assert one.paper_gain == pytest.approx(46.9 - 31.5)
+    assert one.gain.paper == pytest.approx(46.9 - 31.5)
+    assert one.gain.difference == pytest.approx(5.5 - 15.4)
+    assert one.gain.p == pytest.approx(stats.ttest_rel([25.0, 28.5, 24.0], [20.0, 23.0, 18.0]).pvalue)
 
 
 def test_other_data_than_the_papers_is_never_subtracted() -> None:
     view = report.table(fakes.study("quick"))
     assert all(one.difference is None for one in view.entries)
-    assert not [name for name in view.frame if "difference" in name]
+    assert not [name for name in view.frame if name[1] == "difference"]
     _, sources, names = html_rows(view)[:3]
-    assert names[1:6] == ["AP", "gain", "AP", "gain", "seeds"]
+    assert names[1:8] == ["AP", "gain", "AP", "gain", "gain − paper", "p", "seeds"]
+    assert "compare the gains and not the AP" in repr(view)
     assert sources[1:3] == ["paper: COCO val2017, 1K labels, 256x192"] * 2
     where = setting([view.study.results[0].records[0].experiment])
-    assert sources[3:6] == [f"ours: profile quick, {where}"] * 3
+    assert sources[3:8] == [f"ours: profile quick, {where}"] * 5
 
 
 def test_the_papers_own_data_gives_a_difference(pinned: tables.Table) -> None:
     view = report.table(fakes.study("paper", seeds=2, table=pinned, ap=lambda cell, seed: 46.0 + seed))
     one = find(view, "0.9")
     assert one.difference == pytest.approx(46.5 - 46.47)
-    assert html_rows(view)[2][1:5] == ["AP", "AP", "− paper", "seeds"]
+    assert view.frame.loc["0.9", ("ResNet-18", "difference")] == pytest.approx(46.5 - 46.47)
+    names = ["AP", "gain", "AP", "AP − paper", "gain", "gain − paper", "p", "seeds"]
+    assert html_rows(view)[2][1:9] == names
     row = next(line for line in html_rows(view) if line[0] == "0.9")
-    assert row[1:5] == ["46.47", "46.50 ± 0.71", "+0.03", "2"]
-    assert "differ" not in repr(view)
+    assert row[1:9] == ["46.47", "+14.97", "46.50 ± 0.71", "+0.03", "+0.00 ± 0.00", "−14.97", "–", "2"]
+    assert "data and ours differ" not in repr(view)
 
 
 @pytest.fixture
 def pinned(monkeypatch: pytest.MonkeyPatch) -> tables.Table:
-    """Table 4, where COCO's fingerprint is known without COCO."""
+    """Table 4, where the fingerprints of COCO and of photographs are known without them."""
     from sshpe_lib.data import sources
 
     def pin(experiment):
         data = experiment.data
         known = {
-            role: getattr(data, role).model_copy(update={"fingerprint": "0" * 64})
-            for role in ("labeled", "val")
+            role: source.model_copy(update={"fingerprint": "0" * 64})
+            for role in ("labeled", "unlabeled", "val")
+            if (source := getattr(data, role)) is not None and source.kind == "coco"
         }
         return experiment.model_copy(update={"data": data.model_copy(update=known)})
 
@@ -119,12 +142,13 @@ def test_numbers_of_the_paper_are_printed_as_it_prints_them() -> None:
     text = report.to_text(fakes.study("quick"))
     assert re.search(r"^0\.6 +46\.9 +\+15\.40 ", text, re.MULTILINE)
     assert re.search(r"^0\.999 +44\.33 +\+12\.83 ", text, re.MULTILINE)
-    assert re.search(r"^supervised +31\.5 +– +20\.0 ± 0\.4 +– +3$", text, re.MULTILINE)
+    assert re.search(r"^supervised +31\.5 +– +20\.0 ± 0\.4 +– +– +– +3$", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("profile", ["quick", "smoke"])
-def test_text_fits_100_columns(profile: str) -> None:
-    lines = report.to_text(fakes.study(profile)).splitlines()
+@pytest.mark.parametrize("profile", ["quick", "smoke", "lsp", "paper"])
+@pytest.mark.parametrize("name", ["table1", "table2", "table3", "table4", "table5"])
+def test_text_fits_100_columns(pinned: tables.Table, profile: str, name: str) -> None:
+    lines = report.to_text(drawn(name, profile)).splitlines()
     assert max(map(len, lines)) <= 100
     assert not [line for line in lines if line != line.rstrip()]
 
@@ -139,7 +163,8 @@ def test_a_table_without_baseline_has_no_gains() -> None:
     table = tables.load_table("table4").model_copy(update={"baseline": None})
     view = report.table(fakes.study(table=table))
     assert html_rows(view)[2][1:4] == ["AP", "AP", "seeds"]
-    assert "gain" not in repr(view)
+    assert "gain" not in repr(view) and "p:" not in repr(view)
+    assert [name for _, name in view.frame][:4] == ["paper", "ours", "ours std", "seeds"]
 
 
 def test_a_baseline_belongs_to_its_backbone_and_amount() -> None:
@@ -147,14 +172,18 @@ def test_a_baseline_belongs_to_its_backbone_and_amount() -> None:
         Cell(row=amount, column="AP", method="pose-mum", amount=amount, paper=40.0) for amount in ("1K", "5K")
     )
     table = tables.load_table("table4").model_copy(update={"cells": cells, "baseline_paper": {"AP": 31.5}})
+    figures = table.model_copy(update={"baseline_paper": {"AP": {"1K": 31.5, "5K": 38.0}}})
 
     def ap(cell: Cell, seed: int) -> float:
         return {"1K": 10.0, "5K": 30.0}[cell.amount] + (cell.method != "supervised")
 
     view = report.table(fakes.study("smoke", table=table, ap=ap))
-    assert find(view, "1K", "AP").gain.mean == find(view, "5K", "AP").gain.mean == pytest.approx(1.0)
-    assert [one.row for one in view.entries[:2]] == ["supervised, resnet18, 1K", "supervised, resnet18, 5K"]
-    assert find(view, "5K", "AP").paper_gain is None  # the paper's one figure cannot be both baselines'
+    assert [find(view, name, "AP").gain.ours.mean for name in ("1K", "5K")] == pytest.approx([1.0, 1.0])
+    assert [one.row for one in view.entries[:2]] == ["supervised, 1K", "supervised, 5K"]
+    assert find(view, "5K", "AP").gain.paper is None  # the paper's one figure cannot be both baselines'
+    view = report.table(fakes.study("smoke", table=figures, ap=ap))
+    assert [find(view, name, "AP").gain.paper for name in ("1K", "5K")] == pytest.approx([8.5, 2.0])
+    assert "Labels: 16 for 1K, 24 for 5K." in repr(view)
 
 
 def test_another_metric() -> None:
@@ -179,6 +208,11 @@ def test_setting_names_what_differs_from_the_papers() -> None:
     narrow = papers.model_copy(update={"model": Model(width=16, init="scratch")})
     assert setting([narrow, narrow]) == "1,000 labels, 64x48, width 16, from scratch"
     assert setting([]) == ""
+
+
+def test_setting_names_every_amount_of_labels_first() -> None:
+    few, many = (tables.experiment("smoke", "mum", amount=amount) for amount in ("1K", "10K"))
+    assert setting([few, many]) == "16 / 32 labels, 64x48, width 8, from scratch"
 
 
 def test_minus_is_a_minus_sign() -> None:
@@ -209,3 +243,74 @@ def test_runs_name_the_column_where_there_are_several() -> None:
     table = tables.load_table("table4").model_copy(update={"cells": cells, "baseline": None})
     frame = report.runs(fakes.study("smoke", seeds=1, table=table, ap=lambda cell, seed: 20.0))
     assert list(frame["column"]) == ["1K", "5K"]
+
+
+def test_the_reference_is_a_second_block_with_a_test_of_its_own() -> None:
+    made = drawn("table3")
+    view = report.table(made)
+    results = {result.cell.row: result for result in made.results}
+    ours, theirs = results["Pose-MUM"].aps, results["JC Augment-s"].aps
+    one = find(view, "Pose-MUM")
+    assert one.lead.paper == pytest.approx(46.48 - 42.1)
+    assert one.lead.ours == Spread.of(ours - theirs)
+    assert one.lead.p == pytest.approx(stats.ttest_rel(ours, theirs).pvalue)
+    assert one.lead.difference == pytest.approx(one.lead.ours.mean - 4.38)
+    assert [find(view, row).lead for row in ("supervised", "JC Augment-s")] == [None, None]
+    heads, rows = html_rows(view, 1)[:3], html_rows(view, 1)[3:]
+    assert heads[2] == ["over JC Augment-s", "gain", "gain", "gain − paper", "p"]
+    assert [row[0] for row in rows] == [row for row in results if row != "JC Augment-s"]
+    shown = ["Pose-MUM", "+4.38", one.lead.ours.text(1, sign=True), f"{one.lead.difference:+.1f}"]
+    assert rows[-1] == [text.replace("-", "−") if text[0] == "-" else text for text in shown] + [
+        f"{one.lead.p:#.2g}"
+    ]
+    assert re.search(r"^over JC Augment-s +gain +gain +− paper +p$", repr(view), re.MULTILINE)
+    frame = view.frame["ResNet-18"]
+    assert frame.loc["Pose-MUM", "lead p"] == one.lead.p and np.isnan(frame.loc["JC Augment-s", "lead"])
+    assert frame.loc["Pose-MUM", "paper lead"] == pytest.approx(4.38)
+
+
+def test_a_reference_belongs_to_its_backbone_and_amount() -> None:
+    view = report.table(drawn("table5"))
+    assert find(view, "Pose-MUM+, 5K").lead.paper == pytest.approx(56.46 - 52.3)
+    other = find(view, "Pose-MUM+, 10K", "ResNet-101").lead
+    assert (other.paper, other.ours, other.p) == (pytest.approx(64.65 - 62.32), None, None)
+    assert html_rows(view, 1)[-1][-2:] == ["+2.33", "not run1"]
+    assert re.search(r"^Pose-MUM\+, 10K +\+2\.33 +not run \(1\)$", repr(view), re.MULTILINE)
+
+
+def test_without_the_reference_there_is_one_block() -> None:
+    table = tables.load_table("table3")
+    made = drawn("table3", cells=tuple(cell for cell in table.cells if cell.method != "jc-single"))
+    assert len(report.table(made).printed.blocks) == 1 and "over JC" not in repr(report.table(made))
+
+
+def test_marks_stand_in_columns_of_their_own() -> None:
+    view = report.table(drawn("table3"))
+    marks = ["Affine", "Rand Augment", "Joint Cutout", "MUM", "Pose-MUM"]
+    assert html_rows(view)[2][:6] == ["", *marks]
+    rows = {row[0]: row[1:6] for row in html_rows(view)[3:]}
+    assert rows["MUM-RA"] == ["✓", "✓", "", "✓", ""] and rows["supervised"] == [""] * 5
+    assert list(view.frame["marks"].loc["Pose-MUM"]) == ["", "", "", "", "✓"]
+    text = repr(view)  # no room beside the numbers
+    assert re.search(r"^ +Affine +Rand Augment +Joint Cutout +MUM +Pose-MUM$", text, re.MULTILINE)
+    assert re.search(r"^Pose-MUM-AT +✓ +✓$", text, re.MULTILINE)
+    text = repr(report.table(drawn("table1")))  # where there is room
+    assert re.search(r"^groups of 2 +2 +encoder +44\.6 ", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("seeds", "ratio"), [(2, "9.0"), (3, "2.5"), (5, "1.2")])
+def test_the_note_says_how_weak_the_test_is(seeds: int, ratio: str) -> None:
+    text = " ".join(repr(report.table(drawn("table2", seeds=seeds))).split())
+    assert f"{seeds} seeds see little: p < 0.05 needs a mean gain of {ratio} times its deviation" in text
+    assert "two-sided paired t-test over seeds" in text and "not corrected for the number of rows" in text
+
+
+def test_p_has_two_significant_digits() -> None:
+    aps = {"supervised": [20.0, 20.0, 20.0], "0.999": [22.0, 22.1, 22.2], "0.5": [19.0, 21.0, 23.0]}
+
+    def ap(cell: Cell, seed: int) -> float:
+        return aps.get(cell.row, aps["0.5"])[seed]
+
+    view = report.table(fakes.study(ap=ap))
+    rows = {row[0]: row[6] for row in html_rows(view)[3:]}
+    assert (rows["0.999"], rows["0.5"], rows["supervised"]) == ("0.00076", "0.48", "–")

@@ -1,0 +1,180 @@
+"""Whether the data that is found is the data that is expected."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sshpe_lib import paths
+from sshpe_lib.config import CocoSource, Experiment, Source, SyntheticSource
+from sshpe_lib.data import coco, sources
+from sshpe_lib.data.faults import refuse
+from sshpe_lib.data.synthetic import fingerprint
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.models.weights import IMAGENET
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A published keypoint file: its valid people, its images, and where both can be had."""
+
+    people: int
+    images: int
+    annotations_from: str
+    images_from: str
+
+
+# Sizes are those of the download page of cocodataset.org. People: those that the reference's filter keeps,
+# 149,813 and 6,352 in the papers as in the files.
+_COCO = "http://images.cocodataset.org"
+_COCO_FILES = f"{_COCO}/annotations/annotations_trainval2017.zip (241 MB)"
+EXPECTED = {
+    "person_keypoints_train2017.json": Expected(
+        149_813, 118_287, _COCO_FILES, f"{_COCO}/zips/train2017.zip (18 GB)"
+    ),
+    "person_keypoints_val2017.json": Expected(6_352, 5_000, _COCO_FILES, f"{_COCO}/zips/val2017.zip (1 GB)"),
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is of one source.
+
+    people: valid people, of the file where there is one, else as expected; None where neither tells. there: it
+    can be loaded from here. keypoints: a person's. image_bytes: of the image folder. said: lines for people to read.
+    """
+
+    people: int | None
+    there: bool
+    said: tuple[str, ...]
+    keypoints: int = 17
+    image_bytes: int = 0
+
+
+def look(source: Source) -> Found:
+    """What there is of a source; nothing is downloaded or rendered. Raises SSHPEError for a wrong SSHPE_DATA."""
+    return _look_synthetic(source) if isinstance(source, SyntheticSource) else _look_coco(source)
+
+
+def roles(experiments: list[Experiment]) -> dict[Source, list[str]]:
+    """Every source once, with what it is used for."""
+    used: dict[Source, list[str]] = {}
+    for experiment in experiments:
+        data = experiment.data
+        people = {"labelled": data.labeled, "test": data.val}
+        if experiment.semi_supervised:
+            people["unlabelled"] = data.unlabeled or data.labeled
+        for role, source in people.items():
+            kinds = used.setdefault(source, [])
+            if role not in kinds:
+                kinds.append(role)
+    return used
+
+
+def look_for_weights(depth: int) -> str:
+    """Whether the ImageNet trunk of a depth is in the cache, in words."""
+    file = IMAGENET[depth]
+    path = paths.cache() / "weights" / file.name
+    if path.is_file():
+        return f"ImageNet trunk {path}: found"
+    return f"ImageNet trunk {path}: not there; a run downloads it from {file.url}"
+
+
+def _look_synthetic(source: SyntheticSource) -> Found:
+    spec = sources.people(source)
+    file = paths.cache() / "synthetic" / fingerprint(spec) / "annotations.json"
+    fewest, most = source.people
+    if fewest != most and not file.is_file():
+        return Found(None, False, (f"{source.images:,} synthetic images; the first run draws them",))
+    count = source.images * fewest if fewest == most else len(sources.instances(source))
+    state = "in the cache" if file.is_file() else "the first run draws them"
+    return Found(count, True, (f"{count:,} synthetic people in {source.images:,} images; {state}",))
+
+
+def _look_coco(source: CocoSource) -> Found:
+    expected = EXPECTED.get(Path(source.annotations).name)
+    people = expected.people if expected else None
+    if paths.data() is None and not Path(source.annotations).is_absolute():
+        where = "SSHPE_DATA is not set, so it was not looked for"
+        return Found(people, False, _wanting(source.annotations, source.images, where, expected))
+    annotations, images = sources.resolve(source.annotations), sources.resolve(source.images)
+    if not annotations.is_file():
+        return Found(
+            people, False, _wanting(str(annotations), str(images), "there is no such file", expected)
+        )
+    try:
+        parsed = coco.parse(annotations)
+        refuse(parsed.faults)
+        boxes = _boxes(source, annotations, images)
+    except SSHPEError as error:
+        return Found(people, False, (f"{annotations}: cannot be used: {error}",))
+    valid = ~np.any(list(coco.exclusions(parsed.people, parsed.images).values()), axis=0)
+    rows = np.unique(parsed.people.image_rows[valid])
+    counts = int(valid.sum()), len(parsed.images.ids)
+    told, whole, size = _look_images(images, tuple(parsed.images.names[row] for row in rows), expected)
+    said = [f"{annotations}: {_compared(counts, expected)}", told]
+    if boxes is not None:
+        said.append(f"{source.detections}: {boxes:,} detected boxes")
+    return Found(boxes or counts[0], whole, tuple(said), len(parsed.skeleton), size)
+
+
+def _boxes(source: CocoSource, annotations: Path, images: Path) -> int | None:
+    """How many detected boxes stand for the people of a source; None where its own boxes are used."""
+    if source.detections is None:
+        return None
+    detections = sources.resolve(source.detections)
+    return len(coco.load_instances(annotations, images, detections=detections, check_images=False))
+
+
+def _wanting(annotations: str, images: str, why: str, expected: Expected | None) -> tuple[str, ...]:
+    """What to put where; as paths below the data folder where there is none yet."""
+    folder = "" if Path(annotations).is_absolute() else "$SSHPE_DATA/"
+    if expected is None:
+        return (f"{folder}{annotations}: DATA NOT FOUND: {why}", f"{folder}{images}: its folder of images")
+    return (
+        f"{folder}{annotations}: DATA NOT FOUND: {why}; expected: {expected.people:,} people in "
+        f"{expected.images:,} images",
+        f"get {expected.annotations_from} and unpack it in {folder}{Path(annotations).parent.parent}",
+        f"get {expected.images_from} and unpack it in {folder}{Path(images).parent}, so that "
+        f"{folder}{images} holds {expected.images:,} images",
+    )
+
+
+def _compared(counts: tuple[int, int], expected: Expected | None) -> str:
+    """Numbers of people and of images, beside those of the published file."""
+    found = f"{counts[0]:,} people in {counts[1]:,} images"
+    if expected is None:
+        return found
+    if counts == (expected.people, expected.images):
+        return f"{found}, as expected"
+    return (
+        f"{found}: NOT AS EXPECTED, which is {expected.people:,} people in {expected.images:,} images; this is "
+        f"another file, or a part of it; the published one is in {expected.annotations_from}"
+    )
+
+
+def _look_images(folder: Path, wanted: tuple[str, ...], expected: Expected | None) -> tuple[str, bool, int]:
+    """What a folder of images lacks of those that show valid people; whether nothing; its size in bytes."""
+    cure = f"; get {expected.images_from} and unpack it in {folder.parent}" if expected else ""
+    if not folder.is_dir():
+        return f"{folder}: DATA NOT FOUND{cure}", False, 0
+    files, size = _measure(folder)
+    counted = f"{folder}: {files:,} files, {size / 1e9:,.2f} GB"
+    if expected is not None:
+        as_expected = files == expected.images
+        counted += ", as expected" if as_expected else f" (NOT AS EXPECTED: {expected.images:,} images)"
+    missing = coco.missing_images(wanted, folder, folder)
+    if missing:
+        told = f"{len(missing):,} of {len(wanted):,} images with people ARE MISSING, the first: {missing[0].entry}"
+        return f"{counted}; {told}{cure}", False, size
+    return f"{counted}; all {len(wanted):,} images with people are there", True, size
+
+
+def _measure(folder: Path) -> tuple[int, int]:
+    """Number and bytes of the files directly in a folder."""
+    with os.scandir(folder) as entries:
+        sizes = [entry.stat().st_size for entry in entries if entry.is_file()]
+    return len(sizes), sum(sizes)

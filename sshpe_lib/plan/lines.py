@@ -1,0 +1,170 @@
+"""The plan of a table on a profile: a line for every cell, each run counted once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from sshpe_lib import paths, records, tables
+from sshpe_lib.config import Experiment, Source
+from sshpe_lib.data import sources
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.machine import Machine
+from sshpe_lib.plan import data
+from sshpe_lib.plan.cost import Cost, run_cost
+from sshpe_lib.plan.devices import Rates, rates
+from sshpe_lib.study import baseline_cells
+from sshpe_lib.tables import Cell, Table
+
+
+@dataclass(frozen=True)
+class Line:
+    """One cell: its experiments, one a seed, and what one of them does.
+
+    people, pool: those who may have labels, and the unlabelled ones, None where not known; hours: of one run,
+    None where not known; recorded: seeds that have a record, None where that cannot be told; same_as: the
+    earlier line that has these very runs; not_run: why the profile does not run the cell.
+    """
+
+    cell: Cell
+    experiments: tuple[Experiment, ...] = ()
+    people: int | None = None
+    pool: int | None = None
+    cost: Cost | None = None
+    hours: float | None = None
+    recorded: int | None = None
+    same_as: Line | None = None
+    not_run: str | None = None
+
+    @property
+    def epochs(self) -> float | None:
+        """Passes over the pool; None where its size is not known, or a run counts steps and sees no pool."""
+        first = self.experiments[0]
+        if first.train.epochs or not self.pool or not first.semi_supervised:
+            return first.train.epochs
+        return first.train.steps * (1 - first.train.burn_in) * first.train.batch_size / self.pool
+
+    @property
+    def runs_left(self) -> int:
+        """Runs that this line adds: those without a record that no earlier line has."""
+        return 0 if self.same_as or self.not_run else len(self.experiments) - (self.recorded or 0)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `sshpe run` would do: the lines of a table, baselines first, the data they need, and the rates.
+
+    found: what there is of every source, with its roles; weights: whether the trunks are there, in words;
+    unknown_records: why it cannot be told which records exist, if so.
+    """
+
+    table: Table
+    profile: str
+    description: str
+    seeds: int
+    lines: tuple[Line, ...]
+    rates: Rates
+    found: tuple[tuple[tuple[str, ...], data.Found], ...]
+    weights: tuple[str, ...] = ()
+    unknown_records: str = ""
+
+    @property
+    def distinct(self) -> list[Line]:
+        """The lines that are run and are no earlier line's runs again."""
+        return [line for line in self.lines if not line.not_run and line.same_as is None]
+
+
+def make(
+    table: str | Table,
+    profile: str,
+    *,
+    seeds: int | None = None,
+    machine: Machine | None = None,
+    device: str | None = None,
+    tflops: float | None = None,
+    measured: bool = False,
+) -> Plan:
+    """Plan a table on a profile. Nothing is trained or downloaded; `measured` times a few steps on `machine`.
+
+    seeds: the profile's own number where left out; device, tflops, measured: as `devices.rates`.
+    Raises SSHPEError for a table, profile, device or record that is missing or wrong, and where SSHPE_DATA
+    names no folder. Data that is missing or not as expected is told in the plan.
+    """
+    table = table if isinstance(table, Table) else tables.load_table(table)
+    chosen = tables.load_profile(profile)
+    seeds = chosen.seeds if seeds is None else seeds
+    cells = (*baseline_cells(table, table.cells), *table.cells)
+    asked = list(_asked(table.model_copy(update={"cells": cells}), profile, seeds))
+    experiments = [one for _, wanted in asked if not isinstance(wanted, str) for one in wanted]
+    uses = data.roles(experiments)
+    found = {source: data.look(source) for source in uses}
+    speeds = rates(experiments, machine or Machine(), device=device, tflops=tflops, measured=measured)
+    recorded, trouble = _recorded(experiments)
+    lines: list[Line] = []
+    for cell, wanted in asked:
+        if isinstance(wanted, str):
+            lines.append(Line(cell, not_run=wanted))
+        else:
+            lines.append(_line(cell, wanted, found, speeds, recorded, lines))
+    depths = sorted({one.model.depth for one in experiments if one.model.init == "imagenet"})
+    return Plan(
+        table, profile, chosen.description, seeds, tuple(lines), speeds,
+        tuple((tuple(kinds), found[source]) for source, kinds in uses.items()),
+        tuple(data.look_for_weights(depth) for depth in depths), trouble,
+    )  # fmt: skip
+
+
+def _asked(table: Table, profile: str, seeds: int) -> Iterator[tuple[Cell, tuple[Experiment, ...] | str]]:
+    """Every cell with its experiments, or the reason why the profile does not run it."""
+    every = enumerate(tables.cell_experiments(table, profile, seeds))
+    for _, group in groupby(every, lambda numbered: numbered[0] // seeds):
+        values = [(cell, wanted) for _, (cell, _, wanted) in group]
+        cell, first = values[0]
+        yield cell, first if isinstance(first, str) else tuple(wanted for _, wanted in values)
+
+
+def _line(
+    cell: Cell,
+    experiments: tuple[Experiment, ...],
+    found: dict[Source, data.Found],
+    speeds: Rates,
+    recorded: dict[Experiment, bool],
+    earlier: list[Line],
+) -> Line:
+    first = experiments[0]
+    people, val = found[first.data.labeled], found[first.data.val]
+    pool = found[first.data.unlabeled] if first.data.unlabeled else people
+    cost = run_cost(first, pool.people, val.people, val.keypoints)
+    known = [recorded[one] for one in experiments if one in recorded]
+    return Line(
+        cell,
+        experiments,
+        people.people,
+        pool.people,
+        cost,
+        speeds.hours(first, cost.flops),
+        sum(known) if len(known) == len(experiments) else None,
+        next((line for line in earlier if line.experiments == experiments), None),
+    )
+
+
+def _recorded(experiments: list[Experiment]) -> tuple[dict[Experiment, bool], str]:
+    """Experiment -> whether it has a record, and why some are left out.
+
+    A key holds the fingerprint of the data. With a data folder that lacks the file, it is unknown; without any
+    folder, `sources.pin` finds an experiment's record by everything else, or there is none.
+    """
+    records.read_all(paths.records())  # a record that cannot be read is an error with or without the data
+    found, trouble = {}, ""
+    for experiment in dict.fromkeys(experiments):
+        try:
+            key = sources.pin(experiment).key()
+        except SSHPEError as error:
+            if paths.data() is None:
+                found[experiment] = False
+            else:
+                trouble = trouble or str(error)
+        else:
+            found[experiment] = records.find(paths.records(), key) is not None
+    return found, trouble

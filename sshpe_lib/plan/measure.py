@@ -1,0 +1,115 @@
+"""A few real training steps, timed: how many FLOP/s this machine sustains."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from sshpe_lib import initial, progress
+from sshpe_lib.codec import MSRAHeatmap
+from sshpe_lib.config import Experiment
+from sshpe_lib.data.loaders import TrainBatch
+from sshpe_lib.data.top_down import CropBatch
+from sshpe_lib.experiment import strong_of, teacher_of
+from sshpe_lib.machine import Machine
+from sshpe_lib.plan import cost
+from sshpe_lib.trainer import Trainer
+
+KEYPOINTS = 17
+WARM_UP, TIMED = 1, 3
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds of the fastest of `steps` training steps, by which clock, and the FLOPs of one."""
+
+    seconds: float
+    clock: str
+    flops: int
+    steps: int
+
+    @property
+    def flops_per_second(self) -> float:
+        return self.flops / self.seconds
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.3g} s of {self.clock} a step, the fastest of {self.steps}"
+
+
+def measure(experiment: Experiment, machine: Machine, description: str = "measuring") -> Speed:
+    """Time a few steps of an experiment's own size with the trainer that trains it, and keep nothing.
+
+    The network starts from scratch and sees random crops held in memory: neither weights nor data are needed,
+    and reading and cropping images is not timed. The burn-in is left out. One thread of a CPU is timed by
+    its own time, which other programs on the machine do not lengthen; anything else by the clock on the wall.
+    """
+    if machine.threads:
+        torch.set_num_threads(machine.threads)
+    fresh = experiment.model.model_copy(update={"init": "scratch", "trunk": None})
+    scratch = experiment.model_copy(update={"model": fresh})
+    with tempfile.TemporaryDirectory() as folder:
+        bar = progress.bar(WARM_UP + TIMED, description, show=machine.progress)
+        batches = _Repeated(_batch(scratch), bar)
+        trainer = _trainer(scratch, machine, batches, Path(folder))
+        alone = trainer.fabric.device.type == "cpu" and torch.get_num_threads() == 1
+        batches.clock = time.process_time if alone else time.perf_counter
+        trainer.fit()
+        bar.close()
+    forward = cost.network_cost(experiment.model, experiment.data.input_size, KEYPOINTS).forward
+    durations = [end - start for start, end in zip(batches.asked, batches.asked[1:], strict=False)]
+    clock = "CPU time" if alone else "wall time"
+    return Speed(min(durations[WARM_UP:]), clock, cost.step_flops(experiment, forward), TIMED)
+
+
+class _Repeated:
+    """The loader's stand-in: one batch again and again, and the times at which it was asked for."""
+
+    def __init__(self, batch: TrainBatch, bar: tqdm):
+        self.batch, self.bar, self.asked, self.clock = batch, bar, [], time.perf_counter
+        self.steps = WARM_UP + TIMED
+        self.burn_in = self.steps if batch.unlabeled is None else 0
+
+    def loader(self, start: int, workers: int, pin_memory: bool) -> Iterator[TrainBatch]:
+        for _ in range(start, self.steps):
+            self.asked.append(self.clock())
+            yield self.batch
+            self.bar.update()  # the next batch is asked for when the step is over
+        self.asked.append(self.clock())
+
+
+class _Unsaved(Trainer):
+    """A trainer whose state is worth nothing; on a slow machine it would be written while steps are timed."""
+
+    def save(self) -> None:
+        """Write nothing."""
+
+
+def _trainer(experiment: Experiment, machine: Machine, batches: _Repeated, folder: Path) -> Trainer:
+    fabric = machine.fabric(experiment.train.precision, folder)
+    student = initial.build(experiment.model, KEYPOINTS, experiment.train.seed)
+    codec = MSRAHeatmap(experiment.data.input_size, experiment.data.heatmap_size, experiment.data.sigma)
+    return _Unsaved(
+        fabric, student, teacher_of(experiment, student), batches, codec, experiment.train, lambda networks: {},
+        key="measured", folder=folder, strong=strong_of(experiment), evaluations=0, progress=False,
+    )  # fmt: skip
+
+
+def _batch(experiment: Experiment) -> TrainBatch:
+    generator = torch.Generator().manual_seed(0)
+    labeled, unlabeled = (_crops(experiment, generator) for _ in range(2))
+    return TrainBatch(labeled, unlabeled if experiment.semi_supervised else None)
+
+
+def _crops(experiment: Experiment, generator: torch.Generator) -> CropBatch:
+    """Crops of noise with every keypoint visible, in the memory layout of real ones."""
+    count, (width, height) = experiment.train.batch_size, experiment.data.input_size
+    image = torch.randint(0, 256, (count, height, width, 3), dtype=torch.uint8, generator=generator)
+    points = torch.rand(count, KEYPOINTS, 2, generator=generator) * torch.tensor([width - 1.0, height - 1.0])
+    visible, box = torch.ones(count, KEYPOINTS), torch.zeros(count, 2)
+    return CropBatch(image.permute(0, 3, 1, 2), points, visible, box, box, torch.arange(count))

@@ -1,0 +1,179 @@
+"""The data of Figures 1 and 2: the library's operations on one group of a profile's people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sshpe_lib import group
+from sshpe_lib.augment.joint_cutout import JointCutout
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.report.meeting import Stage
+from sshpe_lib.report.mixing import StrongViews, joints_covered
+
+
+@pytest.fixture(scope="module")
+def views() -> StrongViews:
+    return group.strong_views("smoke", seed=3)
+
+
+def test_crops_have_the_profiles_size_and_every_joint_inside(views: StrongViews) -> None:
+    assert views.group.images.shape == (4, 64, 48, 3) and views.group.images.dtype == np.uint8
+    assert views.group.size == (48, 64)
+    assert (views.group.points >= 0).all() and (views.group.points < views.group.size).all()
+    assert views.group.description == "4 people of the profile smoke"
+    assert len(np.unique(views.group.images.reshape(4, -1), axis=0)) == 4
+
+
+def test_joint_cutout_changes_what_it_covers_and_nothing_else(views: StrongViews) -> None:
+    images, covered = views.group.images, views.covered
+    assert np.array_equal(views.cut[~covered], images[~covered])
+    assert len(np.unique(views.cut[covered], axis=0)) == 1  # the mean colour
+    assert covered.any((1, 2)).all()
+    assert 0.01 < covered.mean() < 0.25
+
+
+def test_joint_cutout_is_at_the_joints(views: StrongViews, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without jitter every box holds the joint it was drawn for, up to the heatmap's stride."""
+    monkeypatch.setattr(group, "JointCutout", lambda: JointCutout(joints=200, jitter=0.0))
+    made = group.strong_views("smoke", seed=3)
+    assert joints_covered(made) == made.group.points[..., 0].size
+    assert joints_covered(views) < joints_covered(made)
+
+
+def test_mixed_tiles_come_from_their_sources(views: StrongViews) -> None:
+    mixed = views.mixed.reshape(4, 4, 16, 3, 16, 3)
+    images = views.group.images.reshape(4, 4, 16, 3, 16, 3)
+    for slot in range(4):
+        for row in range(4):
+            for col in range(3):
+                there = (row, slice(None), col)
+                assert np.array_equal(mixed[(slot, *there)], images[(views.sources[slot, row, col], *there)])
+    assert np.array_equal(
+        np.sort(views.sources, axis=0), np.arange(4)[:, None, None].repeat(4, 1).repeat(3, 2)
+    )
+    assert not np.array_equal(views.mixed, views.group.images)
+
+
+def test_unmixing_restores_the_people_to_the_bit(views: StrongViews) -> None:
+    assert np.array_equal(views.unmixed, views.group.images)
+
+
+def test_the_seed_decides_everything(views: StrongViews) -> None:
+    again, other = group.strong_views("smoke", seed=3), group.strong_views("smoke", seed=4)
+    for name in ("cut", "mixed", "sources"):
+        assert np.array_equal(getattr(again, name), getattr(views, name))
+        assert not np.array_equal(getattr(other, name), getattr(views, name))
+
+
+def test_both_figures_show_the_same_people(views: StrongViews) -> None:
+    made = group.connections("smoke", seed=3).group
+    assert np.array_equal(made.images, views.group.images)
+    assert np.array_equal(made.points, views.group.points)
+
+
+def test_other_groups_and_tiles() -> None:
+    made = group.strong_views("smoke", group=3, tiles=(2, 4), seed=0)
+    assert made.mixed.shape == (3, 64, 48, 3) and made.sources.shape == (3, 2, 4)
+    assert np.array_equal(made.unmixed, made.group.images)
+
+
+def met(stage: Stage) -> np.ndarray:
+    """Which tiles of a person share a slot, from the arrangement alone, (N, T, T)."""
+    slot = np.argsort(stage.sources, axis=0).reshape(len(stage.sources), -1)
+    return slot[:, :, None] == slot[:, None, :]
+
+
+def test_there_is_a_stage_for_every_mix_and_they_agree_with_their_arrangement() -> None:
+    made = group.connections("smoke", sites=("stem", "layer1", "layer3"), seed=1)
+    assert [stage.name for stage in made.stages] == ["image", "stem", "layer1", "layer3"]
+    for stage in made.stages:
+        assert stage.sources.shape == (4, 4, 3) and stage.together.shape == (4, 12, 12)
+        assert np.array_equal(stage.together, met(stage))
+    assert len({stage.sources.tobytes() for stage in made.stages}) == 4
+
+
+def test_an_arrangement_is_where_features_are() -> None:
+    """The sources of a stage are what a batch of numbered pictures becomes on its way through the mix."""
+    from sshpe_lib.augment.draw import Draw
+    from sshpe_lib.augment.mum import PoseMUM
+    from sshpe_lib.seeding import torch_stream
+
+    made = group.connections("smoke", sites=("layer1", "layer3"), seed=1)
+    mum = PoseMUM(sites=("layer1", "layer3"), probability=1.0)
+    mix = mum.draw(4, Draw(torch_stream("figure", 1)))
+    numbered = torch.arange(4.0)[:, None, None, None].expand(4, 1, 4, 3).contiguous()
+    features = mix.image(numbered)
+    assert np.array_equal(features[:, 0].numpy(), made.stages[0].sources)
+    for stage in made.stages[1:]:
+        features = mix.after_stage(stage.name, features)
+        assert np.array_equal(features[:, 0].numpy(), stage.sources)
+
+
+def test_mum_is_the_first_stage_alone() -> None:
+    assert [stage.name for stage in group.connections("smoke", sites=(), seed=1).stages] == ["image"]
+
+
+@pytest.mark.parametrize("people", [2, 4])
+def test_tiles_meet_as_often_as_the_closed_form_says(people: int) -> None:
+    made = group.meetings(people, groups=2000)
+    assert np.allclose(made.expected, 1 - (1 - 1 / people) ** np.arange(1, 5))
+    # Pairs of one tile depend on one another; 2,000 groups alone would have a standard error of 0.011.
+    assert np.abs(made.measured - made.expected).max() < 0.011
+    assert (made.group, made.groups) == (people, 2000)
+
+
+def test_meetings_measure_the_papers_four_figures() -> None:
+    assert np.round(group.meetings().expected, 2).tolist() == [0.25, 0.44, 0.58, 0.68]
+
+
+def test_meetings_only_grow() -> None:
+    measured = group.meetings(5, (2, 2), stages=6, groups=50).measured
+    assert (np.diff(measured) > 0).all() and len(measured) == 6
+
+
+@pytest.mark.parametrize("wrong", [{"group": 1}, {"tiles": (1, 1)}, {"groups": 0}, {"stages": 0}])
+def test_meetings_of_nothing_are_refused(wrong: dict) -> None:
+    with pytest.raises(SSHPEError, match="give groups of at least 2 people, at least 2 tiles"):
+        group.meetings(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"tiles": (5, 3)}, "48x64 does not divide into 3 columns x 5 rows"),
+        ({"group": 1}, "group: Input should be greater than or equal to 2"),
+        ({"group": 100}, r"\d+ people have every joint inside their box, and the group wants 100"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(asked: dict, message: str) -> None:
+    for make in (group.strong_views, group.connections):
+        with pytest.raises(SSHPEError, match=message):
+            make("smoke", **asked)
+
+
+@pytest.mark.parametrize("sites", [("layer4",), ("head", "layer1"), ("layer3", "layer1")])
+def test_an_impossible_site_is_refused(sites: tuple[str, ...]) -> None:
+    with pytest.raises(SSHPEError, match="site"):
+        group.connections("smoke", sites=sites)
+
+
+def test_an_unknown_profile_is_refused() -> None:
+    with pytest.raises(SSHPEError, match="no profile 'smok'"):
+        group.strong_views("smok")
+
+
+def test_photographs_without_data_say_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSHPE_DATA", raising=False)
+    with pytest.raises(SSHPEError, match="Set SSHPE_DATA to the folder that holds lsp/annotations"):
+        group.strong_views("lsp")
+
+
+@pytest.mark.real_data
+def test_photographs(sshpe_data: Path) -> None:
+    made = group.strong_views("lsp", seed=3)
+    assert made.group.images.shape == (4, 128, 96, 3) and made.group.points.shape == (4, 14, 2)
+    assert np.array_equal(made.unmixed, made.group.images)

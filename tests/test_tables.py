@@ -1,0 +1,214 @@
+"""The tables of Pose-MUM: the paper's numbers, what each row trains, and what they share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sshpe_lib import records, tables
+from sshpe_lib.config import Experiment
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.tables import Cell, Table
+
+NAMES = ("table1", "table2", "table3", "table4", "table5")
+
+
+def cell(name: str, row: str, column: str = "ResNet-18") -> Cell:
+    return next(c for c in tables.load_table(name).cells if (c.row, c.column) == (row, column))
+
+
+def made(name: str, row: str, column: str = "ResNet-18", profile: str = "quick") -> Experiment:
+    """The first seed's experiment of a cell."""
+    one = cell(name, row, column)
+    return tables.experiment(profile, one.method, backbone=one.backbone, amount=one.amount, set=one.set)
+
+
+def kinds(experiment: Experiment) -> list[str]:
+    return [operation.kind for operation in experiment.augment.strong]
+
+
+PAPER = {
+    "table1": [45.5, 44.6, 39.2, 45.0],
+    "table2": [38.44, 35.94, 36.31, 38.63],
+    "table3": [38.5, 42.1, 41.9, 43.8, 45.5, 46.12, 46.48],
+    "table4": [44.33, 45.13, 46.47, 46.9, 45.91, 46.13, 47.29, 48.94, 47.64, 48.8],
+    "table5": [42.1, 46.9, 52.3, 56.46, 57.3, 59.53, 46.86, 48.94, 56.7, 60.72, 62.32, 64.65],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_table_carries_the_numbers_of_the_paper(name: str) -> None:
+    table = tables.load_table(name)
+    assert [c.paper for c in table.cells] == PAPER[name]
+    assert table.title.startswith(f"Table {name[-1]}. ") and table.citation == "kim2022posemum"
+    assert table.baseline_cell("ResNet-18", "resnet18", "1K").paper == 31.5
+
+
+def test_the_papers_largest_and_smallest_gains_of_table_5() -> None:
+    """Section 4.4: "from a minimum of 2.1%p to a maximum of 4.8%p over the protocols"."""
+    papers = {(c.row, c.column): c.paper for c in tables.load_table("table5").cells}
+    gains = [
+        papers[f"Pose-MUM+, {amount}", column] - papers[f"JC Augment-s, {amount}", column]
+        for column in ("ResNet-18", "ResNet-101")
+        for amount in ("1K", "5K", "10K")
+    ]
+    assert (round(min(gains), 1), round(max(gains), 1)) == (2.1, 4.8)
+
+
+@pytest.mark.parametrize("profile", ["smoke", "quick", "lsp", "paper"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_cell_is_an_experiment_or_says_why_not(name: str, profile: str) -> None:
+    for one, _, value in tables.cell_experiments(tables.load_table(name), profile, 1):
+        assert isinstance(value, Experiment) or (isinstance(value, str) and one.backbone == "resnet101")
+    assert profile != "paper" or isinstance(value, Experiment)
+
+
+SHARED = [
+    [("table1", "MUM"), ("table3", "MUM")],
+    [("table2", "Single"), ("table3", "Affine Augment-s")],
+    [("table3", "JC Augment-s"), ("table5", "JC Augment-s, 1K")],
+    [("table4", "0.6"), ("table5", "Pose-MUM+, 1K")],
+]
+
+
+@pytest.mark.parametrize("rows", SHARED, ids=lambda rows: rows[0][1])
+def test_rows_of_several_tables_are_one_experiment(rows: list[tuple[str, str]]) -> None:
+    assert len({made(*row).key() for row in rows}) == 1
+
+
+def test_pose_mum_plus_of_resnet_101_is_shared_too() -> None:
+    assert made("table4", "0.9", "ResNet-101", "paper") == made(
+        "table5", "Pose-MUM+, 1K", "ResNet-101", "paper"
+    )
+
+
+def test_nothing_else_is_shared() -> None:
+    shown = {}
+    for name in NAMES:
+        for one, _, value in tables.cell_experiments(tables.load_table(name), "quick", 1):
+            if isinstance(value, Experiment):
+                shown.setdefault(value.key(), []).append((name, one.row))
+    assert sorted(rows for rows in shown.values() if len(rows) > 1) == sorted(SHARED)
+    assert len(shown) == 22  # and the supervised baseline for three amounts of labels
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_table_has_the_same_supervised_baseline(name: str) -> None:
+    baseline = tables.load_table(name).baseline_cell("ResNet-18", "resnet18", "1K")
+    assert tables.experiment("quick", baseline.method).key() == tables.experiment("quick", "supervised").key()
+
+
+def test_what_table_1_varies() -> None:
+    mums = {row: made("table1", row).augment.strong[-1] for row in tables.load_table("table1").rows()}
+    assert {row: (mum.group, mum.unmix, mum.tiles, mum.sites) for row, mum in mums.items()} == {
+        "MUM": (4, "encoder", (4, 3), ()),
+        "groups of 2": (2, "encoder", (4, 3), ()),
+        "unmix after layer 2": (4, "layer2", (4, 3), ()),
+        "unmix after decoder": (4, "decoder", (4, 3), ()),
+    }
+    for row, mum in mums.items():
+        assert cell("table1", row).marks["N_G"] == str(mum.group)
+        assert cell("table1", row).marks["unmix after"].replace(" ", "") == mum.unmix
+
+
+def test_what_table_2_varies() -> None:
+    teachers = {row: made("table2", row).teacher for row in tables.load_table("table2").rows()}
+    assert {row: (one.kind, one.decay) for row, one in teachers.items()} == {
+        "Single": ("single", None),
+        "EMA 0.999": ("ema", 0.999),
+        "EMA 0.6": ("ema", 0.6),
+        "EMAN 0.6": ("eman", 0.6),
+    }
+    assert {tuple(kinds(made("table2", row))) for row in teachers} == {("affine",)}
+
+
+def test_the_marks_of_table_3_are_its_operations() -> None:
+    operations = {"Affine": "affine", "Rand Augment": "rand_augment", "Joint Cutout": "joint_cutout"}
+    for one in tables.load_table("table3").cells:
+        experiment = made("table3", one.row)
+        expected = {operations[mark] for mark in one.marks if mark in operations}
+        mixes = [operation for operation in experiment.augment.strong if operation.kind == "mum"]
+        assert set(kinds(experiment)) - {"mum"} == expected
+        assert bool(mixes) == ("MUM" in one.marks or "Pose-MUM" in one.marks)
+        assert all(bool(mix.sites) == ("Pose-MUM" in one.marks) for mix in mixes)
+        assert set(one.marks.values()) == {"✓"} and experiment.teacher.kind == "single"
+
+
+def test_cuts_and_colours_come_before_the_affine_and_mixing_after() -> None:
+    order = ["rand_augment", "joint_cutout", "cutout", "cut_occlude", "affine", "mum"]
+    for name in tables.load_methods():
+        found = kinds(tables.experiment("quick", name))
+        assert found == sorted(found, key=order.index), name
+
+
+def test_table_5_uses_the_best_decay_of_its_backbone() -> None:
+    for one in tables.load_table("table5").cells:
+        if one.method == "pose-mum+":
+            decay = made("table5", one.row, one.column, "paper").teacher.decay
+            assert decay == {"resnet18": 0.6, "resnet101": 0.9}[one.backbone]
+            best = max(
+                (c for c in tables.load_table("table4").cells if c.column == one.column),
+                key=lambda c: c.paper,
+            )
+            assert float(best.row) == decay
+
+
+def test_a_dual_method_differs_from_its_single_one_in_the_teacher_only() -> None:
+    methods = tables.load_methods()
+    duals = {name.removesuffix("-dual") for name in methods if name.endswith("-dual")}
+    assert duals == {"affine", "rand", "jc", "pose-mum"}
+    for name in duals:
+        single = methods.get(f"{name}-single") or methods[name]
+        assert methods[f"{name}-dual"] == single | {"teacher": {"kind": "dual"}}
+
+
+def test_methods_make_the_experiments_of_the_committed_records(repository: Path) -> None:
+    """With a record's scale (data, network, schedule), a method of today is its experiment, so has its key."""
+    today = {name: tables.experiment("quick", name) for name in tables.load_methods()}
+    found = set()
+    for record in records.read_all(repository / "book" / "records"):
+        wanted = record.experiment
+        same = {name: getattr(wanted, name) for name in ("data", "model", "train", "evaluate")}
+        for name, one in today.items():
+            teacher = one.teacher.model_copy(update={"decay": wanted.teacher.decay})
+            if one.model_copy(update=same | {"teacher": teacher}) == wanted:
+                found.add(name)
+                break
+        else:
+            pytest.fail(f"{record.key} is of no method in params/methods.yaml")
+    assert {"supervised", "affine-single", "pose-mum+"} <= found
+
+
+def changed(**values: object) -> dict:
+    table = tables.load_table("table3").model_dump(mode="json")
+    return table | values
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"marks": ["Affine"]}, "cells are marked .*'Joint Cutout'.* which marks does not list"),
+        ({"baseline_paper": {"ResNet18": 31.5}}, "baseline_paper names .'ResNet18'.; the columns are"),
+        ({"reference": {"method": "jc", "name": "JC"}}, "reference.method is 'jc', which is no cell's"),
+        (
+            {"cells": [{"row": "a", "column": "b", "method": "mum"}] * 2, "reference": None, "baseline_paper": {}},
+            "cells lists row 'a' of column 'b' twice",
+        ),
+    ],
+)  # fmt: skip
+def test_a_table_that_contradicts_itself_is_an_error(values: dict, message: str, tmp_path: Path) -> None:
+    import yaml
+
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(changed(**values)))
+    with pytest.raises(SSHPEError, match=f"wrong.yaml: .*{message}"):
+        tables.load_table(tmp_path / "wrong.yaml")
+
+
+def test_a_baseline_needs_its_figure_only_where_there_is_one() -> None:
+    table = tables.load_table("table5")
+    assert isinstance(table, Table)
+    assert [table.baseline_cell("ResNet-18", "resnet18", a).paper for a in ("1K", "5K", "10K")] == [
+        31.5, 46.4, 51.1
+    ]  # fmt: skip
+    assert table.baseline_cell("ResNet-101", "resnet101", "5K").paper is None
