@@ -12,14 +12,12 @@ import torch
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from sshpe_lib import config
-from sshpe_lib.augment import pixels as bytes_
 from sshpe_lib.augment import rand_augment
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.augment.pixels import denormalize, normalize
 from sshpe_lib.augment.rand_augment import OPERATIONS, RandAugment
 from sshpe_lib.augment.view import Strong, View
-from sshpe_lib.data import top_down
 from sshpe_lib.models._torchvision import import_torchvision
 
 ENHANCEMENTS = {
@@ -112,7 +110,6 @@ def test_pixels_are_normalised_with_the_statistics_of_their_channel():
     levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).repeat(1, 3, 1, 1)
     mean, std = (torch.tensor(s).view(1, 3, 1, 1) for s in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     assert torch.equal(normalize(levels), (levels.float() - mean * 255) * (1 / (std * 255)))
-    assert top_down.normalize is bytes_.normalize
 
 
 def test_a_float_image_is_not_normalised_in_place():
