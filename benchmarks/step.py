@@ -66,7 +66,7 @@ def bare(trainer: Trainer, labeled: torch.Tensor, unlabeled: torch.Tensor) -> No
     trainer.optimizer.zero_grad(set_to_none=True)
     with torch.no_grad(), trainer.fabric.autocast():
         trainer.teacher.network.eval()(unlabeled)
-    loss = trainer.student(labeled).mean() + trainer.student(unlabeled).mean()
+    loss = trainer.students[0](labeled).mean() + trainer.students[0](unlabeled).mean()
     trainer.fabric.backward(loss)
 
 
@@ -102,7 +102,7 @@ def main() -> None:
     batch = TrainBatch(crops(options.batch, size), crops(options.batch, size))
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(options, size, batch, Path(folder))
-        trainer.student.train()
+        trainer.students[0].train()
         images = [torch.randn(options.batch, 3, size[1], size[0]).to(trainer.fabric.device) for _ in range(2)]
         images = [image.contiguous(memory_format=torch.channels_last) for image in images]
         wait = torch.cuda.synchronize if trainer.fabric.device.type == "cuda" else lambda: None

@@ -30,13 +30,13 @@ def train_step(
     joint: labelled and unlabelled images go through the student as one batch, and so share its statistics;
     else separately, each with its own, as in the reference.
     """
-    terms = [_terms(*pair, labeled, unlabeled, strong, draw, joint) for pair in pairs]
+    terms = [student_losses(*pair, labeled, unlabeled, strong, draw, joint) for pair in pairs]
     supervised = sum(term.supervised for term in terms) / len(terms)
     consistency = sum(term.consistency for term in terms)
     return Losses(supervised + weight * consistency, supervised, consistency)
 
 
-def _terms(
+def student_losses(
     student: nn.Module,
     teacher: Teacher,
     labeled: Labeled,
@@ -45,7 +45,7 @@ def _terms(
     draw: Draw,
     joint: bool,
 ) -> Losses:
-    """Both terms of Eq. 1 for one student."""
+    """Both terms of Eq. 1 for one student: it must find in a hard view what its teacher found in an easy one."""
     on_labeled = None if joint else student(labeled.image)
     pseudo = teacher.predict(unlabeled).float()
     view, pseudo = strong(unlabeled, pseudo, draw)
