@@ -59,13 +59,13 @@ class Study:
 
     def baseline_of(self, cell: Cell) -> Result | None:
         """The baseline of a cell's column, backbone and amount of labels; None where the table has none."""
-        return next((one for one in self.baselines if _side_by_side(one.cell, cell)), None)
+        return next((one for one in self.baselines if side_by_side(one.cell, cell)), None)
 
     def reference_of(self, cell: Cell) -> Result | None:
         """The table's reference for a cell's column, backbone and amount; None where it is not among the results."""
         method = self.table.reference and self.table.reference.method
         return next(
-            (one for one in self.results if one.cell.method == method and _side_by_side(one.cell, cell)), None
+            (one for one in self.results if one.cell.method == method and side_by_side(one.cell, cell)), None
         )
 
     def runs(self) -> Iterator[tuple[Cell, Record]]:
@@ -86,5 +86,6 @@ class Study:
         return max(run, key=lambda result: result.scores(self.table.metric).mean()).records[0]
 
 
-def _side_by_side(one: Cell, other: Cell) -> bool:
+def side_by_side(one: Cell, other: Cell) -> bool:
+    """Whether two cells share column, backbone and amount of labels, and so may be set against each other."""
     return all(getattr(one, name) == getattr(other, name) for name in ("column", "backbone", "amount"))
