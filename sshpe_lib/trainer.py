@@ -64,7 +64,7 @@ class Trainer:
         layout = torch.channels_last if train.channels_last else torch.contiguous_format
         # The unwrapped networks that learn, the student first: teachers and checkpoints see these.
         self.networks = [student] if teacher is None or not teacher.learns else [student, teacher.network]
-        self.network = student.to(memory_format=layout)
+        self.network = student
         parameters = [p for network in self.networks for p in network.to(memory_format=layout).parameters()]
         self.students = [fabric.setup_module(network) for network in self.networks]
         self.optimizer = fabric.setup_optimizers(

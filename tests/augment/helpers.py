@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from sshpe_lib.augment.draw import Draw
+from sshpe_lib.augment.view import Operation, View
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
@@ -32,3 +33,13 @@ def batch(size: tuple[int, int], keypoints: int = 17, count: int = 6) -> tuple[t
     generator = torch.Generator().manual_seed(5)
     image = 1 + torch.rand(count, 3, height, width, generator=generator)
     return image, torch.rand(count, keypoints, height // 4, width // 4, generator=generator)
+
+
+def assert_ranks_share(operation: Operation, image: torch.Tensor, heatmaps: torch.Tensor) -> None:
+    """Each of two ranks makes of its half of the batch what one alone makes of that half."""
+    whole, _ = operation(View(image), heatmaps, draw())
+    each = len(image) // 2
+    for rank in range(2):
+        share = slice(each * rank, each * (rank + 1))
+        part, _ = operation(View(image[share]), heatmaps[share], draw(rank=rank, world=2))
+        assert torch.equal(part.image, whole.image[share])

@@ -7,7 +7,7 @@ import torch
 from sshpe_lib.augment.cutout import Cutout
 from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.augment.view import View
-from tests.augment.helpers import LAYOUTS, batch, draw
+from tests.augment.helpers import LAYOUTS, assert_ranks_share, batch, draw
 
 
 def slow_cutout(image, places, uniforms, operation):
@@ -72,9 +72,4 @@ def test_it_keeps_what_happens_to_the_features():
 
 
 def test_ranks_share_the_holes_of_the_global_batch():
-    image, heatmaps = batch((48, 64), count=8)
-    whole, _ = Cutout()(View(image), heatmaps, draw())
-    for rank in range(2):
-        share = slice(4 * rank, 4 * rank + 4)
-        part, _ = Cutout()(View(image[share]), heatmaps[share], draw(rank=rank, world=2))
-        assert torch.equal(part.image, whole.image[share])
+    assert_ranks_share(Cutout(), *batch((48, 64), count=8))

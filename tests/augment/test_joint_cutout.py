@@ -8,7 +8,7 @@ from sshpe_lib.augment import boxes
 from sshpe_lib.augment.joint_cutout import JointCutout
 from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.augment.view import Strong, View
-from tests.augment.helpers import LAYOUTS, batch, draw
+from tests.augment.helpers import LAYOUTS, assert_ranks_share, batch, draw
 
 
 def slow_box(heatmap, normal, uniform, jitter, half_size, scale):
@@ -184,9 +184,4 @@ def test_it_must_come_before_a_mix():
 
 
 def test_ranks_share_the_boxes_of_the_global_batch():
-    image, heatmaps = batch((48, 64), count=8)
-    whole, _ = JointCutout()(View(image), heatmaps, draw())
-    for rank in range(2):
-        share = slice(4 * rank, 4 * rank + 4)
-        part, _ = JointCutout()(View(image[share]), heatmaps[share], draw(rank=rank, world=2))
-        assert torch.equal(part.image, whole.image[share])
+    assert_ranks_share(JointCutout(), *batch((48, 64), count=8))
