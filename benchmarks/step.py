@@ -26,6 +26,7 @@ from sshpe_lib.data.loaders import TrainBatch
 from sshpe_lib.data.top_down import CropBatch
 from sshpe_lib.machine import Machine
 from sshpe_lib.models import resnet
+from sshpe_lib.supervision import Supervision
 from sshpe_lib.teacher import EMAN
 from sshpe_lib.trainer import Trainer
 
@@ -56,7 +57,7 @@ def make_trainer(
     train = Train(steps=10**9, batch_size=options.batch, precision=options.precision)
     strong = Strong([PoseMUM(sites=("layer1", "layer2", "layer3"))])
     return Trainer(
-        fabric, student, EMAN(student, 0.6), Fixed(batch), codec, train, lambda networks: {},
+        fabric, student, EMAN(student, 0.6), Fixed(batch), Supervision(codec), train, lambda networks: {},
         key="benchmark", folder=folder, strong=strong, progress=False,
     )  # fmt: skip
 

@@ -133,11 +133,31 @@ def reproduce(
     workers: WorkersOption = 0,
     accelerator: AcceleratorOption = "auto",
     devices: DevicesOption = "auto",
+    keep: Annotated[bool, typer.Option(help="keep the trained network as the run's checkpoint")] = False,
 ) -> None:
     """Train a record again, as if there were none, and compare; exit code 1 where they differ."""
     from sshpe_lib.reproduce import reproduce as train_again
 
-    _show([train_again(key, _machine(threads, workers, accelerator, devices))])
+    _show([train_again(key, _machine(threads, workers, accelerator, devices), keep=keep)])
+
+
+@app.command("test-dev")
+def test_dev(
+    key: Annotated[str, typer.Argument(help="the key of a record, or its first letters")],
+    detections: Annotated[Path, typer.Option(help="a detector's results file for test-dev's images")],
+    image_info: Annotated[Path, typer.Option(help="COCO's image_info_test-dev2017.json")] = Path(
+        "coco/annotations/image_info_test-dev2017.json"
+    ),
+    images: Annotated[Path, typer.Option(help="the folder of the images")] = Path("coco/images/test2017"),
+    output: Annotated[Path, typer.Option(help="the folder for the zip file")] = Path("."),
+    name: Annotated[str, typer.Option(help="what the server shall call the results")] = "sshpe",
+    accelerator: AcceleratorOption = "auto",
+) -> None:
+    """Predict COCO's test-dev with a trained network, and write the file that its server takes."""
+    from sshpe_lib.test_dev import submit
+
+    machine = _machine(1, 0, accelerator, "1")
+    typer.echo(submit(key, detections, image_info, images, output, name, machine))
 
 
 @app.command()

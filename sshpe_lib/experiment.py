@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,30 +15,21 @@ import torch
 from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
 
-from sshpe_lib import config, initial, paths, provenance, records, seeding
-from sshpe_lib.augment.affine import HardAffine
-from sshpe_lib.augment.cut_occlude import CutOcclude
-from sshpe_lib.augment.cutout import Cutout
-from sshpe_lib.augment.joint_cutout import JointCutout
-from sshpe_lib.augment.mum import PoseMUM
-from sshpe_lib.augment.rand_augment import RandAugment
-from sshpe_lib.augment.view import Operation, Strong
-from sshpe_lib.codec import MSRAHeatmap
+from sshpe_lib import checkpoints, initial, parts, paths, provenance, records
+from sshpe_lib.codec import Codec
 from sshpe_lib.config import Experiment
-from sshpe_lib.data import sources, splits
-from sshpe_lib.data.cache import ImageCache
-from sshpe_lib.data.loaders import Batches, steps_per_epoch
-from sshpe_lib.data.top_down import Crops, WeakAffine
+from sshpe_lib.data import roles, sources
+from sshpe_lib.data.loaders import Batches
+from sshpe_lib.data.roles import Roles
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.evaluate.hard_cases import hardest
 from sshpe_lib.evaluate.top_down import TopDownEvaluation
 from sshpe_lib.machine import Machine
-from sshpe_lib.methods.step import Teacher
 from sshpe_lib.records import Example, Record
-from sshpe_lib.skeleton import Skeleton
-from sshpe_lib.teacher import EMA, EMAN, Dual, Single
 from sshpe_lib.trainer import Trainer
 
 EXAMPLES = 8
+HARD_CASES = 6
 
 
 def run(
@@ -59,8 +51,10 @@ def run(
     found = records.find(records_folder, experiment.key())
     if found is not None:
         return found
+    if experiment.start is not None:
+        run(experiment.start, machine, records_folder=records_folder, runs_folder=runs_folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if int(os.environ.get("RANK", 0)) > 0:
+    if _rank():
         return train(experiment, machine, folder)  # the first process holds the lock and writes the record
     with _lock(folder / "lock", machine.progress):
         found = records.find(records_folder, experiment.key())
@@ -69,6 +63,10 @@ def run(
         record = train(experiment, machine, folder)
         records.write(records_folder, record)
         return record
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", 0))
 
 
 def _lock(path: Path, progress: bool) -> FileLock:
@@ -87,177 +85,94 @@ def train(experiment: Experiment, machine: Machine, folder: Path) -> Record:
     started = datetime.now(UTC)
     if machine.threads:
         torch.set_num_threads(machine.threads)
-    data = load(experiment)
-    fabric = machine.fabric(experiment.train.precision, folder)
-    codec = MSRAHeatmap(experiment.data.input_size, experiment.data.heatmap_size, experiment.data.sigma)
-    batches = _batches(experiment, data, fabric)
+    data = roles.load(experiment)
+    fabric, precision = (
+        machine.fabric(experiment.train.precision, folder),
+        machine.precision(experiment.train.precision),
+    )
+    codec = parts.codec_of(experiment.data)
+    channels = codec.channels(len(data.skeleton))
     evaluation = _evaluation(experiment, data, codec, fabric)
-    student = initial.build(experiment.model, len(data.skeleton), experiment.train.seed)
+    student = initial.build(experiment.model, channels, experiment.train.seed)
+    facts = data.facts
+    if experiment.start is not None:
+        facts = facts | _go_on_from(experiment.start, student, machine, folder.parent)
     trainer = Trainer(
-        fabric, student, teacher_of(experiment, student), batches, codec, experiment.train, evaluation,
-        key=experiment.key(), folder=folder, strong=strong_of(experiment),
+        fabric, student, parts.teacher_of(experiment, student, channels), _batches(experiment, data, fabric),
+        parts.supervision_of(experiment, codec), experiment.train, evaluation, key=experiment.key(), folder=folder,
+        strong=parts.strong_of(experiment), dropping=parts.dropping_of(experiment), seed=experiment.stream_seed,
         evaluations=experiment.evaluate.times, workers=machine.workers, progress=machine.progress,
     )  # fmt: skip
     curve = trainer.fit()
     headline = "teacher" if experiment.teacher.kind in ("ema", "eman") else "student"
+    quoted = trainer.evaluated()[headline]
+    hard = hardest(data.val.instances, HARD_CASES) if experiment.evaluate.visibility else ()
     return Record(
         key=experiment.key(),
         experiment=experiment,
         headline=headline,
         metrics={name: {k: round(v, 3) for k, v in m.items()} for name, m in trainer.metrics.items()},
         curve=records.thin(curve),
-        examples=examples(evaluation, trainer.evaluated()[headline]),
+        examples=examples(evaluation, quoted, range(min(EXAMPLES, len(data.val)))),
+        hard_cases=examples(evaluation, quoted, hard) if len(hard) else (),
         provenance=provenance.collect(
-            fabric,
-            experiment.key(),
-            data.facts,
-            started,
-            trainer.seconds,
-            state_sha256(trainer.evaluated()[headline]),
+            fabric, experiment.key(), facts, started, trainer.seconds, state_sha256(quoted), precision
         ),
     )
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """The data of an experiment, checked: labelled and unlabelled crops, test crops, ground truth."""
-
-    labeled: Crops
-    unlabeled: Crops | None
-    val: Crops
-    ground_truth: dict
-    skeleton: Skeleton
-    pool: int
-    facts: dict[str, str | int]
-
-
-def load(experiment: Experiment) -> Loaded:
-    """Read, split and check the data of `experiment`. Raises SSHPEError on the first fault."""
-    data = experiment.data
-    everyone = sources.instances(data.labeled)
-    choose = {"first": splits.first_instances, "random": splits.random_instances}[data.split]
-    chosen = (
-        choose(everyone, data.labels, data.split_seed)
-        if data.split == "random"
-        else choose(everyone, data.labels)
-    )
-    pool = everyone if data.unlabeled is None else sources.instances(data.unlabeled)
-    val = sources.instances(data.val)
-    for role, other in (("unlabeled", pool), ("val", val)):
-        if other.skeleton != everyone.skeleton:
-            raise SSHPEError(
-                f"{other.source}: the keypoints of data.{role} ({other.skeleton.name}) are not those of data.labeled "
-                f"({everyone.skeleton.name}, {everyone.source}); use files of one keypoint set"
-            )
-    cache = ImageCache(color=data.color)
-    weak = WeakAffine(**experiment.augment.weak.model_dump())
-    common = {"weak": weak, "seed": experiment.train.seed, "cache": cache}
-    return Loaded(
-        labeled=Crops(everyone.select(chosen), data.input_size, stream="labeled", **common),
-        unlabeled=Crops(pool, data.input_size, stream="unlabeled", **common)
-        if experiment.semi_supervised
-        else None,
-        val=Crops(val, data.input_size, cache=cache),
-        ground_truth=sources.ground_truth(data.val),
-        skeleton=everyone.skeleton,
-        pool=len(pool),
-        facts={
-            "labeled": len(chosen),
-            "unlabeled": len(pool) if experiment.semi_supervised else 0,
-            "val": len(val),
-            "labeled_ids_sha256": _digest(everyone.annotation_ids[chosen].tolist()),
-        },
-    )
+def _go_on_from(
+    start: Experiment, student: torch.nn.Module, machine: Machine, runs_folder: Path
+) -> dict[str, str | int]:
+    """Give a network the final weights of an earlier stage, trained first where its checkpoint is not there."""
+    folder = runs_folder / start.key()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = checkpoints.of(folder)
+    # Several second stages may want one first stage at a time; of one run's processes, the first holds the lock.
+    with nullcontext() if _rank() else _lock(folder / "lock", machine.progress):
+        if checkpoints.finished(path, start.key()) is None:
+            train(start, machine, folder)
+    state = checkpoints.read(path, start.key())
+    student.load_state_dict(state["student"])
+    return {"start": start.key(), "start_steps": state["step"], "start_sha256": state_sha256(student)}
 
 
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
-
-
-def total_steps(experiment: Experiment, pool: int) -> int:
-    """Optimiser steps of a run; an epoch is one pass over a pool of `pool` people, for every method."""
-    train = experiment.train
-    return train.steps or train.epochs * steps_per_epoch(pool, train.batch_size)
-
-
-def _batches(experiment: Experiment, data: Loaded, fabric: Fabric) -> Batches:
-    train, steps = experiment.train, total_steps(experiment, data.pool)
+def _batches(experiment: Experiment, data: Roles, fabric: Fabric) -> Batches:
+    train, steps = experiment.train, roles.total_steps(experiment, data.pool)
     if train.batch_size % fabric.world_size:
         raise SSHPEError(
             f"train.batch_size {train.batch_size} does not divide over {fabric.world_size} devices"
         )
     return Batches(
         data.labeled, data.unlabeled, batch_size=train.batch_size, steps=steps, burn_in=round(train.burn_in * steps),
-        seed=train.seed, rank=fabric.global_rank, world=fabric.world_size,
+        seed=experiment.stream_seed, rank=fabric.global_rank, world=fabric.world_size,
     )  # fmt: skip
 
 
-def _evaluation(
-    experiment: Experiment, data: Loaded, codec: MSRAHeatmap, fabric: Fabric
-) -> TopDownEvaluation:
+def _evaluation(experiment: Experiment, data: Roles, codec: Codec, fabric: Fabric) -> TopDownEvaluation:
     return TopDownEvaluation(
         data.val, codec, data.ground_truth, flip=experiment.evaluate.flip, nms=experiment.evaluate.nms,
-        score_threshold=experiment.evaluate.score_threshold, device=fabric.device, autocast=fabric.autocast,
-        rank=fabric.global_rank, world=fabric.world_size,
+        score_threshold=experiment.evaluate.score_threshold, visibility=experiment.evaluate.visibility,
+        device=fabric.device, autocast=fabric.autocast, rank=fabric.global_rank, world=fabric.world_size,
         reduce=lambda tensor: fabric.all_reduce(tensor.to(fabric.device), reduce_op="sum").cpu(),
     )  # fmt: skip
 
 
-def teacher_of(experiment: Experiment, student: torch.nn.Module) -> Teacher | None:
-    """The teacher an experiment names, built from the student; a partner starts from weights of its own."""
-    teacher = experiment.teacher
-    if teacher.kind == "none":
-        return None
-    if teacher.kind == "single":
-        return Single(student)
-    if teacher.kind == "dual":
-        keypoints = student.final_layer.out_channels
-        return Dual(
-            initial.build(experiment.model, keypoints, seeding.derive(experiment.train.seed, "partner"))
-        )
-    average = {"decay": teacher.decay, "warmup": teacher.warmup, "ramp": teacher.ramp}
-    return EMA(student, **average) if teacher.kind == "ema" else EMAN(student, std=teacher.std, **average)
-
-
-OPERATIONS = {
-    "affine": HardAffine,
-    "rand_augment": RandAugment,
-    "joint_cutout": JointCutout,
-    "cutout": Cutout,
-    "cut_occlude": CutOcclude,
-    "mum": PoseMUM,
-}
-
-
-def strong_of(experiment: Experiment) -> Strong:
-    """The student's strong augmentation, its operations in the experiment's order."""
-    return Strong([_operation(operation) for operation in experiment.augment.strong])
-
-
-def _operation(operation: config.Operation) -> Operation:
-    settings = operation.model_dump(exclude={"kind"})
-    if operation.kind == "mum":
-        settings["unmix"] = operation.unmix_stage
-    return OPERATIONS[operation.kind](**settings)
-
-
-def examples(evaluation: TopDownEvaluation, network: torch.nn.Module) -> tuple[Example, ...]:
-    """The first test people with their predicted keypoints, for the record's pictures."""
-    crops = evaluation.crops
-    few = Crops(
-        crops.instances.select(np.arange(min(EXAMPLES, len(crops)))), crops.input_size, cache=crops.cache
+def examples(
+    evaluation: TopDownEvaluation, network: torch.nn.Module, rows: Sequence[int] | np.ndarray
+) -> tuple[Example, ...]:
+    """The test people of `rows` with their predicted keypoints, for the record's pictures."""
+    few = replace(
+        evaluation, crops=evaluation.crops.select(rows), rank=0, world=1, reduce=lambda tensor: tensor
     )
-    alone = TopDownEvaluation(
-        few, evaluation.codec, evaluation.ground_truth, device=evaluation.device, autocast=evaluation.autocast
-    )
-    predicted = alone.predict({"network": network})["network"]
+    predicted = few.predict({"network": network})["network"]
     return tuple(
         Example(
-            image_id=int(few.instances.image_ids[row]),
-            annotation_id=int(few.instances.annotation_ids[row]),
+            image_id=int(few.crops.instances.image_ids[row]),
+            annotation_id=int(few.crops.instances.annotation_ids[row]),
             keypoints=tuple((round(x, 1), round(y, 1), round(s, 3)) for x, y, s in predicted[row].tolist()),
         )
-        for row in range(len(few))
+        for row in range(len(few.crops))
     )
 
 

@@ -1,9 +1,10 @@
 """Boxes, affine maps and flips, so that points, images and heatmaps move together.
 
 Pixel coordinates are (x, y) with integers at pixel centres; sizes are (width, height); boxes are (x, y,
-width, height) in pixels; angles are in degrees; a matrix is 2 x 3 and maps column vectors (x, y, 1). The
-convention here is the plain one of SimpleBaseline and HRNet: a crop of w x h pixels spans the box [0, w] x
-[0, h], so strides are ratios of sizes.
+width, height) in pixels; angles are in degrees; a matrix is 2 x 3 and maps column vectors (x, y, 1). There are
+two conventions of crops. In the plain one of SimpleBaseline and HRNet, a crop of w x h pixels spans the box
+[0, w] x [0, h], so strides are ratios of sizes. In the unbiased one of UDP it spans [0, w - 1] x [0, h - 1], from
+its first pixel to its last, so strides are ratios of these distances, and mirroring is exact at every size.
 """
 
 from __future__ import annotations
@@ -84,28 +85,34 @@ def _pad(sides: np.ndarray, aspect: float, padding: float) -> np.ndarray:
 # --- affine maps of points ----------------------------------------------------------------------------------
 
 
-def crop_matrix(center: np.ndarray, size: np.ndarray, rotation: float, output: tuple[int, int]) -> np.ndarray:
+def crop_matrix(
+    center: np.ndarray, size: np.ndarray, rotation: float, output: tuple[int, int], unbiased: bool = False
+) -> np.ndarray:
     """The map from an image to a crop that shows the box (center, size), turned by `rotation`.
 
-    center, size: (2,) px of the image; rotation: degrees, the box turned clockwise on screen, so the content
-    of the crop turns anticlockwise; output: crop (width, height). Returns (2, 3) float64, image -> crop. One
-    scale, output width / box width, serves both axes; `center` lands on the crop's middle (width / 2, height
-    / 2). Closed form of the three-point affine of HRNet.
+    center, size: (2,) px of the image; rotation: degrees; output: crop (width, height). Returns (2, 3) float64,
+    image -> crop. The plain crop: one scale, output width / box width, serves both axes; `center` lands on
+    (width / 2, height / 2); the box turns clockwise on screen, so the content of the crop turns anticlockwise.
+    The unbiased crop: the box goes from the centre of the first pixel to that of the last, with a scale an
+    axis; `center` lands on ((width - 1) / 2, (height - 1) / 2); the content turns clockwise, the other way. Closed
+    forms of the three-point affine of HRNet and of `get_warpmatrix` of UDP, p' = diag(o / b) (R (p - c) + b / 2).
 
     Raises:
-        SSHPEError: the box has no width, or a number is not finite.
+        SSHPEError: the box has no width (or, unbiased, no height), or a number is not finite.
     """
-    center, width = np.asarray(center, np.float64), float(size[0])
-    if not (width > 0 and np.isfinite([*center, width, rotation]).all()):
+    center, size = np.asarray(center, np.float64), np.asarray(size, np.float64)
+    sides = size if unbiased else size[:1]
+    if not ((sides > 0).all() and np.isfinite([*center, *sides, rotation]).all()):
         raise SSHPEError(
-            f"cannot crop the box with center {center.tolist()}, width {width} and rotation {rotation}: its "
-            "width must be positive and its numbers finite; correct or drop this person's box"
+            f"cannot crop the box with center {center.tolist()}, size {size.tolist()} and rotation {rotation}: its "
+            "width must be positive, with an unbiased crop its height too, and its numbers finite; correct or drop "
+            "this person's box"
         )
-    scale, angle = output[0] / width, np.deg2rad(rotation)
-    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
-    linear = np.array([[cos, sin], [-sin, cos]])
-    offset = np.asarray(output, np.float64) / 2 - linear @ center
-    return np.column_stack([linear, offset])
+    angle = np.deg2rad(-rotation if unbiased else rotation)
+    last = np.asarray(output, np.float64) - (1 if unbiased else 0)
+    scale = last / size if unbiased else np.repeat(last[0] / size[0], 2)
+    linear = scale[:, None] * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return np.column_stack([linear, last / 2 - linear @ center])
 
 
 def invert_affine(matrix: Array) -> Array:
@@ -144,8 +151,9 @@ def transform_points(points: Array, matrix: Array) -> Array:
 def scale_matrix(matrices: Array, sx: float, sy: float) -> Array:
     """The same maps in a frame whose pixels are sx, sy times as many, e.g. of heatmaps instead of images.
 
-    matrices: (..., 2, 3), frame -> frame; sx, sy: heatmap size / image size per axis. Returns S M S^-1 for
-    S = diag(sx, sy).
+    matrices: (..., 2, 3), frame -> frame; sx, sy: heatmap px per image px and axis, 1 / `stride` of the codec:
+    heatmap size / image size in the plain convention, and (heatmap size - 1) / (image size - 1) in the unbiased
+    one, as both put pixel (0, 0) on pixel (0, 0). Returns S M S^-1 for S = diag(sx, sy).
     """
     factors = [[1.0, sx / sy, sx], [sy / sx, 1.0, sy]]
     return matrices * (np.array if isinstance(matrices, np.ndarray) else matrices.new_tensor)(factors)
@@ -212,5 +220,5 @@ def flip_images(images: torch.Tensor) -> torch.Tensor:
 
 
 def flip_heatmaps(heatmaps: torch.Tensor, flip_order: Sequence[int]) -> torch.Tensor:
-    """Mirror heatmaps (B, K, H, W) left to right, and exchange left and right joints."""
+    """Mirror heatmaps (B, K, ..., H, W) left to right, and exchange left and right joints."""
     return heatmaps[:, list(flip_order)].flip(-1)

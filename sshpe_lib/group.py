@@ -1,4 +1,4 @@
-"""One group of people and what the strong augmentations make of it: the data of Figures 1 and 2."""
+"""One group of people and what the augmentations make of it: the data of Pose-MUM's Figures 1 and 2, and AID's 1."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sshpe_lib import tables
+from sshpe_lib import parts, tables
 from sshpe_lib.augment import tiles as tile_order
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.joint_cutout import JointCutout
@@ -77,6 +77,32 @@ def connections(
     return Connections(_group(crops, skeleton, tiles, profile), _stages(mix))
 
 
+# AID's Figure 1, in its order: what a way to drop information is called there, and the method that trains with it.
+DROPPING = {
+    "Random Erasing": "aid-erasing", "Cutout": "aid-cutout", "Hide-and-Seek": "aid-has", "GridMask": "aid-gridmask",
+}  # fmt: skip
+
+
+def dropped_views(profile: str = "quick", *, count: int = 4, seed: int = 0) -> list[tuple[str, np.ndarray]]:
+    """Some of a profile's people as they are, and after each way to drop information, with the settings of training.
+
+    seed: of the choice of people and of every draw. Returns a name and the crops, (count, H, W, 3) uint8, for
+    `report.dropping.dropped_people`. A method that leaves some images whole shows them whole.
+    Raises SSHPEError: no such profile, data that is not on this machine, or fewer whole people than `count`.
+    """
+    experiments = {
+        name: tables.experiment(profile, method, backbone="hrnet-w32", amount="all", protocol="aid")
+        for name, method in DROPPING.items()
+    }
+    crops, _ = _crops(next(iter(experiments.values())), count, seed)
+    image = normalize(crops.image)
+    shown = [("original", image)]
+    for name, experiment in experiments.items():
+        view, _ = parts.dropping_of(experiment)(image, image, Draw(torch_stream("dropping figure", seed)))
+        shown.append((name, view.image))
+    return [(name, _pixels(images)) for name, images in shown]
+
+
 def meetings(
     group: int = 4, tiles: tuple[int, int] = (4, 3), *, stages: int = 4, groups: int = 2000, seed: int = 0
 ) -> Meetings:
@@ -131,7 +157,7 @@ def _crops(experiment: Experiment, count: int, seed: int) -> tuple[CropBatch, Sk
             "ask for a smaller group"
         )
     chosen = numpy_stream("figure people", seed).permutation(whole)[:count]
-    crops = Crops(people.select(chosen), data.input_size, cache=ImageCache())
+    crops = Crops(people.select(chosen), data.input_size, cache=ImageCache(), unbiased=data.unbiased)
     return crops.batch(range(count)), people.skeleton
 
 

@@ -2,32 +2,52 @@
 
 from __future__ import annotations
 
+import torch
+from torch import nn
+
 from sshpe_lib import paths, seeding
 from sshpe_lib.config import Model
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.models import resnet, shipped, weights
+from sshpe_lib.models import hrnet, resnet, rsn, shipped, weights
 
 
-def build(model: Model, keypoints: int, seed: int) -> resnet.SimpleBaseline:
-    """A SimpleBaseline with its starting weights; fresh parts are drawn from `seed`.
+def network(model: Model, channels: int) -> nn.Module:
+    """The network of `channels` outputs that a model's settings describe, drawn from torch's global generator."""
+    settings = model.model_dump(exclude={"network", "init", "trunk"})
+    kinds = {"simple_baseline": resnet.SimpleBaseline, "hrnet": hrnet.HRNet, "rsn": rsn.RSN}
+    if model.network == "simple_baseline":
+        settings["keypoints"] = channels
+    else:
+        settings["channels"] = channels
+    return kinds[model.network](**settings)
 
-    init: "scratch"; "imagenet", torchvision's weights; "objects", the trunk of `sshpe_lib.pretrain` for this depth,
-    width and stride in params/weights. Raises SSHPEError where the weights are not there, cannot be fetched, or
-    are not those that the experiment names.
+
+def published(model: Model) -> weights.Weights:
+    """The published ImageNet trunk of a model whose `init` is "imagenet"."""
+    if model.network == "hrnet":
+        return weights.IMAGENET_HRNET[model.width]
+    return weights.IMAGENET[model.depth]
+
+
+def build(model: Model, channels: int, seed: int) -> nn.Module:
+    """A network of `channels` outputs with its starting weights; fresh parts are drawn from `seed`.
+
+    init: "scratch"; "imagenet", published weights; "objects", the trunk of `sshpe_lib.pretrain` for this depth,
+    width and stride in params/weights. Torch's global generator is left as found. Raises SSHPEError where the
+    weights are not there, cannot be fetched, or are not those that the experiment names.
     """
-    network = resnet.build(
-        model.depth, keypoints, width=model.width, deconv_channels=model.deconv_channels,
-        output_stride=model.output_stride, seed=seeding.derive(seed, "init"),
-    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seeding.derive(seed, "init"))
+        made = network(model, channels)
     if model.init == "imagenet":
-        file = weights.fetch(weights.IMAGENET[model.depth], paths.cache() / "weights")
-        weights.load_trunk(network, weights.load_state(file))
+        file = weights.fetch(published(model), paths.cache() / "weights")
+        weights.load_trunk(made, weights.load_state(file))
     if model.init == "objects":
         name = f"objects-r{model.depth}-w{model.width}-s{model.output_stride}"
-        digest = shipped.load_shipped_trunk(network, name)["sha256"]
+        digest = shipped.load_shipped_trunk(made, name)["sha256"]
         if not digest.startswith(model.trunk):
             raise SSHPEError(
                 f"params/weights/{name}.safetensors has sha256 {digest[:16]}..., but model.trunk is {model.trunk}; "
                 "check out the file that the experiment was made with, or set model.trunk for a new experiment"
             )
-    return network
+    return made

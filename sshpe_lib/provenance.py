@@ -26,7 +26,13 @@ PACKAGES = (
 
 
 def collect(
-    fabric: Fabric, key: str, facts: dict[str, str | int], started: datetime, seconds: float, checkpoint: str
+    fabric: Fabric,
+    key: str,
+    facts: dict[str, str | int],
+    started: datetime,
+    seconds: float,
+    checkpoint: str,
+    precision: str,
 ) -> Provenance:
     """The provenance of a finished run; `seconds` of training and evaluation, `checkpoint` its sha256."""
     import torch
@@ -44,6 +50,8 @@ def collect(
         checkpoint_sha256=checkpoint,
         data=facts,
         command=f"sshpe reproduce {key}",
+        precision=precision,
+        instructions=torch.backends.cpu.get_cpu_capability() if fabric.device.type == "cpu" else None,
     )
 
 

@@ -36,7 +36,10 @@ class Example(Frozen):
 
 
 class Provenance(Frozen):
-    """What ran, on what, at which commit. None of this decides the key."""
+    """What ran, on what, at which commit. None of this decides the key.
+
+    precision: what the run had, float32 where a processor without bfloat16 was asked for that.
+    """
 
     commit: str
     dirty: bool
@@ -49,10 +52,15 @@ class Provenance(Frozen):
     checkpoint_sha256: str
     data: dict[str, str | int]
     command: str
+    precision: str | None = None  # None in records from before it was noted: the experiment's
+    instructions: str | None = None  # of a CPU, such as AVX2: they decide the last bits
 
 
 class Record(Frozen):
-    """The result of one experiment. Metrics are percent; `headline` names the network that tables quote."""
+    """The result of one experiment. Metrics are percent; `headline` names the network that tables quote.
+
+    examples: the first test people; hard_cases: those with most occluded joints, where visibility is measured.
+    """
 
     key: str
     experiment: Experiment
@@ -60,6 +68,7 @@ class Record(Frozen):
     metrics: dict[str, dict[str, float]]
     curve: tuple[Point, ...]
     examples: tuple[Example, ...] = ()
+    hard_cases: tuple[Example, ...] = ()
     provenance: Provenance
 
     @property
@@ -84,6 +93,21 @@ def find(folder: Path, key: str) -> Record | None:
             f"{record.experiment.key()}; it was edited or renamed: delete it and run the experiment again"
         )
     return record
+
+
+def only(folder: Path, key: str) -> Record:
+    """The one record in `folder` whose key starts with `key`. Raises SSHPEError where there is none or several."""
+    keys = [path.stem for path in sorted(folder.glob("*.json")) if path.stem.startswith(key)]
+    if not keys:
+        raise SSHPEError(
+            f"{folder}: no record's key starts with {key!r}; a record's file is named by its key"
+        )
+    if len(keys) > 1:
+        some = ", ".join(keys[:4]) + (", ..." if len(keys) > 4 else "")
+        raise SSHPEError(
+            f"{folder}: {key!r} begins the keys of {len(keys)} records ({some}); give more of the key"
+        )
+    return find(folder, keys[0])
 
 
 def read(path: Path) -> Record:

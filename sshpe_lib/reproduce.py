@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,9 +37,9 @@ class Comparison:
 
     @property
     def same_machine(self) -> bool:
-        """Same processor, threads, number of processes and versions: bit equality is then expected."""
+        """Same processor, precision, threads, processes and versions: bit equality is then expected."""
         old, new = self.old.provenance, self.new.provenance
-        facts = ("device", "threads", "world_size", "versions")
+        facts = ("device", "instructions", "precision", "threads", "world_size", "versions")
         return all(getattr(old, fact) == getattr(new, fact) for fact in facts)
 
     @property
@@ -59,45 +60,43 @@ class Comparison:
 
     def _changes(self) -> list[str]:
         old, new = self.old.provenance, self.new.provenance
-        facts = [("device", old.device, new.device), ("threads", old.threads, new.threads),
+        facts = [("device", old.device, new.device), ("instructions", old.instructions, new.instructions),
+                 ("precision", old.precision, new.precision), ("threads", old.threads, new.threads),
                  ("processes", old.world_size, new.world_size)]  # fmt: skip
         packages = sorted({*old.versions, *new.versions})
         facts += [(name, old.versions.get(name), new.versions.get(name)) for name in packages]
         return [f"{name} {after}, was {before}" for name, before, after in facts if before != after]
 
 
-def reproduce(key: str, machine: Machine | None = None, folder: Path | None = None) -> Comparison:
+def reproduce(
+    key: str, machine: Machine | None = None, folder: Path | None = None, keep: bool = False
+) -> Comparison:
     """Train the record whose key starts with `key` again, from nothing, and compare.
 
-    The run's checkpoints are thrown away: what an earlier, interrupted reproduction left must not be part of
-    this one. For a run too long for that: `sshpe run` with SSHPE_RECORDS and SSHPE_RUNS at empty folders,
-    then `sshpe compare`.
+    The run starts without checkpoints, its first stage too, and leaves none: what an earlier, interrupted
+    reproduction left must not be part of this one. With `keep` its last checkpoint becomes the run's
+    own. For a run too long for that: `sshpe run` with SSHPE_RECORDS and SSHPE_RUNS at empty folders, then `sshpe
+    compare`.
 
     Raises SSHPEError where no record, or more than one, has such a key, or its data is not here.
     """
-    old = _only(key, folder or paths.records())
+    old = records.only(folder or paths.records(), key)
     experiment = sources.pin(old.experiment)
+    from sshpe_lib import checkpoints
     from sshpe_lib.experiment import train  # torch is not needed to say that there is no such record
     from sshpe_lib.machine import Machine
 
     paths.runs().mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=paths.runs(), prefix=f"reproduce-{old.key}-") as fresh:
         machine = machine or Machine(threads=old.provenance.threads)
-        return Comparison(old, train(experiment, machine, Path(fresh)))
-
-
-def _only(key: str, folder: Path) -> Record:
-    keys = [path.stem for path in sorted(folder.glob("*.json")) if path.stem.startswith(key)]
-    if not keys:
-        raise SSHPEError(
-            f"{folder}: no record's key starts with {key!r}; a record's file is named by its key"
-        )
-    if len(keys) > 1:
-        some = ", ".join(keys[:4]) + (", ..." if len(keys) > 4 else "")
-        raise SSHPEError(
-            f"{folder}: {key!r} begins the keys of {len(keys)} records ({some}); give more of the key"
-        )
-    return records.find(folder, keys[0])
+        run = Path(fresh) / old.key
+        run.mkdir()
+        new = train(experiment, machine, run)
+        if keep:
+            kept = paths.runs() / old.key
+            kept.mkdir(exist_ok=True)
+            os.replace(checkpoints.of(run), checkpoints.of(kept))
+        return Comparison(old, new)
 
 
 def compare_folders(committed: Path, fresh: Path) -> list[Comparison]:

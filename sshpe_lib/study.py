@@ -65,7 +65,7 @@ def study(
     seeds = chosen.seeds if seeds is None else _whole(seeds)
     cells = _select(table, {"row": row, "column": column, "amount": amount} | dict(marks or {}))
     results = wanted(table, cells, profile, seeds)
-    if not any(one.experiments for one in results):
+    if not table.unmeasured and not any(one.experiments for one in results):
         reasons = "; ".join(dict.fromkeys(one.not_run for one in results))
         raise SSHPEError(f"profile {profile} runs nothing of what is asked of {table.name}: {reasons}")
     baselines = wanted(table, baseline_cells(table, cells), profile, seeds)
@@ -129,7 +129,7 @@ def _select(table: Table, asked: Mapping[str, str | float]) -> list[Cell]:
 def _names(cell: Cell, what: str) -> tuple[str, ...]:
     """What a cell answers to when it is asked for by row, column, amount or mark; the paper's name first."""
     if what == "row":
-        return cell.row, cell.method
+        return cell.row, cell.method or cell.row
     return (getattr(cell, what) if what in ("column", "amount") else cell.marks.get(what, "none"),)
 
 
@@ -159,6 +159,11 @@ def _collect(
                 f"training {len(missing)} run(s), {min(jobs, len(missing))} at a time: {'; '.join(names)}",
                 flush=True,
             )
+            wanted = {cells[key][1].train.precision for key in missing}
+            if any(machine.precision(one) != one for one in wanted):
+                print(
+                    "this processor has no bfloat16: it trains in float32, and the records say so", flush=True
+                )
         made |= zip(missing, run_all([cells[key][1] for key in missing], machine, jobs, folder), strict=True)
     return made
 
@@ -193,8 +198,8 @@ def record_of(
     return run(experiment, machine, records_folder=folder)
 
 
-def pictures(record: Record) -> list[Picture]:
-    """The record's test people: the image, the true and the predicted keypoints.
+def pictures(record: Record, hard: bool = False) -> list[Picture]:
+    """The record's test people, or its hard cases: the image, the true and the predicted keypoints.
 
     Raises SSHPEError where the record's data is not on this machine, or is not the record's.
     """
@@ -202,7 +207,7 @@ def pictures(record: Record) -> list[Picture]:
     instances = sources.instances(source)
     row_of = {int(identity): row for row, identity in enumerate(instances.annotation_ids)}
     drawn = []
-    for example in record.examples:
+    for example in record.hard_cases if hard else record.examples:
         if example.annotation_id not in row_of:
             raise SSHPEError(
                 f"record {record.key}: {instances.source} has no annotation {example.annotation_id}, so "

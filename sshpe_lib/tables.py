@@ -1,47 +1,52 @@
-"""Profiles, methods and tables: the YAML of params/ turned into experiments."""
+"""Tables: the YAML of params/ turned into cells, and cells into experiments."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import model_validator
 
 from sshpe_lib import paths
-from sshpe_lib.config import Experiment, Frozen, validate
+from sshpe_lib.config import Evaluate, Experiment, Frozen, validate
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.profiles import (
+    Profile,
+    Schedule,
+    load_methods,
+    load_profile,
+    load_schedules,
+    merge,
+    read_yaml,
+    validated,
+)
 
-
-class Profile(Frozen):
-    """One scale of the whole protocol: data, sizes, schedule. Only values differ between profiles.
-
-    base: an experiment without model and method; backbones: the paper's network -> model settings here, or the
-    reason it is not run; amounts: the paper's number of labels -> settings here, or the reason; seeds: how many
-    a table shows.
-    """
-
-    title: str
-    description: str
-    base: dict[str, Any]
-    backbones: dict[str, dict[str, Any] | str]
-    amounts: dict[str, dict[str, Any] | str]
-    seeds: int = Field(gt=0)
-    supervised: dict[str, Any] = {}  # settings of the supervised baseline only: its own schedule, if any
+__all__ = [
+    "Cell", "Profile", "Reference", "Schedule", "Table", "cell_experiments", "experiment", "load_methods",
+    "load_profile", "load_schedules", "load_table", "merge", "not_run", "read_yaml",
+]  # fmt: skip
 
 
 class Cell(Frozen):
-    """One number of a table: where it stands, what the paper says, which experiment makes it here."""
+    """One number of a table: where it stands, what the paper says, which experiment makes it here.
+
+    method: None where the paper itself only quotes the number from other work. others: the paper's figures of
+    the table's other metrics.
+    """
 
     row: str
     column: str
-    method: str
+    method: str | None = None
     backbone: str = "resnet18"
     amount: str = "1K"
+    size: str | None = None
+    schedule: str | None = None
     set: dict[str, Any] = {}  # dotted settings of this cell alone
     marks: dict[str, str] = {}  # mark column -> what stands there, such as ✓
     paper: float | None = None
+    others: dict[str, float] = {}
 
 
 class Reference(Frozen):
@@ -56,7 +61,9 @@ class Table(Frozen):
 
     baseline: the method that gains are counted from, shown beside the cells; baseline_paper: column -> the
     paper's figure of it, or amount of labels -> figure where a column has several. reference: the rows that
-    the paper compares its own with, among the cells. marks: the columns of marks, such as Table 3's.
+    the paper compares its own with, among the cells. marks: the columns of marks, such as Table 3's. others: the
+    metrics beside the first one. protocol: the profile's settings for a paper whose training is another. unmeasured:
+    why nobody but the paper can measure this table.
     """
 
     name: str
@@ -64,6 +71,9 @@ class Table(Frozen):
     citation: str
     data_of_paper: str
     metric: str = "AP"
+    others: tuple[str, ...] = ()
+    protocol: str | None = None
+    unmeasured: str | None = None
     baseline: str | None = None
     baseline_paper: dict[str, float | dict[str, float]] = {}
     reference: Reference | None = None
@@ -101,27 +111,17 @@ class Table(Frozen):
         unknown = {mark for cell in self.cells for mark in cell.marks} - set(self.marks)
         if unknown:
             raise ValueError(f"cells are marked {sorted(unknown)}, which marks does not list; add them there")
+        beyond = {name for cell in self.cells for name in cell.others} - set(self.others)
+        if beyond:
+            raise ValueError(
+                f"cells have figures of {sorted(beyond)}, which others does not list; add them there"
+            )
         strange = self.baseline_paper.keys() - set(self.columns())
         if strange:
             raise ValueError(f"baseline_paper names {sorted(strange)}; the columns are {self.columns()}")
         if self.reference and self.reference.method not in {cell.method for cell in self.cells}:
             raise ValueError(f"reference.method is {self.reference.method!r}, which is no cell's method")
         return self
-
-
-def load_profile(name: str, folder: Path | None = None) -> Profile:
-    """The profile params/profiles/NAME.yaml. Raises SSHPEError with the known names, or with every fault."""
-    folder = (folder or paths.params()) / "profiles"
-    path = folder / f"{name}.yaml"
-    if not path.exists():
-        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
-        raise SSHPEError(f"no profile {name!r} in {folder}; choose one of: {known}")
-    return _validated(Profile, read_yaml(path), path)
-
-
-def load_methods(folder: Path | None = None) -> dict[str, dict[str, Any]]:
-    """Method name -> its settings (teacher and strong augmentation), from params/methods.yaml."""
-    return read_yaml((folder or paths.params()) / "methods.yaml")
 
 
 def load_table(name: str | Path, folder: Path | None = None) -> Table:
@@ -132,26 +132,7 @@ def load_table(name: str | Path, folder: Path | None = None) -> Table:
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in paths.params().glob("*table*.yaml")))
         raise SSHPEError(f"no table {path}; choose one of: {known}")
-    return _validated(Table, {"name": path.stem} | read_yaml(path), path)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping. Raises SSHPEError that names the file and the line."""
-    try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SSHPEError(f"{path}: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise SSHPEError(f"{path}: a mapping is expected, not {type(values).__name__}")
-    return values
-
-
-def _validated(kind: type[Frozen], values: dict, path: Path):
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors())
-        raise SSHPEError(f"{path}: {faults}") from None
+    return validated(Table, {"name": path.stem} | read_yaml(path), path)
 
 
 def experiment(
@@ -160,42 +141,76 @@ def experiment(
     *,
     backbone: str = "resnet18",
     amount: str = "1K",
+    size: str | None = None,
+    schedule: str | None = None,
+    protocol: str | None = None,
     seed: int = 0,
     set: dict[str, Any] | None = None,
     folder: Path | None = None,
 ) -> Experiment:
     """The experiment of a method on a profile; `set` overrides dotted settings ("teacher.decay").
 
-    Raises SSHPEError for an unknown name, a wrong setting, or a backbone or amount the profile does not run.
+    Raises SSHPEError for an unknown name, a wrong setting, or a choice that the profile does not run.
     """
     name = profile if isinstance(profile, str) else profile.title
     profile = load_profile(profile, folder) if isinstance(profile, str) else profile
-    return _experiment(profile, name, load_methods(folder), method, backbone, amount, seed, set or {})
-
-
-def _experiment(
-    profile: Profile,
-    name: str,
-    methods: dict[str, dict[str, Any]],
-    method: str,
-    backbone: str,
-    amount: str,
-    seed: int,
-    changes: dict[str, Any],
-) -> Experiment:
-    reason = not_run(profile, backbone, amount)
-    if reason:
-        raise SSHPEError(f"profile {name}: {reason}")
-    if method not in methods:
-        raise SSHPEError(f"no method {method!r}; choose one of: {', '.join(methods)}")
-    values = merge(
-        profile.base, {"model": profile.backbones[backbone]}, profile.amounts[amount], methods[method]
+    cell = Cell(
+        row=method, column=backbone, method=method, backbone=backbone, amount=amount, size=size, schedule=schedule,
+        set=set or {},
+    )  # fmt: skip
+    return _Maker(name, profile, load_methods(folder), load_schedules(folder), protocol).experiment(
+        cell, seed
     )
-    if values.get("teacher", {}).get("kind", "none") == "none":
-        values = _supervised(merge(values, profile.supervised))
-    for place, value in {"train.seed": seed, **changes}.items():
-        values = _with(values, place.split("."), value)
-    return validate(values, f"profile {name}, method {method}")
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes the experiments of one profile and protocol."""
+
+    name: str
+    profile: Profile
+    methods: dict[str, dict[str, Any]]
+    schedules: dict[str, Schedule]
+    protocol: str | None
+
+    def experiment(self, cell: Cell, seed: int) -> Experiment:
+        """The experiment of a cell. Raises SSHPEError for an unknown name or a wrong setting."""
+        reason = not_run(self.profile, cell, self.protocol)
+        if reason:
+            raise SSHPEError(f"profile {self.name}: {reason}")
+        for kind, name, known in (
+            ("method", cell.method, self.methods),
+            ("schedule", cell.schedule, self.schedules),
+        ):
+            if name is not None and name not in known:
+                raise SSHPEError(f"no {kind} {name!r}; choose one of: {', '.join(known)}")
+        values = merge(
+            self.profile.base, self._chosen("protocol", self.protocol), self._chosen("size", cell.size),
+            {"model": self.profile.backbones[cell.backbone]}, self.profile.amounts[cell.amount],
+            self.methods[cell.method],
+        )  # fmt: skip
+        if values.get("teacher", {}).get("kind", "none") == "none":
+            values = _supervised(merge(values, self.profile.supervised))
+        if cell.schedule is not None:
+            values = self._scheduled(values, self.schedules[cell.schedule], cell, seed)
+        for place, value in {"train.seed": seed, **cell.set}.items():
+            values = _with(values, place.split("."), value)
+        return validate(values, f"profile {self.name}, method {cell.method}")
+
+    def _chosen(self, kind: str, name: str | None) -> dict[str, Any]:
+        return {} if name is None else self.profile.choices()[kind][name]
+
+    def _scheduled(self, values: dict, schedule: Schedule, cell: Cell, seed: int) -> dict:
+        """A run of the schedule's length; where it has a first stage, that is the same run without dropping."""
+        train = values["train"]
+        longer = {name: train[name] * schedule.length for name in ("steps", "epochs") if name in train}
+        times = values.get("evaluate", {}).get("times", Evaluate().times) * schedule.length
+        added = {"train": longer | {"milestones": schedule.milestones}, "evaluate": {"times": times}}
+        if schedule.first is not None:
+            first = self.experiment(cell.model_copy(update={"schedule": schedule.first}), seed)
+            plain = first.augment.model_copy(update={"dropping": ()})
+            added["start"] = first.model_copy(update={"augment": plain}).model_dump()
+        return merge(values, added)
 
 
 def _supervised(values: dict) -> dict:
@@ -205,27 +220,19 @@ def _supervised(values: dict) -> dict:
     return values | {"data": data, "train": train}
 
 
-def not_run(profile: Profile, backbone: str, amount: str) -> str | None:
-    """Why the profile does not run this backbone or amount; None where it does."""
-    for kind, choices, choice in (
-        ("backbone", profile.backbones, backbone),
-        ("amount", profile.amounts, amount),
-    ):
+def not_run(profile: Profile, cell: Cell, protocol: str | None = None) -> str | None:
+    """Why the profile does not run a cell; None where it does."""
+    if cell.method is None:
+        return "quoted by the paper from other work"
+    for kind, choices in profile.choices().items():
+        choice = protocol if kind == "protocol" else getattr(cell, kind)
+        if choice is None:
+            continue
         if choice not in choices:
             return f"no {kind} {choice!r}; choose one of: {', '.join(choices)}"
         if isinstance(choices[choice], str):
             return choices[choice]
     return None
-
-
-def merge(*layers: dict[str, Any]) -> dict[str, Any]:
-    """Nested mappings, the later ones winning; a list replaces a list."""
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        for name, value in layer.items():
-            both = isinstance(value, dict) and isinstance(merged.get(name), dict)
-            merged[name] = merge(merged[name], value) if both else value
-    return merged
 
 
 def _with(values: dict, place: list[str], value: Any) -> dict:
@@ -235,9 +242,11 @@ def _with(values: dict, place: list[str], value: Any) -> dict:
 
 def cell_experiments(table: Table, profile: str, seeds: int) -> Iterator[tuple[Cell, int, Experiment | str]]:
     """For every cell and seed its experiment, or the reason why the profile does not run it."""
-    loaded, methods = load_profile(profile), load_methods()
+    loaded = load_profile(profile)
+    maker = _Maker(profile, loaded, load_methods(), load_schedules(), table.protocol)
     for cell in table.cells:
-        reason = not_run(loaded, cell.backbone, cell.amount)
-        settings = cell.method, cell.backbone, cell.amount
+        reason = not_run(loaded, cell, table.protocol)
+        if cell.method is not None and table.unmeasured:
+            reason = table.unmeasured
         for seed in range(seeds):
-            yield cell, seed, reason or _experiment(loaded, profile, methods, *settings, seed, cell.set)
+            yield cell, seed, reason or maker.experiment(cell, seed)

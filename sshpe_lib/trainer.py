@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +12,11 @@ from lightning_fabric import Fabric
 from torch import nn
 from tqdm import tqdm
 
+from sshpe_lib import checkpoints
 from sshpe_lib import progress as progress_bars
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.augment.view import Strong
-from sshpe_lib.codec import MSRAHeatmap
 from sshpe_lib.config import Train
 from sshpe_lib.data.loaders import Batches, TrainBatch
 from sshpe_lib.data.top_down import CropBatch
@@ -26,11 +25,14 @@ from sshpe_lib.methods import semi_supervised, supervised
 from sshpe_lib.methods.step import Labeled, Losses, Teacher
 from sshpe_lib.records import Point
 from sshpe_lib.seeding import torch_stream
+from sshpe_lib.supervision import Supervision
 from sshpe_lib.teacher import Single
 
 # A run that is killed loses at most this much work besides the steps since the last evaluation.
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 STEPS_BETWEEN_LOG_ROWS = 20
+WARMUP_FROM = 1e-3  # of the rate, where it is warmed up
+PLAIN = Strong(())  # changes no view
 LOG_FIELDS = ("step", "rate", "loss", "supervised", "consistency")
 
 Evaluation = Callable[[dict[str, nn.Module]], dict[str, dict[str, float]]]
@@ -41,7 +43,9 @@ class Trainer:
 
     `folder` receives `checkpoint.pt`, which the next `fit` resumes from bit for bit, and `log.csv`. `key` names the
     run inside the checkpoint. `evaluate` maps {"student": network, "teacher": network} to COCO statistics
-    in percent; it is called `evaluations` times, the last time after the last step.
+    in percent; it is called `evaluations` times, the last time after the last step. `strong` makes the student's
+    view of unlabelled crops, `dropping` drops information from labelled ones; both draw from `seed`, the run's own
+    where left out.
     """
 
     def __init__(
@@ -50,13 +54,15 @@ class Trainer:
         student: nn.Module,
         teacher: Teacher | None,
         batches: Batches,
-        codec: MSRAHeatmap,
+        teaching: Supervision,
         train: Train,
         evaluate: Evaluation,
         *,
         key: str,
         folder: Path,
-        strong: Strong | None = None,
+        strong: Strong = PLAIN,
+        dropping: Strong = PLAIN,
+        seed: int | None = None,
         evaluations: int = 1,
         workers: int = 0,
         progress: bool = True,
@@ -70,11 +76,12 @@ class Trainer:
         self.optimizer = fabric.setup_optimizers(
             torch.optim.Adam(parameters, lr=train.learning_rate, fused=True)
         )
-        self.fabric, self.teacher, self.batches, self.codec = fabric, teacher, batches, codec
+        self.fabric, self.teacher, self.batches, self.teaching = fabric, teacher, batches, teaching
         if teacher is not None:
             teacher.network.to(fabric.device)
         self.pairs = list(zip(self.students, [teacher, Single(student)], strict=False))
-        self.train, self.evaluate, self.strong, self.layout = train, evaluate, strong, layout
+        self.train, self.evaluate, self.strong, self.dropping = train, evaluate, strong, dropping
+        self.seed = train.seed if seed is None else seed
         self.key, self.folder, self.workers, self.progress = key, folder, workers, progress
         self.steps, self.burn_in = batches.steps, batches.burn_in
         self.evaluate_at = {round(self.steps * (i + 1) / evaluations) for i in range(evaluations)}
@@ -83,7 +90,7 @@ class Trainer:
 
     @property
     def checkpoint(self) -> Path:
-        return self.folder / "checkpoint.pt"
+        return checkpoints.of(self.folder)
 
     def fit(self) -> list[Point]:
         """Train to the end, from the checkpoint if there is one, and return the learning curve.
@@ -117,20 +124,26 @@ class Trainer:
     def _forward(self, batch: TrainBatch) -> Losses:
         labeled = self._labeled(batch.labeled.to(self.fabric.device))
         if batch.unlabeled is None:
-            return supervised.train_step(self.students, labeled)
+            return supervised.train_step(self.students, labeled, self.teaching)
         if self.step == self.burn_in and self.burn_in > 0:
             self.teacher.reset(self.network)
-        generator = torch_stream(self.train.seed, "strong", self.step)
-        draw = Draw(generator, self.fabric.global_rank, self.fabric.world_size, self.fabric.device)
         unlabeled = normalize(batch.unlabeled.to(self.fabric.device).image)
         with self.fabric.autocast():
             return semi_supervised.train_step(
-                self.pairs, labeled, unlabeled, self.strong, self.train.consistency, draw,
-                joint=self.train.forward == "joint",
+                self.pairs, labeled, self.teaching, unlabeled, self.strong, self.train.consistency,
+                self._draw("strong"), joint=self.train.forward == "joint",
             )  # fmt: skip
 
     def _labeled(self, crops: CropBatch) -> Labeled:
-        return Labeled(normalize(crops.image), *self.codec.encode(crops.points, crops.visible))
+        labeled = self.teaching.label(normalize(crops.image), crops.points, crops.visible)
+        if not self.dropping.operations:
+            return labeled
+        view, _ = self.dropping(labeled.image, labeled.target[-1], self._draw("dropping"))
+        return labeled._replace(image=view.image)
+
+    def _draw(self, stream: str) -> Draw:
+        generator = torch_stream(self.seed, stream, self.step)
+        return Draw(generator, self.fabric.global_rank, self.fabric.world_size, self.fabric.device)
 
     def _update(self, losses: Losses) -> None:
         if not torch.isfinite(losses.total):
@@ -158,7 +171,8 @@ class Trainer:
 
     def _set_rate(self) -> None:
         passed = sum(self.step >= round(fraction * self.steps) for fraction in self.train.milestones)
-        self.rate = self.train.learning_rate * 0.1**passed
+        warmth = min(1.0, WARMUP_FROM + (1 - WARMUP_FROM) * self.step / max(self.train.warmup, 1))
+        self.rate = self.train.learning_rate * 0.1**passed * (warmth if self.train.warmup else 1.0)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate
 
@@ -218,6 +232,7 @@ class Trainer:
         state = {
             "key": self.key,
             "step": self.step,
+            "steps": self.steps,
             "seconds": self.seconds,
             "sums": self._sums,
             "curve": [point.model_dump() for point in self.curve],
@@ -226,25 +241,14 @@ class Trainer:
             "teacher": self.teacher.state() if self.teacher is not None else None,
             "optimizer": self.optimizer.state_dict(),
         }
-        temporary = self.checkpoint.with_suffix(".tmp")
-        torch.save(state, temporary)
-        os.replace(temporary, self.checkpoint)
+        checkpoints.write(self.checkpoint, state)
 
     def resume(self) -> None:
         """Continue from the checkpoint, where there is one. Raises SSHPEError on a foreign or corrupt file."""
         if not self.checkpoint.exists():
             self._log_file.unlink(missing_ok=True)
             return
-        cure = "move the file away to start again"
-        try:
-            state = torch.load(self.checkpoint, map_location=self.fabric.device, weights_only=True)
-        except Exception as error:  # torch raises many kinds for a truncated zip or a refused pickle
-            raise SSHPEError(
-                f"{self.checkpoint}: not a readable checkpoint ({type(error).__name__}); {cure}"
-            ) from None
-        if not isinstance(state, dict) or state.get("key") != self.key:
-            found = state.get("key") if isinstance(state, dict) else None
-            raise SSHPEError(f"{self.checkpoint}: belongs to experiment {found}, not {self.key}; {cure}")
+        state = checkpoints.read(self.checkpoint, self.key, self.fabric.device)
         self.network.load_state_dict(state["student"])
         if self.teacher is not None:
             self.teacher.load(state["teacher"])

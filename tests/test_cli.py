@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sshpe_lib import cli, experiment, paths, pool, records, tables
+from sshpe_lib import checkpoints, cli, experiment, paths, pool, records, tables
 from sshpe_lib.config import Experiment
 from sshpe_lib.data import check
 from sshpe_lib.machine import Machine
@@ -68,7 +68,7 @@ def assert_refused(result: tuple[int, str, str], *words: str) -> None:
 def test_help_names_every_command(sshpe) -> None:
     code, out, _ = sshpe("--help")
     assert code == 0
-    for command in ("run", "plan", "status", "reproduce", "compare", "data"):
+    for command in ("run", "plan", "status", "reproduce", "compare", "test-dev", "data"):
         assert f" {command} " in out
 
 
@@ -315,6 +315,14 @@ def test_reproduce_trains_again_from_nothing(sshpe, saved: Record, training: Sim
         assert training.experiment == saved.experiment
         assert training.machine == Machine("cpu", "auto", threads=2, workers=0)
         assert not training.folder.exists()
+
+
+def test_reproduce_keeps_the_network_where_asked(sshpe, saved: Record, training: SimpleNamespace) -> None:
+    kept = checkpoints.of(paths.runs() / saved.key)
+    sshpe("reproduce", saved.key)
+    assert not kept.exists()
+    assert sshpe("reproduce", saved.key, "--keep")[0] == 0
+    assert kept.exists() and not training.folder.exists()
 
 
 def test_reproduce_fails_where_the_result_differs(sshpe, saved: Record, training: SimpleNamespace) -> None:

@@ -162,6 +162,48 @@ def test_mapping_a_heatmap_back_equals_the_reference(golden):
         np.testing.assert_allclose(points, golden["hrnet_transform_preds"][case], rtol=0, atol=5e-4)
 
 
+@pytest.mark.parametrize("name", OUTPUTS)
+@pytest.mark.parametrize("case", range(12))
+def test_the_unbiased_crop_equals_udps(golden, name, case):
+    center, size, rotation = golden["center"][case], golden["scale"][case] * 200, float(golden["rot"][case])
+    matrix = crop_matrix(center, size, rotation, OUTPUTS[name], unbiased=True)
+    # Its matrices and points are of float32, in images of hundreds of pixels.
+    np.testing.assert_allclose(matrix, golden[f"mmpose_fwd_{name}"][case], rtol=1e-5, atol=1e-4)
+    inverse = golden[f"udp_inv_{name}"][case]
+    np.testing.assert_allclose(invert_affine(matrix), inverse, rtol=1e-5, atol=1e-3)
+    joints = transform_points(golden["joints"][case], matrix)
+    for reference in ("udp", "mmpose"):
+        np.testing.assert_allclose(joints, golden[f"{reference}_joints_{name}"][case], rtol=0, atol=1e-3)
+
+
+def test_mapping_an_unbiased_heatmap_back_equals_udps(golden):
+    for case in range(12):
+        size = golden["scale"][case] * 200
+        matrix = crop_matrix(golden["center"][case], size, 0.0, (48, 64), unbiased=True)
+        points = transform_points(golden["heat_coords"][case], invert_affine(matrix))
+        np.testing.assert_allclose(points, golden["udp_transform_preds"][case], rtol=0, atol=5e-4)
+
+
+@pytest.mark.parametrize("output", OUTPUTS.values())
+def test_the_unbiased_crop_goes_from_the_first_to_the_last_pixel(output):
+    center, size = np.array([150.0, 90.0]), np.array([60.0, 80.0])
+    matrix = crop_matrix(center, size, 0.0, output, unbiased=True)
+    corners = np.array([center - size / 2, center + size / 2])
+    np.testing.assert_allclose(transform_points(corners, matrix), [[0, 0], np.array(output) - 1], atol=1e-9)
+
+
+def test_the_unbiased_crop_mirrors_onto_itself():
+    """What HRNet's crop misses by a pixel: mirroring the image, then cropping, is cropping, then mirroring."""
+    width, center, size = 320, np.array([150.0, 90.0]), np.array([60.0, 80.0])
+    points = np.random.default_rng(0).uniform(100, 200, (17, 2))
+    mirrored = np.array([width - 1, 0]) + points * [-1, 1]
+    mirrored_center = np.array([width - 1 - center[0], center[1]])
+    for unbiased, shift in ((True, 0.0), (False, 1.0)):
+        straight = transform_points(points, crop_matrix(center, size, 0.0, (192, 256), unbiased))
+        other = transform_points(mirrored, crop_matrix(mirrored_center, size, 0.0, (192, 256), unbiased))
+        np.testing.assert_allclose(191 - other[:, 0], straight[:, 0] - shift, atol=1e-9)
+
+
 def test_crop_matrix_shows_the_box_upright():
     matrix = crop_matrix(np.array([100.0, 80.0]), np.array([90.0, 120.0]), 0.0, (192, 256))
     corners = np.array([[55.0, 20.0], [145.0, 140.0], [100.0, 80.0]])
@@ -242,6 +284,19 @@ def test_warp_equals_the_reference(case):
     # Equal where this was written; OpenCV's vector code may round a rare tie otherwise on another processor.
     difference = np.abs(crop[::3, ::3].astype(int) - golden[f"hrnet{case}"])
     assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
+
+
+@pytest.mark.parametrize("case", range(3))
+@pytest.mark.parametrize("reference", ["udp", "mmpose"])
+def test_the_unbiased_warp_equals_udps(reference, case):
+    golden = load("data_warp.npz")
+    center_x, center_y, scale_x, scale_y, rotation = golden[f"csr{case}"].astype(float)
+    size = np.array([scale_x, scale_y]) * 200
+    matrix = crop_matrix(np.array([center_x, center_y]), size, rotation, (192, 256), unbiased=True)
+    crop = warp(golden["image"], matrix, (192, 256))
+    difference = np.abs(crop[::3, ::3].astype(int) - golden[f"{reference}{case}"])
+    # One of the two inverts the matrix on the way; 32nds of a pixel decide some roundings.
+    assert difference.max() <= 2 and (difference > 1).mean() < 1e-3
 
 
 def test_a_point_moves_with_the_image_it_is_drawn_on():

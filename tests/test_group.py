@@ -177,3 +177,16 @@ def test_photographs(sshpe_data: Path) -> None:
     made = group.strong_views("lsp", seed=3)
     assert made.group.images.shape == (4, 128, 96, 3) and made.group.points.shape == (4, 14, 2)
     assert np.array_equal(made.unmixed, made.group.images)
+
+
+def test_every_way_to_drop_information_shows_the_same_people() -> None:
+    shown = dict(group.dropped_views("smoke", count=3, seed=1))
+    assert list(shown) == ["original", "Random Erasing", "Cutout", "Hide-and-Seek", "GridMask"]
+    original = shown.pop("original")
+    assert original.shape == (3, 64, 32, 3) and original.dtype == np.uint8
+    for images in shown.values():
+        changed = (images != original).any(-1)
+        assert 0 < changed.mean() < 0.9
+        assert len(np.unique(images[changed], axis=0)) == 1  # one colour
+    again = group.dropped_views("smoke", count=3, seed=1)
+    assert all(np.array_equal(images, (shown | {"original": original})[name]) for name, images in again)

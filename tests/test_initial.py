@@ -5,7 +5,7 @@ import torch
 from pydantic import ValidationError
 
 from sshpe_lib import initial, paths, tables
-from sshpe_lib.config import Model
+from sshpe_lib.config import SimpleBaseline
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import weights
 
@@ -14,7 +14,7 @@ SMALL = {"width": 8, "deconv_channels": 16, "output_stride": 16}
 
 def test_scratch_is_decided_by_the_seed():
     one, two, other = (
-        initial.build(Model(init="scratch", **SMALL), 17, seed).state_dict() for seed in (0, 0, 1)
+        initial.build(SimpleBaseline(init="scratch", **SMALL), 17, seed).state_dict() for seed in (0, 0, 1)
     )
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not torch.equal(one["conv1.weight"], other["conv1.weight"])
@@ -28,7 +28,7 @@ def test_imagenet_weights_fill_the_trunk_and_leave_the_head(tmp_path, monkeypatc
     trunk = import_torchvision("models.resnet").resnet18().state_dict()
     monkeypatch.setattr(weights, "fetch", lambda *_: tmp_path / "resnet18.pth")
     torch.save(trunk, tmp_path / "resnet18.pth")
-    made = initial.build(Model(init="imagenet"), 17, 0).state_dict()
+    made = initial.build(SimpleBaseline(init="imagenet"), 17, 0).state_dict()
     scratch = resnet_state()
     assert torch.equal(made["layer4.1.conv2.weight"], trunk["layer4.1.conv2.weight"])
     assert torch.equal(made["final_layer.weight"], scratch["final_layer.weight"])
@@ -36,13 +36,13 @@ def test_imagenet_weights_fill_the_trunk_and_leave_the_head(tmp_path, monkeypatc
 
 
 def resnet_state() -> dict:
-    return initial.build(Model(init="scratch"), 17, 0).state_dict()
+    return initial.build(SimpleBaseline(init="scratch"), 17, 0).state_dict()
 
 
 def test_a_trunk_that_was_never_made_says_how_to_make_it(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "params", lambda: tmp_path)
     with pytest.raises(SSHPEError, match="objects-r18-w8-s16.safetensors.*python -m sshpe_lib.pretrain"):
-        initial.build(Model(init="objects", trunk="0" * 16, **SMALL), 17, 0)
+        initial.build(SimpleBaseline(init="objects", trunk="0" * 16, **SMALL), 17, 0)
 
 
 def test_a_shipped_trunk_is_the_one_that_the_experiment_names():
@@ -60,6 +60,6 @@ def test_a_shipped_trunk_is_the_one_that_the_experiment_names():
 
 def test_init_and_trunk_belong_together():
     with pytest.raises(ValidationError, match="goes with model.init"):
-        Model(init="objects")
+        SimpleBaseline(init="objects")
     with pytest.raises(ValidationError, match="goes with model.init"):
-        Model(init="scratch", trunk="0" * 16)
+        SimpleBaseline(init="scratch", trunk="0" * 16)

@@ -368,7 +368,7 @@ def test_devices_are_refused(options: dict, told: str) -> None:
     ("text", "told"),
     [
         (
-            "a: {hardware: x, throughput: [{size: {depth: 18}, tflops: 1}]}",
+            "a: {hardware: x, throughput: [{size: {model: {depth: 18}}, tflops: 1}]}",
             "a: throughput.0.size.input_size: Field",
         ),
         ("a: {hardware: x, speed: 1, throughput: []}", "a: speed: Extra inputs"),

@@ -15,6 +15,7 @@ from sshpe_lib.data.loaders import Batches
 from sshpe_lib.data.top_down import Crops, WeakAffine
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import resnet
+from sshpe_lib.supervision import Supervision
 from sshpe_lib.teacher import EMAN, Dual
 from sshpe_lib.trainer import Trainer
 from tests import toy
@@ -48,7 +49,8 @@ def trainer(
     student = network(seed)
     teacher = Dual(network(seed + 1)) if dual else EMAN(student, 0.6)
     return Trainer(
-        Fabric(accelerator="cpu", devices=1), student, teacher, batches, MSRAHeatmap(SIZE, (12, 16), 1.0),
+        Fabric(accelerator="cpu", devices=1), student, teacher, batches,
+        Supervision(MSRAHeatmap(SIZE, (12, 16), 1.0)),
         Train(steps=steps, batch_size=4, seed=seed, learning_rate=learning_rate, milestones=(0.5,)),
         lambda networks: {name: {"AP": float(len(networks))} for name in networks},
         key=key, folder=folder / f"run_{key}_{seed}", strong=Strong([PoseMUM(sites=("layer1",))]),

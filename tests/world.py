@@ -19,6 +19,7 @@ from sshpe_lib.data.top_down import Crops, WeakAffine
 from sshpe_lib.evaluate.top_down import TopDownEvaluation
 from sshpe_lib.machine import Machine
 from sshpe_lib.models import resnet
+from sshpe_lib.supervision import Supervision
 from sshpe_lib.teacher import EMAN
 from sshpe_lib.trainer import Trainer
 from tests import toy
@@ -63,7 +64,7 @@ def main() -> None:
         reduce=lambda tensor: fabric.all_reduce(tensor, reduce_op="sum"),
     )  # fmt: skip
     trainer = Trainer(
-        fabric, network, EMAN(network, 0.6), batches, codec, Train(steps=6, batch_size=8),
+        fabric, network, EMAN(network, 0.6), batches, Supervision(codec), Train(steps=6, batch_size=8),
         lambda networks: {name: {"AP": 0.0} for name in networks}, key="world", folder=folder / "run",
         strong=Strong([HardAffine(), PoseMUM(sites=("layer1",))]), progress=False,
     )  # fmt: skip

@@ -22,16 +22,18 @@ class HardAffine:
     frame is background (0).
 
     legacy: the reference implementation's form, where the rotation matrix stands in normalised coordinates,
-    which shears a crop that is not square and turns scale upside down.
+    which shears a crop that is not square and turns scale upside down. unbiased: heatmaps are those of UDP, whose
+    stride is a ratio of distances between pixels.
     """
 
     scale: float = 0.25
     rotation: float = 30.0
     probability: float = 0.8
     legacy: bool = False
+    unbiased: bool = False
 
     def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:
-        """image: (B, C, H, W); heatmaps: (B, K, h, w), stride H / h. Both are warped by the same matrices."""
+        """image: (B, C, H, W); heatmaps: (B, K, h, w), stride H / h, or UDP's. Both are warped alike."""
         if view.after_stage is not None:
             raise ValueError("an affine must come before a mix: the tiles of a group share one geometry")
         angle, scale = self.draw(len(view.image), draw)
@@ -40,7 +42,11 @@ class HardAffine:
             return View(_sheared(view.image, theta)), _sheared(heatmaps, theta)
         height, width = view.image.shape[-2:]
         matrices = about_centre(angle, scale, width, height)
-        stride_y, stride_x = height / heatmaps.shape[-2], width / heatmaps.shape[-1]
+        less = 1 if self.unbiased else 0
+        stride_y, stride_x = (
+            (size - less) / (maps - less)
+            for size, maps in zip((height, width), heatmaps.shape[-2:], strict=True)
+        )
         moved = warp_batch(heatmaps, scale_matrix(matrices, 1 / stride_x, 1 / stride_y))
         return View(warp_batch(view.image, matrices)), moved
 

@@ -11,20 +11,22 @@ from sshpe_lib.config.augment import (
     RandAugment,
     Weak,
 )
-from sshpe_lib.config.data import CocoSource, Data, Source, SyntheticSource
+from sshpe_lib.config.data import AIChallengerSource, CocoSource, Data, Source, SyntheticSource
 from sshpe_lib.config.experiment import (
     METHOD_VERSION,
     Evaluate,
     Experiment,
-    Model,
     Teacher,
     Train,
     validate,
 )
 from sshpe_lib.config.frozen import Frozen
+from sshpe_lib.config.model import RSN, HRNet, Model, SimpleBaseline
 
 __all__ = [
     "METHOD_VERSION",
+    "RSN",
+    "AIChallengerSource",
     "Affine",
     "Augment",
     "CocoSource",
@@ -34,11 +36,13 @@ __all__ = [
     "Evaluate",
     "Experiment",
     "Frozen",
+    "HRNet",
     "JointCutout",
     "Model",
     "Mum",
     "Operation",
     "RandAugment",
+    "SimpleBaseline",
     "Source",
     "SyntheticSource",
     "Teacher",

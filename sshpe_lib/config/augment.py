@@ -22,6 +22,7 @@ class Weak(Frozen):
     rotation: float = Field(30.0, ge=0)
     rotation_probability: float = Field(0.6, ge=0, le=1)
     flip: float = Field(0.5, ge=0, le=1)
+    half_body: float = Field(0.0, ge=0, le=1)
 
 
 class Affine(Frozen):
@@ -116,15 +117,69 @@ class Mum(Frozen):
         return self
 
 
+class RandomErasing(Frozen):
+    """A rectangle of random area and aspect (`augment.dropping.RandomErasing`)."""
+
+    kind: Literal["random_erasing"]
+    probability: float = Field(0.5, ge=0, le=1)
+    fill: Literal["black", "mean"] = "mean"
+    area: tuple[float, float] = (0.02, 0.4)
+    aspect: tuple[float, float] = (0.3, 1 / 0.3)
+
+
+class InformationCutout(Frozen):
+    """AID's Cutout, an ellipse, or the square original (`augment.dropping.InformationCutout`)."""
+
+    kind: Literal["information_cutout"]
+    probability: float = Field(1.0, ge=0, le=1)
+    fill: Literal["black", "mean"] = "black"
+    shape: Literal["ellipse", "square"] = "ellipse"
+    radius: tuple[float, float] = (0.2, 0.4)
+    length: float = Field(0.5, ge=0)
+    holes: int = Field(1, ge=1)
+
+
+class HideAndSeek(Frozen):
+    """Patches of a grid, each hidden or not (`augment.dropping.HideAndSeek`); sizes in pixels of a crop 192 wide."""
+
+    kind: Literal["hide_and_seek"]
+    probability: float = Field(1.0, ge=0, le=1)
+    fill: Literal["black", "mean"] = "black"
+    sizes: tuple[float, ...] = (0, 16, 32, 44, 56)
+    hide: float = Field(0.5, ge=0, le=1)
+    legacy_index: bool = False
+    legacy_rows: bool = False
+
+
+class GridMask(Frozen):
+    """Squares at regular intervals (`augment.dropping.GridMask`); spacing in widths of the image."""
+
+    kind: Literal["grid_mask"]
+    probability: float = Field(1.0, ge=0, le=1)
+    fill: Literal["black", "mean"] = "mean"
+    spacing: tuple[float, float] = (96 / 224, 1.0)
+    ratio: float = Field(0.6, ge=0, le=1)
+    rotate: float = Field(360.0, ge=0, le=360)
+    invert: bool = True
+
+
+Dropping = Annotated[RandomErasing | InformationCutout | HideAndSeek | GridMask, Field(discriminator="kind")]
 Operation = Annotated[
-    Affine | RandAugment | JointCutout | Cutout | CutOcclude | Mum, Field(discriminator="kind")
-]
+    Affine | RandAugment | JointCutout | Cutout | CutOcclude | Mum
+    | RandomErasing | InformationCutout | HideAndSeek | GridMask,
+    Field(discriminator="kind"),
+]  # fmt: skip
 
 
 class Augment(Frozen):
-    """The weak augmentation of every crop, and the operations that make the student's strong view, in order."""
+    """The weak augmentation of every crop, and what happens to labelled and to unlabelled crops after it.
+
+    dropping: information dropping on labelled crops (AID); strong: the operations that make the student's view
+    of unlabelled ones, in order.
+    """
 
     weak: Weak = Weak()
+    dropping: tuple[Dropping, ...] = ()
     strong: tuple[Operation, ...] = ()
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sshpe_lib.config.frozen import Frozen
 
@@ -38,23 +38,62 @@ class CocoSource(Frozen):
     detections_fingerprint: str | None = None
 
 
-Source = Annotated[SyntheticSource | CocoSource, Field(discriminator="kind")]
+class AIChallengerSource(Frozen):
+    """AI Challenger's keypoint file and its images, joints mapped to COCO's; paths as in `CocoSource`."""
+
+    kind: Literal["ai_challenger"]
+    annotations: str
+    images: str
+    fingerprint: str | None = None
+
+
+Source = Annotated[SyntheticSource | CocoSource | AIChallengerSource, Field(discriminator="kind")]
 
 
 class Data(Frozen):
-    """What is learned from: `labels` instances of `labeled`, all of `unlabeled`; measured on `val`."""
+    """What is learned from: `labels` people of `labeled`, all of `extra` and `unlabeled`; measured on `val`.
+
+    codec: how keypoints become heatmaps and back, and with it the convention of every crop: "msra" (SimpleBaseline
+    and HRNet, with Pose-MUM), or the unbiased ones of UDP, whose targets are Gaussians or discs with offsets.
+    """
 
     labeled: Source
+    extra: Source | None = None  # more labelled people: all of its own, such as AI Challenger's
     unlabeled: Source | None = None  # None: the same people as `labeled`, the labelled ones included
     val: Source
-    labels: int = Field(gt=0)
+    labels: int | None = Field(gt=0)  # None: every valid person
     split: Literal["first", "random"] = "first"  # the reference's, or seeded
     split_seed: int = 0
     input_size: tuple[int, int] = (192, 256)  # width, height of the crop, pixels
+    codec: Literal["msra", "udp-gaussian", "udp-offset"] = "msra"
     sigma: float = Field(2.0, gt=0)  # of the target Gaussian, heatmap pixels
+    radius: float | None = Field(
+        None, gt=0
+    )  # of the disc ("KPD"), heatmap pixels; None: 3.5 for 64 rows, and so on
     color: Literal["rgb", "bgr"] = "rgb"  # bgr: the reference's unconverted OpenCV order
 
     @property
     def heatmap_size(self) -> tuple[int, int]:
         """Width and height of the heatmaps: a quarter of the crop."""
         return self.input_size[0] // 4, self.input_size[1] // 4
+
+    @property
+    def unbiased(self) -> bool:
+        """Whether crops follow UDP: distances between pixels, and not numbers of them, are the unit."""
+        return self.codec != "msra"
+
+    @model_validator(mode="after")
+    def _random_is_a_number(self) -> Data:
+        if self.labels is None and self.split == "random":
+            raise ValueError(
+                "data.labels is all of them, so there is nothing to draw: use data.split 'first'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _radius_of_a_disc(self) -> Data:
+        if self.radius is not None and self.codec != "udp-offset":
+            raise ValueError(
+                f"data.radius is of the discs of codec 'udp-offset'; codec is {self.codec!r}: leave it out"
+            )
+        return self

@@ -11,34 +11,12 @@ from pydantic import Field, ValidationError, model_validator
 from sshpe_lib.config.augment import Augment, Mum
 from sshpe_lib.config.data import Data
 from sshpe_lib.config.frozen import Frozen
+from sshpe_lib.config.model import NETWORKS, Model, SimpleBaseline
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.seeding import derive
 
 # Bumped by hand when a change of code changes results that the fields below do not show.
 METHOD_VERSION = 2
-
-
-class Model(Frozen):
-    """SimpleBaseline: depth of the trunk, its base width, the decoder's channels, where its weights start.
-
-    init: "scratch"; "imagenet", torchvision's weights (the papers'); "objects", the shipped trunk of this depth,
-    width and stride, whose sha256 starts with the 16 digits of `trunk`.
-    """
-
-    depth: Literal[18, 34, 50, 101, 152] = 18
-    width: int = Field(64, gt=0)
-    deconv_channels: int = Field(256, gt=0)
-    output_stride: Literal[8, 16, 32] = 32
-    init: Literal["scratch", "imagenet", "objects"] = "imagenet"
-    trunk: str | None = Field(None, pattern="^[0-9a-f]{16}$")
-
-    @model_validator(mode="after")
-    def _named_trunk(self) -> Model:
-        if (self.init == "objects") != (self.trunk is not None):
-            raise ValueError(
-                "model.trunk, the first 16 digits of the sha256 in params/weights/objects-*.json, goes with model.init "
-                f"'objects' and with no other; init is {self.init!r} and trunk {self.trunk!r}"
-            )
-        return self
 
 
 class Teacher(Frozen):
@@ -85,7 +63,11 @@ class Train(Frozen):
     learning_rate: float = Field(1.0e-3, gt=0)
     milestones: tuple[float, ...] = (2 / 3, 5 / 6)
     burn_in: float = Field(0.0, ge=0, lt=1)
+    warmup: int = Field(0, ge=0)  # steps in which the rate rises linearly from a thousandth to its value
     consistency: float = Field(1.0, ge=0)  # lambda_u of Eq. 1
+    hard_keypoints: int | None = Field(
+        None, gt=0
+    )  # only these, the worst of a person, count in the finest loss (OHKM)
     forward: Literal["separate", "joint"] = "separate"
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     channels_last: bool = True
@@ -101,27 +83,38 @@ class Train(Frozen):
 
 
 class Evaluate(Frozen):
-    """How the networks are measured: ground-truth or detected boxes, flip test, OKS-NMS."""
+    """How the networks are measured: flip test, OKS-NMS, rescoring; by visibility too (AP-vis and AP-invis)."""
 
     times: int = Field(10, gt=0)  # evaluations on the way, the last at the end
     flip: bool = False
     nms: float = Field(0.9, gt=0, le=1)
     score_threshold: float = Field(0.2, ge=0, lt=1)  # keypoints that count in a person's score
+    visibility: bool = False
 
 
 class Experiment(Frozen):
-    """Everything that decides a result."""
+    """Everything that decides a result; `start`, where given, is the experiment whose weights it goes on from."""
 
     data: Data
-    model: Model = Model()
+    model: Model = SimpleBaseline()
     augment: Augment = Augment()
     teacher: Teacher = Teacher()
     train: Train
     evaluate: Evaluate = Evaluate()
+    start: Experiment | None = None
 
     @property
     def semi_supervised(self) -> bool:
         return self.teacher.kind != "none"
+
+    @property
+    def stream_seed(self) -> int:
+        """What the data's order and the augmentations are drawn from: a second stage must not repeat its first."""
+        return (
+            self.train.seed
+            if self.start is None
+            else derive(self.train.seed, "after", self.start.stream_seed)
+        )
 
     def key(self) -> str:
         """16 hex digits: the hash of the canonical JSON of everything but paths.
@@ -131,11 +124,13 @@ class Experiment(Frozen):
         Raises SSHPEError where a COCO file's fingerprint is still unknown (`experiment.pin` computes it).
         """
         identity = self.model_dump(mode="json", exclude_defaults=True)
-        for role in ("labeled", "unlabeled", "val"):
+        if self.start is not None:
+            identity["start"] = self.start.key()
+        for role in ("labeled", "extra", "unlabeled", "val"):
             source = identity["data"].get(role)
             if source and source["kind"] == "synthetic":
                 source["version"] = getattr(self.data, role).version  # a new renderer makes new data
-            if source and source["kind"] == "coco":
+            elif source:
                 if source.get("fingerprint") is None:
                     raise SSHPEError(
                         f"data.{role} ({source['annotations']}) has no fingerprint yet, so the experiment has no key; "
@@ -154,18 +149,38 @@ class Experiment(Frozen):
         if self.data.unlabeled is not None and not self.semi_supervised:
             raise ValueError("a supervised run (teacher.kind 'none') has no data.unlabeled")
         self._check_sizes()
+        self._check_networks()
         for operation in self.augment.strong:
             if operation.kind == "mum":
                 self._check_mix(operation)
         return self
 
     def _check_sizes(self) -> None:
-        stride = self.model.output_stride
-        if any(side % stride for side in self.data.input_size):
+        multiple = self.model.multiple
+        if any(side % multiple for side in self.data.input_size):
+            cure = "for small inputs use output_stride 16, or 8"
+            if self.model.network != "simple_baseline":
+                cure = "choose another crop"
             raise ValueError(
-                f"data.input_size {self.data.input_size} must be multiples of {stride} (model.output_stride); "
-                "for small inputs use output_stride 16, or 8"
+                f"data.input_size {self.data.input_size} must be multiples of {multiple} ({self.model}); {cure}"
             )
+
+    def _check_networks(self) -> None:
+        if self.start is not None and self.start.model != self.model:
+            raise ValueError(
+                f"start trains {self.start.model}, not this model, {self.model}; start from the same one"
+            )
+        if self.start is not None and self.start.data != self.data:
+            raise ValueError(
+                "start has other data than this run; both stages learn from the same people and crops"
+            )
+        if self.semi_supervised and self.data.codec == "udp-offset":
+            raise ValueError(
+                "teachers make heatmaps, and data.codec 'udp-offset' has offsets beside them; "
+                "use 'udp-gaussian' or 'msra' in semi-supervised runs"
+            )
+        if self.train.forward == "joint" and self.model.network == "rsn":
+            raise ValueError("train.forward 'joint' cannot supervise the units of an RSN; use 'separate'")
 
     def _check_mix(self, mix: Mum) -> None:
         if self.train.batch_size % mix.group:
@@ -189,10 +204,12 @@ def validate(values: dict, where: str) -> Experiment:
 
 
 def _fault(fault: dict) -> str:
-    place = ".".join(str(part) for part in fault["loc"])
+    place = ".".join(str(part) for part in fault["loc"] if part not in NETWORKS)
     reason = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
         reason = "no such setting; check the spelling"
     if fault["type"] == "missing":
         reason = "is missing"
+    if fault["type"] == "union_tag_invalid":
+        reason = f"there is no {fault['ctx']['tag']!r}; choose one of {fault['ctx']['expected_tags']}"
     return f"{place or 'experiment'}: {reason}"

@@ -46,10 +46,32 @@ def load_instances(
     if detections is None:
         instances = _people(parsed, annotations, image_root)
     else:
-        instances = _detected(parsed, annotations, image_root, Path(detections))
+        instances = _detected(
+            parsed.images, parsed.category, parsed.skeleton, annotations, image_root, Path(detections)
+        )
     if check_images:
         refuse(missing_images(instances.file_names, image_root, annotations))
     return instances
+
+
+def load_detections(
+    image_info: Path, image_root: Path, detections: Path, skeleton: Skeleton, category: int
+) -> Instances:
+    """Every detected box in the images of a file that labels nobody, such as COCO's image_info_test-dev2017.json.
+
+    The boxes are those of `load_instances` with `detections`; `skeleton` and `category` are what that file would
+    say. Raises SSHPEError for a malformed file, a missing image, or no box.
+    """
+    image_info, image_root = Path(image_info), Path(image_root)
+    document = read_json(image_info)
+    if not isinstance(document, dict) or not isinstance(document.get("images"), list):
+        problem = "it holds no list of images"
+        raise bad_input(image_info, "images", problem, "give COCO's image_info_*.json, or a keypoint file")
+    images, faults = image_table(document["images"], image_info)
+    refuse(faults)
+    found = _detected(images, category, skeleton, image_info, image_root, Path(detections))
+    refuse(missing_images(found.file_names, image_root, image_info))
+    return found
 
 
 def ground_truth(annotations: Path, category: str | int | None = None) -> dict:
@@ -167,28 +189,30 @@ def _people(parsed: Parsed, annotations: Path, image_root: Path) -> Instances:
     )
 
 
-def _detected(parsed: Parsed, annotations: Path, image_root: Path, detections: Path) -> Instances:
+def _detected(
+    images: ImageTable, category: int, skeleton: Skeleton, source: Path, image_root: Path, detections: Path
+) -> Instances:
     entries = read_json(detections)
     if not isinstance(entries, list):
         cure = "give a COCO results file: a list of {image_id, category_id, bbox, score}"
         raise bad_input(detections, "the file", "it holds no JSON list", cure)
-    table, faults = detection_table(entries, parsed.images, parsed.category, detections)
+    table, faults = detection_table(entries, images, category, detections)
     refuse(faults)
     if not len(table.scores):
-        problem = f"none of {len(entries)} detections has category {parsed.category}"
+        problem = f"none of {len(entries)} detections has category {category}"
         raise bad_input(detections, "detections", problem, "give boxes of the keypoints' category")
-    images, count = parsed.images, len(table.scores)
+    count = len(table.scores)
     kept, image_index = np.unique(table.image_rows, return_inverse=True)
     return Instances(
-        skeleton=parsed.skeleton,
-        source=annotations,
+        skeleton=skeleton,
+        source=source,
         image_root=image_root,
         file_names=tuple(images.names[row] for row in kept),
         image_sizes=images.sizes[kept],
         image_index=image_index,
         image_ids=images.ids[table.image_rows],
         annotation_ids=np.full(count, -1, dtype=np.int64),
-        keypoints=np.zeros((count, len(parsed.skeleton), 3), dtype=np.float32),
+        keypoints=np.zeros((count, len(skeleton), 3), dtype=np.float32),
         boxes=table.boxes.astype(np.float32),
         areas=(table.boxes[:, 2] * table.boxes[:, 3]).astype(np.float32),
         box_scores=table.scores.astype(np.float32),

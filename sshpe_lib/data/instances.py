@@ -63,3 +63,34 @@ class Instances:
     def path(self, index: int) -> Path:
         """The image file of one instance."""
         return self.image_root / self.file_names[self.image_index[index]]
+
+
+def concatenate(first: Instances, second: Instances) -> Instances:
+    """The people of two files in one, those of the first first.
+
+    Numbers of images and annotations may stand for two things afterwards: what needs them is done before. The
+    second file's names become absolute, which no folder before them changes.
+    Raises ValueError where the keypoints differ.
+    """
+    if first.skeleton != second.skeleton:
+        raise ValueError(f"{first.source} and {second.source} have different keypoints")
+    elsewhere = tuple(str(second.image_root.resolve() / name) for name in second.file_names)
+    joined = {
+        name: np.concatenate([getattr(first, name), getattr(second, name)])
+        for name in (
+            "image_sizes",
+            "image_ids",
+            "annotation_ids",
+            "keypoints",
+            "boxes",
+            "areas",
+            "box_scores",
+        )
+    }
+    return replace(
+        first,
+        source=Path(f"{first.source} + {second.source}"),
+        file_names=first.file_names + elsewhere,
+        image_index=np.concatenate([first.image_index, len(first.file_names) + second.image_index]),
+        **joined,
+    )

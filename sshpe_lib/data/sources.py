@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from sshpe_lib import paths, records
-from sshpe_lib.config import CocoSource, Experiment, Source, SyntheticSource
-from sshpe_lib.data import coco
+from sshpe_lib.config import Experiment, Source, SyntheticSource
+from sshpe_lib.data import ai_challenger, coco
 from sshpe_lib.data.instances import Instances
 from sshpe_lib.data.synthetic import VERSION, SyntheticPeople, build
 from sshpe_lib.errors import SSHPEError
@@ -14,9 +14,9 @@ from sshpe_lib.errors import SSHPEError
 
 def annotations(source: Source) -> Path:
     """The annotation file of a source, rendered first where the people are synthetic and not in the cache."""
-    if source.kind == "coco":
-        return resolve(source.annotations)
-    return build(people(source), paths.cache() / "synthetic")
+    if source.kind == "synthetic":
+        return build(people(source), paths.cache() / "synthetic")
+    return resolve(source.annotations)
 
 
 def people(source: SyntheticSource) -> SyntheticPeople:
@@ -44,6 +44,8 @@ def instances(source: Source) -> Instances:
     if source.kind == "synthetic":
         file = annotations(source)
         return coco.load_instances(file, file.parent / "images")
+    if source.kind == "ai_challenger":
+        return ai_challenger.load_instances(resolve(source.annotations), resolve(source.images))
     return coco.load_instances(
         resolve(source.annotations),
         resolve(source.images),
@@ -57,14 +59,14 @@ def ground_truth(source: Source) -> dict:
 
 
 def pin(experiment: Experiment) -> Experiment:
-    """The experiment with the fingerprint of every COCO file filled in.
+    """The experiment, and the one it starts from, with the fingerprint of every annotation file filled in.
 
     Where there is no data folder, the fingerprints are those of the committed record of this very experiment:
     what was measured can be looked at without its data. Raises SSHPEError where a file is missing, where it is
     not the one the experiment pins, or where there is neither data nor record.
     """
-    coco_sources = [source for source in _sources(experiment).values() if isinstance(source, CocoSource)]
-    if paths.data() is None and not all(Path(source.annotations).is_absolute() for source in coco_sources):
+    files = [source for source in _sources(experiment).values() if source.kind != "synthetic"]
+    if paths.data() is None and not all(Path(source.annotations).is_absolute() for source in files):
         return _as_recorded(experiment)
     return _with_sources(
         experiment, {role: _pin(source, role) for role, source in _sources(experiment).items()}
@@ -72,14 +74,18 @@ def pin(experiment: Experiment) -> Experiment:
 
 
 def _sources(experiment: Experiment) -> dict[str, Source]:
-    roles = ("labeled", "unlabeled", "val")
+    roles = ("labeled", "extra", "unlabeled", "val")
     return {
         role: getattr(experiment.data, role) for role in roles if getattr(experiment.data, role) is not None
     }
 
 
 def _with_sources(experiment: Experiment, sources: dict[str, Source]) -> Experiment:
-    return experiment.model_copy(update={"data": experiment.data.model_copy(update=sources)})
+    """The experiment with other sources, in the stage it starts from too: all stages learn from the same people."""
+    update = {"data": experiment.data.model_copy(update=sources)}
+    if experiment.start is not None:
+        update["start"] = _with_sources(experiment.start, sources)
+    return experiment.model_copy(update=update)
 
 
 def _as_recorded(experiment: Experiment) -> Experiment:
@@ -91,7 +97,7 @@ def _as_recorded(experiment: Experiment) -> Experiment:
             pairs = [(wanted[role], found[role]) for role in wanted]
             if all(_same_files(ours, theirs) for ours, theirs in pairs):
                 return _with_sources(experiment, found)
-    places = [source.annotations for source in wanted.values() if isinstance(source, CocoSource)]
+    places = [source.annotations for source in wanted.values() if source.kind != "synthetic"]
     raise SSHPEError(
         f"{', '.join(dict.fromkeys(places))}: where is the data? Set SSHPE_DATA to the folder that holds it"
     )
@@ -104,10 +110,10 @@ def _same_files(ours: Source, theirs: Source) -> bool:
 
 
 def _pin(source: Source, role: str) -> Source:
-    if not isinstance(source, CocoSource):
+    if source.kind == "synthetic":
         return source
     update = {"fingerprint": _fingerprint(source.annotations, source.fingerprint, f"data.{role}.fingerprint")}
-    if source.detections:
+    if getattr(source, "detections", None):
         name = f"data.{role}.detections_fingerprint"
         update["detections_fingerprint"] = _fingerprint(
             source.detections, source.detections_fingerprint, name

@@ -17,12 +17,13 @@ from sshpe_lib.seeding import numpy_stream
 _KEYS = {"source", "fingerprint", "rule", "seed", "count", "annotation_ids"}
 
 
-def first_instances(instances: Instances, count: int) -> np.ndarray:
+def first_instances(instances: Instances, count: int | None) -> np.ndarray:
     """The first `count` people in file order, (count,) int64: the reference implementation's labelled split.
 
-    The reference cuts by person, so the last image may be cut part-way. Raises SSHPEError for a count outside
-    1..N.
+    None takes everybody. The reference cuts by person, so the last image may be cut part-way. Raises SSHPEError for a
+    count outside 1..N.
     """
+    count = len(instances) if count is None else count
     _check_count(instances, count)
     return np.arange(count)
 

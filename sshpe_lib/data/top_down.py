@@ -39,18 +39,24 @@ class CropBatch(NamedTuple):
         return CropBatch(*(tensor.pin_memory() for tensor in self))
 
 
+HALF_BODY_FROM = 8  # visible joints; a person with more of them may be halved
+UPPER_BELOW = 0.5  # of a standard normal: the upper half is asked for in 69 % of cases, as in HRNet
+
+
 @dataclass(frozen=True)
 class WeakAffine:
     """The easy augmentation of the reference ("A30").
 
     scale: clip(N(1, scale), 1 - scale, 1 + scale) always; rotation: clip(N(0, rotation), +-2 rotation) degrees
-    with `rotation_probability`; a mirror with probability `flip`.
+    with `rotation_probability`; a mirror with probability `flip`; with probability `half_body` a person of more
+    than `HALF_BODY_FROM` visible joints is cropped around its upper or its lower half (HRNet).
     """
 
     scale: float = 0.25
     rotation: float = 30.0
     rotation_probability: float = 0.6
     flip: float = 0.5
+    half_body: float = 0.0
 
     def draw(self, rng: np.random.Generator) -> tuple[float, float, bool]:
         """(scale, rotation in degrees, mirrored)."""
@@ -63,12 +69,16 @@ class WeakAffine:
             bool(uniform[1] < self.flip),
         )
 
+    def draw_half(self, rng: np.random.Generator) -> tuple[bool, bool]:
+        """(whether to crop a half, whether the upper one is asked for), to be drawn after `draw`."""
+        return bool(rng.random() < self.half_body), bool(rng.standard_normal() < UPPER_BELOW)
+
 
 class Crops:
     """Crops of instances, decoded once and warped once each.
 
-    input_size: (width, height) of the crop. With `weak` given, a crop's augmentation depends on (seed,
-    stream, epoch, position) and on nothing else.
+    input_size: (width, height) of the crop; unbiased: by UDP's convention. With `weak` given, a crop's
+    augmentation depends on (seed, stream, epoch, position) and on nothing else.
     """
 
     def __init__(
@@ -80,13 +90,21 @@ class Crops:
         seed: int = 0,
         stream: str = "crops",
         cache: ImageCache | None = None,
+        unbiased: bool = False,
     ):
-        self.instances, self.input_size, self.weak = instances, input_size, weak
+        self.instances, self.input_size, self.weak, self.unbiased = instances, input_size, weak, unbiased
         self.seed, self.stream, self.cache = seed, stream, cache or ImageCache()
         self.center, self.size = geometry.box_to_center_size(instances.boxes, input_size[0] / input_size[1])
 
     def __len__(self) -> int:
         return len(self.instances)
+
+    def select(self, rows: Sequence[int] | np.ndarray) -> Crops:
+        """Crops of some of the people, otherwise the same."""
+        return Crops(
+            self.instances.select(rows), self.input_size, weak=self.weak, seed=self.seed, stream=self.stream,
+            cache=self.cache, unbiased=self.unbiased,
+        )  # fmt: skip
 
     def batch(
         self, indices: Sequence[int], epoch: int = 0, positions: Sequence[int] | None = None
@@ -116,16 +134,30 @@ class Crops:
         """Image to crop, (2, 3), and whether it mirrors the person (x to W - 1 - x, then the crop)."""
         center, size = self.center[index], self.size[index]
         if self.weak is None:
-            return geometry.crop_matrix(center, size, 0.0, self.input_size), False
-        scale, rotation, mirrored = self.weak.draw(numpy_stream(self.seed, self.stream, epoch, position))
+            return self.crop_matrix(center, size), False
+        rng = numpy_stream(self.seed, self.stream, epoch, position)
+        scale, rotation, mirrored = self.weak.draw(rng)
+        if self.weak.half_body:
+            center, size = self._half(index, *self.weak.draw_half(rng))
         if not mirrored:
-            return geometry.crop_matrix(center, size * scale, rotation, self.input_size), False
+            return self.crop_matrix(center, size * scale, rotation), False
         last = int(self.instances.image_sizes[self.instances.image_index[index], 0]) - 1
-        matrix = geometry.crop_matrix(
-            np.array([last - center[0], center[1]]), size * scale, rotation, self.input_size
-        )
+        matrix = self.crop_matrix(np.array([last - center[0], center[1]]), size * scale, rotation)
         mirror = np.array([[-1.0, 0.0, last], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
         return matrix @ mirror, True
+
+    def crop_matrix(self, center: np.ndarray, size: np.ndarray, rotation: float = 0.0) -> np.ndarray:
+        """Image to crop, (2, 3), in the convention of these crops."""
+        return geometry.crop_matrix(center, size, rotation, self.input_size, unbiased=self.unbiased)
+
+    def _half(self, index: int, wanted: bool, upper: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Centre and size of a half of a person, or of the whole where it is not wanted or not to be had."""
+        whole = self.center[index], self.size[index]
+        keypoints = self.instances.keypoints[index]
+        if not wanted or (keypoints[:, 2] > 0).sum() <= HALF_BODY_FROM:
+            return whole
+        aspect = self.input_size[0] / self.input_size[1]
+        return geometry.half_body(keypoints, self.instances.skeleton, upper, aspect) or whole
 
     def _where(self, index: int) -> str:
         return f"{self.instances.source}, annotation {self.instances.annotation_ids[index]}"

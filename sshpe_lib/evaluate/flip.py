@@ -14,15 +14,17 @@ def flip_test(
     images: torch.Tensor,
     flip_order: Sequence[int],
     shift: bool,
+    flip: Callable[[torch.Tensor, Sequence[int]], torch.Tensor] = flip_heatmaps,
 ) -> torch.Tensor:
     """Average the heatmaps of images and of their mirror images.
 
-    images: (B, C, H, W); `flip_order` is that of the skeleton. Returns (B, K, H', W'). `shift` moves the
-    mirrored heatmaps one pixel to the right (their first column stays), as HRNet does to make up for a stride
-    that is the ratio of sizes; Pose-MUM's protocol uses no flip test at all. Call it in eval mode and without
-    gradients.
+    images: (B, C, H, W); `flip_order` is that of the skeleton; `flip` mirrors an answer, a codec's `flip` where
+    there are offsets among its channels. Returns (B, C', H', W'). `shift` moves the mirrored heatmaps one pixel
+    to the right (their first column stays), as HRNet does to make up for a stride that is the ratio of sizes:
+    right for a codec that is not `unbiased`, and wrong for UDP. Pose-MUM's protocol uses no flip test at all.
+    Call it in eval mode and without gradients.
     """
-    mirrored = flip_heatmaps(network(flip_images(images)), flip_order)
+    mirrored = flip(network(flip_images(images)), flip_order)
     if shift:
         mirrored = torch.cat([mirrored[..., :1], mirrored[..., :-1]], dim=-1)
     return (network(images) + mirrored) / 2

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sshpe_lib import geometry
+from sshpe_lib import geometry, progress
 from sshpe_lib.augment.pixels import normalize
-from sshpe_lib.codec import MSRAHeatmap
+from sshpe_lib.codec import Codec
 from sshpe_lib.data.instances import Instances
 from sshpe_lib.data.top_down import Crops
-from sshpe_lib.evaluate.average_precision import average_precision
+from sshpe_lib.evaluate.average_precision import average_precision, visible_only
 from sshpe_lib.evaluate.flip import flip_test
 from sshpe_lib.evaluate.results import rescore, to_results
 
@@ -27,19 +27,22 @@ def _alone(tensor: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class TopDownEvaluation:
-    """The reference's protocol: one crop a box, quarter shift, rescoring, OKS-NMS, pycocotools.
+    """The reference's protocol: one crop a box, the codec's decoding, rescoring, OKS-NMS, pycocotools.
 
-    ground_truth: the parsed COCO file. Only `predict` touches the device; `rank` and `world` share the crops,
-    and `reduce` sums a tensor over the ranks.
+    ground_truth: the parsed COCO file; visibility: measure on visible and on occluded joints alone, too;
+    progress: show a bar. Only `predict` touches the device; `rank` and `world` share the crops, and `reduce` sums a
+    tensor over the ranks.
     """
 
     crops: Crops
-    codec: MSRAHeatmap
+    codec: Codec
     ground_truth: dict
     batch_size: int = 64
     flip: bool = False
     nms: float = 0.9
     score_threshold: float = 0.2
+    visibility: bool = False
+    progress: bool = False
     device: torch.device | str = "cpu"
     autocast: Callable[[], AbstractContextManager] = nullcontext
     rank: int = 0
@@ -47,7 +50,7 @@ class TopDownEvaluation:
     reduce: Callable[[Tensor], Tensor] = _alone
 
     def __call__(self, networks: Mapping[str, nn.Module]) -> dict[str, dict[str, float]]:
-        """AP, AP50, AP75, APM, APL and AR of every network, in percent."""
+        """AP, AP50, AP75, APM, APL and AR of every network, in percent; with `visibility` AP-vis and AP-invis too."""
         predictions = self.predict(networks)
         return {name: self.measure(predicted) for name, predicted in predictions.items()}
 
@@ -57,7 +60,9 @@ class TopDownEvaluation:
         found = {name: network.training for name, network in networks.items()}
         skeleton = self.crops.instances.skeleton
         predicted = {name: torch.zeros(len(self.crops), len(skeleton), 3) for name in networks}
-        for start in range(self.rank * self.batch_size, len(self.crops), self.world * self.batch_size):
+        starts = range(self.rank * self.batch_size, len(self.crops), self.world * self.batch_size)
+        bar = progress.bar(len(starts), "predict", unit="batch", show=self.progress)
+        for start in starts:
             rows = np.arange(start, min(start + self.batch_size, len(self.crops)))
             images = normalize(self.crops.batch(rows).image.to(self.device))
             for name, network in networks.items():
@@ -66,6 +71,8 @@ class TopDownEvaluation:
                     heatmaps = self._heatmaps(network, images)
                 points, scores = self.codec.decode(heatmaps.float())
                 predicted[name][rows] = torch.cat([points, scores[..., None]], dim=-1).cpu()
+            bar.update()
+        bar.close()
         for name, network in networks.items():
             network.train(found[name])
         return {name: self._to_image(self.reduce(crop).numpy()) for name, crop in predicted.items()}
@@ -73,12 +80,15 @@ class TopDownEvaluation:
     def _heatmaps(self, network: nn.Module, images: Tensor) -> Tensor:
         if not self.flip:
             return network(images)
-        return flip_test(network, images, self.crops.instances.skeleton.flip_order, shift=True)
+        return flip_test(
+            network, images, self.crops.instances.skeleton.flip_order,
+            shift=not self.codec.unbiased, flip=self.codec.flip,
+        )  # fmt: skip
 
     def _to_image(self, predicted: np.ndarray) -> np.ndarray:
         predicted = predicted.astype(np.float64)
         for row, (center, size) in enumerate(zip(self.crops.center, self.crops.size, strict=True)):
-            matrix = geometry.crop_matrix(center, size, 0.0, self.crops.input_size)
+            matrix = self.crops.crop_matrix(center, size)
             predicted[row, :, :2] = geometry.transform_points(
                 predicted[row, :, :2], geometry.invert_affine(matrix)
             )
@@ -94,13 +104,17 @@ class TopDownEvaluation:
             predicted[..., 2],
             scores,
             self.crops.size.prod(axis=1),
-            category_id=self.ground_truth["annotations"][0]["category_id"],
+            category_id=self.ground_truth["categories"][0]["id"],
             sigmas=instances.skeleton.sigmas,
             nms=self.nms,
         )
 
     def measure(self, predicted: np.ndarray) -> dict[str, float]:
         """COCO statistics of (N, K, 3) predictions, in percent; a size that no person has is left out."""
-        sigmas = self.crops.instances.skeleton.sigmas
-        statistics = average_precision(self.ground_truth, self.results(predicted), sigmas)
+        sigmas, results = self.crops.instances.skeleton.sigmas, self.results(predicted)
+        statistics = average_precision(self.ground_truth, results, sigmas)
+        if self.visibility:
+            for name, flag in (("AP-vis", 2), ("AP-invis", 1)):
+                alone = visible_only(self.ground_truth, flag)
+                statistics[name] = average_precision(alone, results, sigmas)["AP"]
         return {name: 100 * value for name, value in statistics.items() if value >= 0}

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.view import Strong, View
 from sshpe_lib.losses import heatmap_mse
-from sshpe_lib.methods.step import Labeled, Losses, Teacher
+from sshpe_lib.methods.step import Labeled, Losses, Supervised, Teacher
 
 
 def train_step(
     pairs: Sequence[tuple[nn.Module, Teacher]],
     labeled: Labeled,
+    teaching: Supervised,
     unlabeled: Tensor,
     strong: Strong,
     weight: float,
@@ -24,13 +25,15 @@ def train_step(
 ) -> Losses:
     """Eq. 1 of Pose-MUM; unlabeled: (B, 3, H, W) normalised easy views; weight: lambda_u.
 
+    teaching: what labelled people teach, `supervision.Supervision`.
+
     pairs: the student and its teacher; two of them where two networks teach each other (Dual), whose
     supervised losses are averaged and consistency losses added, as in the reference. Every pseudo heatmap
     counts: there is no threshold.
     joint: labelled and unlabelled images go through the student as one batch, and so share its statistics;
     else separately, each with its own, as in the reference.
     """
-    terms = [student_losses(*pair, labeled, unlabeled, strong, draw, joint) for pair in pairs]
+    terms = [student_losses(*pair, labeled, teaching, unlabeled, strong, draw, joint) for pair in pairs]
     supervised = sum(term.supervised for term in terms) / len(terms)
     consistency = sum(term.consistency for term in terms)
     return Losses(supervised + weight * consistency, supervised, consistency)
@@ -40,25 +43,26 @@ def student_losses(
     student: nn.Module,
     teacher: Teacher,
     labeled: Labeled,
+    teaching: Supervised,
     unlabeled: Tensor,
     strong: Strong,
     draw: Draw,
     joint: bool,
 ) -> Losses:
     """Both terms of Eq. 1 for one student: it must find in a hard view what its teacher found in an easy one."""
-    on_labeled = None if joint else student(labeled.image)
+    on_labeled = None if joint else teaching.answer(student, labeled.image)
     pseudo = teacher.predict(unlabeled).float()
     view, pseudo = strong(unlabeled, pseudo, draw)
     if joint:
         on_labeled, on_unlabeled = _together(student, labeled.image, view)
     else:
         on_unlabeled = student(view.image, after_stage=view.after_stage)
-    supervised = heatmap_mse(on_labeled, labeled.target, labeled.weight)
+    supervised = teaching.loss(on_labeled, labeled)
     consistency = heatmap_mse(on_unlabeled, pseudo)
     return Losses(supervised + consistency, supervised, consistency)
 
 
-def _together(student: nn.Module, labeled: Tensor, view: View) -> tuple[Tensor, Tensor]:
+def _together(student: nn.Module, labeled: Tensor, view: View) -> tuple[tuple[Tensor], Tensor]:
     """Heatmaps of labelled images and of the strong view from one forward; only the view is mixed on the way."""
     count = len(labeled)
 
@@ -70,4 +74,4 @@ def _together(student: nn.Module, labeled: Tensor, view: View) -> tuple[Tensor, 
 
     images = torch.cat([labeled, view.image])
     heatmaps = student(images, after_stage=after_stage if view.after_stage is not None else None)
-    return heatmaps[:count], heatmaps[count:]
+    return (heatmaps[:count],), heatmaps[count:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -25,11 +26,19 @@ class Teacher(Protocol):
 
 
 class Labeled(NamedTuple):
-    """image: (B, 3, H, W) normalised; target: (B, K, h, w) heatmaps; weight: (B, K)."""
+    """image: (B, 3, H, W) normalised; target: heatmaps (B, C, h, w), one for every output; weight: (B, K)."""
 
     image: Tensor
-    target: Tensor
+    target: tuple[Tensor, ...]
     weight: Tensor
+
+
+class Supervised(Protocol):
+    """What labelled people teach (`supervision.Supervision`): a student's outputs on them, and the loss of these."""
+
+    def answer(self, student: nn.Module, image: Tensor) -> Sequence[Tensor]: ...
+
+    def loss(self, outputs: Sequence[Tensor], labeled: Labeled) -> Tensor: ...
 
 
 class Losses(NamedTuple):

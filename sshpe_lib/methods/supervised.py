@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from sshpe_lib.losses import heatmap_mse
-from sshpe_lib.methods.step import Labeled, Losses
+from sshpe_lib.methods.step import Labeled, Losses, Supervised
 
 
-def train_step(students: Sequence[nn.Module], labeled: Labeled) -> Losses:
+def train_step(students: Sequence[nn.Module], labeled: Labeled, teaching: Supervised) -> Losses:
     """The labelled term of Eq. 1 of Pose-MUM, averaged over the networks that learn (two for Dual)."""
-    each = [heatmap_mse(student(labeled.image), labeled.target, labeled.weight) for student in students]
+    each = [teaching.loss(teaching.answer(student, labeled.image), labeled) for student in students]
     supervised = sum(each) / len(each)
     return Losses(supervised, supervised)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -10,8 +9,7 @@ from torch import Tensor, nn
 
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models._torchvision import import_torchvision
-
-AfterStage = Callable[[str, Tensor], Tensor]
+from sshpe_lib.models.stages import AfterStage, check_sizes, keep
 
 
 class _Depth(NamedTuple):
@@ -62,6 +60,7 @@ class SimpleBaseline(nn.Module):
 
     stages = ("stem", "layer1", "layer2", "layer3", "layer4", "decoder")
     head = ("deconv_layers", "final_layer")  # what an ImageNet file does not hold
+    imagenet_only = ("fc",)  # what only such a file holds
 
     def __init__(
         self,
@@ -74,7 +73,7 @@ class SimpleBaseline(nn.Module):
     ) -> None:
         super().__init__()
         _check_choices(depth, output_stride)
-        _check_sizes(keypoints=keypoints, width=width, deconv_channels=deconv_channels)
+        check_sizes(keypoints=keypoints, width=width, deconv_channels=deconv_channels)
         self.output_stride = output_stride
         strides = OUTPUT_STRIDES[output_stride]
         block = getattr(import_torchvision("models.resnet"), DEPTHS[depth].block)
@@ -107,7 +106,7 @@ class SimpleBaseline(nn.Module):
             SSHPEError: the images' shape does not fit.
         """
         self._check_images(images)
-        after = after_stage or _keep
+        after = after_stage or keep
         features = after("stem", self.maxpool(self.relu(self.bn1(self.conv1(images)))))
         features = after("layer1", self.layer1(features))
         features = after("layer2", self.layer2(features))
@@ -194,19 +193,9 @@ def _deconvolutions(channels: int, deconv_channels: int, count: int) -> nn.Seque
     return nn.Sequential(*layers)
 
 
-def _keep(name: str, features: Tensor) -> Tensor:
-    return features
-
-
 def _check_choices(depth: int, output_stride: int) -> None:
     if depth not in DEPTHS:
         raise SSHPEError(f"no ResNet of depth {depth}; choose one of {', '.join(map(str, DEPTHS))}")
     if output_stride not in OUTPUT_STRIDES:
         choices = ", ".join(map(str, OUTPUT_STRIDES))
         raise SSHPEError(f"no trunk of output_stride={output_stride}; choose one of {choices}")
-
-
-def _check_sizes(**sizes: int) -> None:
-    for name, value in sizes.items():
-        if value < 1:
-            raise SSHPEError(f"{name}={value}; it must be at least 1")

@@ -22,6 +22,7 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.models.stages import belongs
 
 _CHUNK = 1 << 20
 _TIMEOUT_SECONDS = 30
@@ -64,6 +65,14 @@ IMAGENET: dict[int, Weights] = {
     50: _imagenet(50, "19c8e357"),
     101: _imagenet(101, "5d3b4d8f"),
     152: _imagenet(152, "b121ed2d"),
+}
+
+_OPENMMLAB = "https://download.openmmlab.com/mmpose/pretrain_models"
+_HRNET = "HRNet-W{}, ImageNet-1k, trained by its authors and hosted by OpenMMLab"
+
+IMAGENET_HRNET: dict[int, Weights] = {
+    32: Weights(f"{_OPENMMLAB}/hrnet_w32-36af842e.pth", "36af842e", _HRNET.format(32)),
+    48: Weights(f"{_OPENMMLAB}/hrnet_w48-8ef0771d.pth", "8ef0771d", _HRNET.format(48)),
 }
 
 
@@ -137,11 +146,12 @@ def load_pose(model: nn.Module, path: Path) -> None:
 
 
 def load_trunk(model: nn.Module, state: dict[str, Tensor]) -> list[str]:
-    """Load an ImageNet trunk, strictly: everything but the classifier `fc` and the model's own head.
+    """Load an ImageNet trunk, strictly: every tensor of the model but its head's, and nothing else but a classifier's.
 
     Args:
-        model: names the modules that the file cannot hold in `head`.
-        state: torchvision's names.
+        model: names the modules that the file cannot hold in `head`, and those that only the file has in
+            `imagenet_only`.
+        state: torchvision's names, or HRNet's own.
 
     Returns:
         The names that were loaded.
@@ -149,8 +159,8 @@ def load_trunk(model: nn.Module, state: dict[str, Tensor]) -> list[str]:
     Raises:
         SSHPEError: names or shapes differ; the model is then unchanged.
     """
-    trunk = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
-    own = {name: value for name, value in model.state_dict().items() if name.split(".")[0] not in model.head}
+    trunk = {name: tensor for name, tensor in state.items() if not belongs(name, model.imagenet_only)}
+    own = {name: value for name, value in model.state_dict().items() if not belongs(name, model.head)}
     _check_fit(trunk, own, "the ImageNet weights", f"{type(model).__name__}'s trunk")
     model.load_state_dict(trunk, strict=False)
     return list(trunk)

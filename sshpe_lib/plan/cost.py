@@ -7,9 +7,10 @@ from functools import lru_cache
 
 import torch
 
+from sshpe_lib import initial
 from sshpe_lib.config import Experiment, Model
-from sshpe_lib.experiment import total_steps
-from sshpe_lib.models import cost, resnet
+from sshpe_lib.data.roles import total_steps
+from sshpe_lib.models import cost
 from sshpe_lib.records import MAX_BYTES
 
 # A training pass works out the heatmaps, the gradients of the features and those of the weights.
@@ -80,10 +81,7 @@ def run_cost(experiment: Experiment, pool: int | None, tested: int | None, keypo
 def network_cost(model: Model, input_size: tuple[int, int], keypoints: int) -> NetworkCost:
     """The cost of a network on crops of `input_size` = (W, H), counted on a network without storage."""
     with torch.device("meta"):
-        network = resnet.SimpleBaseline(
-            model.depth, keypoints, width=model.width, deconv_channels=model.deconv_channels,
-            output_stride=model.output_stride,
-        )  # fmt: skip
+        network = initial.network(model, keypoints)
     width, height = input_size
     buffers = sum(buffer.numel() for buffer in network.buffers())
     return NetworkCost(2 * cost.count_macs(network, (height, width)), cost.count_parameters(network), buffers)

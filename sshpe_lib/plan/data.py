@@ -14,7 +14,7 @@ from sshpe_lib.data import coco, sources
 from sshpe_lib.data.faults import refuse
 from sshpe_lib.data.synthetic import fingerprint
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.models.weights import IMAGENET
+from sshpe_lib.models.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,8 @@ def roles(experiments: list[Experiment]) -> dict[Source, list[str]]:
     return used
 
 
-def look_for_weights(depth: int) -> str:
-    """Whether the ImageNet trunk of a depth is in the cache, in words."""
-    file = IMAGENET[depth]
+def look_for_weights(file: Weights) -> str:
+    """Whether a published trunk is in the cache, in words."""
     path = paths.cache() / "weights" / file.name
     if path.is_file():
         return f"ImageNet trunk {path}: found"

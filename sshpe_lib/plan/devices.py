@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from sshpe_lib import paths, provenance, tables
-from sshpe_lib.config import Experiment, Frozen
+from sshpe_lib.config import Experiment, Frozen, Model
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.machine import Machine
 from sshpe_lib.plan.measure import Speed, measure
@@ -20,10 +20,7 @@ from sshpe_lib.plan.measure import Speed, measure
 class Size(Frozen):
     """What decides how much of a device a step uses: network, crop (width, height), batch and precision."""
 
-    depth: int
-    width: int = 64
-    deconv_channels: int = 256
-    output_stride: int = 32
+    model: Model
     input_size: tuple[int, int]
     batch_size: int
     precision: Literal["32-true", "bf16-mixed"]
@@ -31,17 +28,20 @@ class Size(Frozen):
     @classmethod
     def of(cls, experiment: Experiment) -> Size:
         """The size of an experiment's steps."""
-        model, train = experiment.model, experiment.train
+        train = experiment.train
         return cls(
-            depth=model.depth, width=model.width, deconv_channels=model.deconv_channels,
-            output_stride=model.output_stride, input_size=experiment.data.input_size,
+            model=experiment.model.architecture, input_size=experiment.data.input_size,
             batch_size=train.batch_size, precision=train.precision,
         )  # fmt: skip
 
+    @field_validator("model")
+    @classmethod
+    def _wherever_it_starts(cls, model: Model) -> Model:
+        return model.architecture
+
     def __str__(self) -> str:
         width, height = self.input_size
-        network = f"ResNet-{self.depth}" + (f" of width {self.width}" if self.width != 64 else "")
-        return f"{network}, {height}x{width}, batch {self.batch_size}, {self.precision}"
+        return f"{self.model}, {height}x{width}, batch {self.batch_size}, {self.precision}"
 
 
 class Throughput(Frozen):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from sshpe_lib import paths, records, tables
+from sshpe_lib import initial, paths, records, tables
 from sshpe_lib.config import Experiment, Source
 from sshpe_lib.data import sources
 from sshpe_lib.errors import SSHPEError
@@ -107,11 +107,11 @@ def make(
             lines.append(Line(cell, not_run=wanted))
         else:
             lines.append(_line(cell, wanted, found, speeds, recorded, lines))
-    depths = sorted({one.model.depth for one in experiments if one.model.init == "imagenet"})
+    files = dict.fromkeys(initial.published(one.model) for one in experiments if one.model.init == "imagenet")
     return Plan(
         table, profile, chosen.description, seeds, tuple(lines), speeds,
         tuple((tuple(kinds), found[source]) for source, kinds in uses.items()),
-        tuple(data.look_for_weights(depth) for depth in depths), trouble,
+        tuple(map(data.look_for_weights, files)), trouble,
     )  # fmt: skip
 
 

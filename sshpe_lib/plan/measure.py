@@ -11,12 +11,10 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from sshpe_lib import initial, progress
-from sshpe_lib.codec import MSRAHeatmap
+from sshpe_lib import initial, parts, progress
 from sshpe_lib.config import Experiment
 from sshpe_lib.data.loaders import TrainBatch
 from sshpe_lib.data.top_down import CropBatch
-from sshpe_lib.experiment import strong_of, teacher_of
 from sshpe_lib.machine import Machine
 from sshpe_lib.plan import cost
 from sshpe_lib.trainer import Trainer
@@ -51,8 +49,7 @@ def measure(experiment: Experiment, machine: Machine, description: str = "measur
     """
     if machine.threads:
         torch.set_num_threads(machine.threads)
-    fresh = experiment.model.model_copy(update={"init": "scratch", "trunk": None})
-    scratch = experiment.model_copy(update={"model": fresh})
+    scratch = experiment.model_copy(update={"model": experiment.model.architecture, "start": None})
     with tempfile.TemporaryDirectory() as folder:
         bar = progress.bar(WARM_UP + TIMED, description, show=machine.progress)
         batches = _Repeated(_batch(scratch), bar)
@@ -92,11 +89,13 @@ class _Unsaved(Trainer):
 
 def _trainer(experiment: Experiment, machine: Machine, batches: _Repeated, folder: Path) -> Trainer:
     fabric = machine.fabric(experiment.train.precision, folder)
-    student = initial.build(experiment.model, KEYPOINTS, experiment.train.seed)
-    codec = MSRAHeatmap(experiment.data.input_size, experiment.data.heatmap_size, experiment.data.sigma)
+    codec = parts.codec_of(experiment.data)
+    channels = codec.channels(KEYPOINTS)
+    student = initial.build(experiment.model, channels, experiment.train.seed)
     return _Unsaved(
-        fabric, student, teacher_of(experiment, student), batches, codec, experiment.train, lambda networks: {},
-        key="measured", folder=folder, strong=strong_of(experiment), evaluations=0, progress=False,
+        fabric, student, parts.teacher_of(experiment, student, channels), batches,
+        parts.supervision_of(experiment, codec), experiment.train, lambda networks: {}, key="measured", folder=folder,
+        strong=parts.strong_of(experiment), dropping=parts.dropping_of(experiment), evaluations=0, progress=False,
     )  # fmt: skip
 
 

@@ -94,8 +94,8 @@ def _folded(
 def _numbers(line: Line) -> list[str]:
     first, cost = line.experiments[0], line.cost
     return [
-        f"R{first.model.depth}",
-        f"{first.data.labels:,}",
+        f"R{first.model.depth}" if first.model.network == "simple_baseline" else str(first.model),
+        "all" if first.data.labels is None else f"{first.data.labels:,}",
         _count(line.pool) if first.semi_supervised else NOTHING,
         NOTHING if line.epochs is None else f"{line.epochs:.3g}",
         _count(cost.steps),
@@ -177,7 +177,7 @@ def _data(plan: Plan) -> list[str]:
             lines += _wrapped(f"  {said}", "    ")
     for told in plan.weights:
         lines += _wrapped(told, "  ")
-    wanted = {(line.experiments[0].data.labels, line.people) for line in plan.distinct}
+    wanted = {(line.experiments[0].data.labels or 0, line.people) for line in plan.distinct}
     for labels, people in sorted(pair for pair in wanted if pair[1] is not None and pair[0] > pair[1]):
         lines += _wrapped(f"A RUN WOULD STOP: {labels:,} labels are wanted of {people:,} people")
     return lines

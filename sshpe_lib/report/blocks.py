@@ -69,7 +69,7 @@ class Printed:
 
 
 def blocks(study: Study, entries: Sequence[Entry]) -> list[Block]:
-    """The table itself and, where rows can be set against the table's reference, a second one of that."""
+    """The table itself; what rows have over the table's reference, and its other metrics, where it has them."""
     names = list(dict.fromkeys(one.column for one in entries))
     inside = {name: [one for one in entries if one.column == name] for name in names}
     found = [Block(tuple(_metric(study, name, inside[name]) for name in names), study.table.marks)]
@@ -77,6 +77,11 @@ def blocks(study: Study, entries: Sequence[Entry]) -> list[Block]:
     if any(leads.values()):
         columns = tuple(_leads(study, name, leads[name]) for name in names if leads[name])
         found.append(Block(columns, title=f"over {study.table.reference.name}"))
+    if study.table.others:
+        columns = [
+            _other(study, name, inside[name], metric) for name in names for metric in study.table.others
+        ]
+        found.append(Block(tuple(columns), title="other metrics"))
     return found
 
 
@@ -117,6 +122,19 @@ def _leads(study: Study, name: str, inside: Sequence[Entry]) -> Column:
         mine = _gain_texts(one.lead, digits(study))
         lines.append(_line(one, [_signed(one.lead.paper, 2)], [mine[n] for n in ours]))
     return Column(name, _measured(study, name), ("gain",), tuple(ours), tuple(lines))
+
+
+def _other(study: Study, name: str, inside: Sequence[Entry], metric: str) -> Column:
+    """A column of another metric, without gains."""
+    lines = []
+    for one in inside:
+        paper, ours = one.others[metric]
+        text = ours.text(digits(study)) if ours else NOTHING
+        lines.append(_line(one, [NOTHING if paper is None else str(paper)], [text]))
+    several = len(set(study.table.columns())) > 1
+    measured = [metric] if any(one.ours for one in inside) else []
+    title = f"{metric}, {name}" if several else metric
+    return Column(title, _measured(study, name), (metric,), tuple(measured), tuple(lines))
 
 
 def _measured(study: Study, column: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class Entry:
 
     gain: over the table's baseline; lead: over its reference; None for these themselves, and where the table
     has none. difference: ours minus the paper's, which exists on the paper's data only. marks: in the order of
-    the table's columns of marks.
+    the table's columns of marks. others: the table's other metrics, the paper's figure and ours.
     """
 
     row: str
@@ -67,6 +67,7 @@ class Entry:
     gain: Gain | None = None
     lead: Gain | None = None
     not_run: str | None = None
+    others: Mapping[str, tuple[float | None, Spread | None]] = field(default_factory=dict)
 
 
 def entry(result: Result, study: Study) -> Entry:
@@ -85,7 +86,15 @@ def entry(result: Result, study: Study) -> Entry:
         _gain(result, baseline, metric),
         _gain(result, reference, metric),
         result.not_run,
+        {name: (cell.others.get(name), _spread(result, name)) for name in study.table.others},
     )
+
+
+def _spread(result: Result, metric: str) -> Spread | None:
+    """Ours of another metric; None where a test set has nobody to measure it on, as records then leave it out."""
+    if not all(metric in record.metrics[record.headline] for record in result.records):
+        return None
+    return Spread.of(result.scores(metric)) if result.records else None
 
 
 def _gain(result: Result, other: Result | None, metric: str) -> Gain | None:
@@ -103,12 +112,12 @@ def setting(experiments: Sequence[Experiment]) -> str:
     """How a column of ours was measured, such as "100 labels, 64x48, width 16, from scratch"."""
     if not experiments:
         return ""
-    labels = dict.fromkeys(f"{experiment.data.labels:,}" for experiment in experiments)
-    words = {f"{' / '.join(labels)} labels": None}
+    counts = dict.fromkeys(experiment.data.labels for experiment in experiments)
+    words = {f"{' / '.join('all' if count is None else f'{count:,}' for count in counts)} labels": None}
     for experiment in experiments:
         (width, height), model = experiment.data.input_size, experiment.model
         words[f"{height}x{width}"] = None
-        if model.width != type(model)().width:
+        if model.width != type(model).model_fields["width"].default:
             words[f"width {model.width}"] = None
         if model.init != "imagenet":
             words["from scratch" if model.init == "scratch" else f"trunk from {model.init}"] = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sshpe_lib.report.entries import Spread
 from sshpe_lib.report.paired import p_value
-from sshpe_lib.report.results import Result, Study
+from sshpe_lib.report.results import Result, Study, side_by_side
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,9 +101,7 @@ def orderings(study: Study) -> Orderings:
 
 
 def _comparable(one: Result, other: Result) -> bool:
-    same = all(
-        getattr(one.cell, name) == getattr(other.cell, name) for name in ("column", "backbone", "amount")
-    )
+    same = side_by_side(one.cell, other.cell)
     return same and len(one.records) == len(other.records) and one.cell.paper != other.cell.paper
 
 

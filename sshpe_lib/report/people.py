@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,6 +59,42 @@ def people(pictures: Sequence[Picture]) -> Figure:
             _draw(axes, picture)
         figure.legend(handles=_legend(), loc="outside lower center", ncols=4, handletextpad=0.4)
     return figure
+
+
+def rows_of_people(rows: Mapping[str, Sequence[Picture]]) -> Figure:
+    """The same people in several rows, one a network, under a row of their true skeletons (Figure 3 of AID).
+
+    rows: what a row is called -> its pictures, in the same order in every row. Drawn as `people` does.
+    Raises SSHPEError where there is no row, or a row shows other people than the first.
+    """
+    from matplotlib import rc_context
+
+    from sshpe_lib.report.style import SETTINGS, Plate
+
+    if not rows or not all(rows.values()):
+        raise SSHPEError("no pictures to draw: the records hold no examples of these people")
+    first, *others = rows.values()
+    shown = [picture.truth.tolist() for picture in first]
+    if any([picture.truth.tolist() for picture in other] != shown for other in others):
+        raise SSHPEError("the rows show different people; give records of one test set")
+    everything = {"ground truth": [_true(picture) for picture in first], **rows}
+    with rc_context(SETTINGS):
+        size = (1.55 * len(first) + 0.3, 2.05 * len(everything) + 0.35)
+        figure = Plate(figsize=size, layout="constrained")
+        grid = figure.subplots(len(everything), len(first), squeeze=False)
+        for line, (name, pictures) in zip(grid, everything.items(), strict=True):
+            for axes, picture in zip(line, pictures, strict=True):
+                _draw(axes, picture)
+            line[0].set_ylabel(name)
+        figure.legend(handles=_legend(), loc="outside lower center", ncols=4, handletextpad=0.4)
+    return figure
+
+
+def _true(picture: Picture) -> Picture:
+    """A picture whose prediction is the truth; what is not labelled has no place."""
+    known = picture.truth[:, 2:] > 0
+    points = np.where(known, picture.truth[:, :2], np.nan)
+    return replace(picture, predicted=np.hstack([points, known]))
 
 
 def side(name: str) -> str:

@@ -87,5 +87,7 @@ class Study:
 
 
 def side_by_side(one: Cell, other: Cell) -> bool:
-    """Whether two cells share column, backbone and amount of labels, and so may be set against each other."""
-    return all(getattr(one, name) == getattr(other, name) for name in ("column", "backbone", "amount"))
+    """Whether two cells share column, backbone, amount of labels and input, and so may be set against each other."""
+    return all(
+        getattr(one, name) == getattr(other, name) for name in ("column", "backbone", "amount", "size")
+    )

@@ -51,7 +51,7 @@ class TableView:
         for one in self.entries:
             for name, mark in zip(self.study.table.marks, one.marks, strict=True):
                 marks["marks", name][one.row] = mark
-            for name, number in _numbers(one).items():
+            for name, number in (_numbers(one) | _other_numbers(one)).items():
                 if name in self._quantities:
                     values.setdefault((one.column, name), {})[one.row] = number
         kinds = {name: "Int64" if name[1] == "seeds" else float for name in values}
@@ -64,6 +64,8 @@ class TableView:
         for name, there in (("gain", study.baselines), ("lead", study.table.reference)):
             if there:
                 names += [f"paper {name}", name, f"{name} std", f"{name} difference", f"{name} p"]
+        for metric in study.table.others:
+            names += [f"paper {metric}", metric, f"{metric} std"]
         return names
 
     @property
@@ -99,7 +101,8 @@ class TableView:
         if self.study.same_data or len({cell.amount for cell in self.study.table.cells}) < 2:
             return []
         labels = {cell.amount: record.experiment.data.labels for cell, record in self.study.runs()}
-        return ["Labels: " + ", ".join(f"{count:,} for {name}" for name, count in labels.items()) + "."]
+        counts = {name: "all" if count is None else f"{count:,}" for name, count in labels.items()}
+        return ["Labels: " + ", ".join(f"{count} for {name}" for name, count in counts.items()) + "."]
 
     def _test(self) -> list[str]:
         """What the p values are, and how little they can tell from so few seeds."""
@@ -143,4 +146,12 @@ def _numbers(one: Entry) -> dict[str, float | int | None]:
             f"{name} difference": gain.difference,
             f"{name} p": gain.p,
         }
+    return numbers
+
+
+def _other_numbers(one: Entry) -> dict[str, float | None]:
+    """The same for the table's other metrics."""
+    numbers = {}
+    for metric, (paper, ours) in one.others.items():
+        numbers |= {f"paper {metric}": paper, metric: ours and ours.mean, f"{metric} std": ours and ours.std}
     return numbers

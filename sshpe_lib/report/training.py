@@ -26,7 +26,8 @@ def training(study: Study) -> Figure:
 
     AP: solid the network that a table quotes, dashed the student beside its teacher. Loss: the total of Eq.
     1, the mean since the evaluation before. Lines are means over seeds, bands one standard deviation to each
-    side of the solid ones. The x axis counts epochs, or steps where `steps_of_epoch` has none.
+    side of the solid ones. The x axis counts epochs, or steps where `steps_of_epoch` has none. A run that goes on
+    from another one starts where that one ended.
     Raises SSHPEError where nothing was run.
     """
     from matplotlib import rc_context
@@ -50,7 +51,7 @@ def training(study: Study) -> Figure:
                 _plot(ap, records, "student_ap", unit, shade=False, **look | STUDENT)
             _plot(loss, records, "loss", unit, **look)
         for axes in (ap, loss):
-            _mark_schedule(axes, everything[0], unit)
+            _mark_schedules(axes, [records[0] for _, records in runs], unit)
         ap.set(ylabel="test AP (%)", ylim=(0, max(ap.get_ylim()[1], 1)))
         loss.set(ylabel="training loss × 1000", xlabel=_unit(everything[0], epoch))
         loss.yaxis.set_major_formatter(lambda value, _: f"{1000 * value:g}")
@@ -76,7 +77,7 @@ def _plot(
     axes: Axes, records: Sequence[Record], name: str, unit: int, shade: bool = True, **look: object
 ) -> None:
     steps, mean, std = band(records, name)
-    epochs = steps / unit
+    epochs = (_before(records[0]) + steps) / unit
     axes.plot(epochs, mean, **look)
     if shade and std is not None:
         axes.fill_between(
@@ -84,15 +85,25 @@ def _plot(
         )
 
 
-def _mark_schedule(axes: Axes, record: Record, unit: int) -> None:
-    """Lines where the learning rate falls and where a burn-in ends."""
+def _before(record: Record) -> int:
+    """Steps of the stages that a run goes on from."""
+    return record.provenance.data.get("start_steps", 0)
+
+
+def _mark_schedules(axes: Axes, records: Sequence[Record], unit: int) -> None:
+    """Lines where the learning rate of any run falls and where a burn-in ends."""
     from sshpe_lib.report.style import GREY
 
-    train, steps = record.experiment.train, record.curve[-1].step
-    for fraction in train.milestones:
-        axes.axvline(fraction * steps / unit, color=GREY, **MILESTONE)
+    falls = {
+        (_before(record) + fraction * record.curve[-1].step) / unit
+        for record in records
+        for fraction in record.experiment.train.milestones
+    }
+    for epoch in sorted(falls):
+        axes.axvline(epoch, color=GREY, **MILESTONE)
+    train = records[0].experiment.train
     if train.burn_in:
-        axes.axvline(train.burn_in * steps / unit, color=GREY, **BURN_IN)
+        axes.axvline(train.burn_in * records[0].curve[-1].step / unit, color=GREY, **BURN_IN)
 
 
 def _unit(record: Record, epoch: int | None) -> str:

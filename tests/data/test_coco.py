@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sshpe_lib.data.coco import clip_boxes, fingerprint, ground_truth, load_instances
+from sshpe_lib.data.coco import clip_boxes, fingerprint, ground_truth, load_detections, load_instances
 from sshpe_lib.data.images import read_image
+from sshpe_lib.errors import SSHPEError
 from sshpe_lib.skeleton import COCO17
 from tests.data.people import NAMES, person, valid_document, write
 
@@ -169,6 +170,34 @@ def test_detections_stand_unclipped_in_file_order(folder):
     assert people.areas.tolist() == [1000, 12, 56]
     assert people.path(0) == folder / "deep/a.png"
     assert people.keypoints.shape == (3, 2, 3) and not people.keypoints.any()
+
+
+def test_detections_in_a_file_that_labels_nobody_are_the_same(folder):
+    """COCO's image_info_test-dev2017.json has images, and categories without keypoints."""
+    results, info = folder / "boxes.json", folder / "info.json"
+    results.write_text(json.dumps(DETECTED))
+    info.write_text(
+        json.dumps({"images": valid_document()["images"], "categories": [{"id": 1, "name": "person"}]})
+    )
+    found = load_detections(info, folder, results, COCO17, 1)
+    expected = load_instances(folder / "people.json", folder, detections=results)
+    assert found.skeleton == COCO17 and found.keypoints.shape == (3, 17, 3) and found.source == info
+    for name in ("boxes", "box_scores", "image_ids", "annotation_ids", "areas", "image_sizes"):
+        assert np.array_equal(getattr(found, name), getattr(expected, name))
+    assert found.file_names == expected.file_names
+
+
+def test_a_file_of_image_facts_is_checked(folder):
+    results, info = folder / "boxes.json", folder / "info.json"
+    results.write_text(json.dumps(DETECTED))
+    info.write_text("[]")
+    with pytest.raises(SSHPEError, match="info.json.*no list of images"):
+        load_detections(info, folder, results, COCO17, 1)
+    info.write_text(
+        json.dumps({"images": [{**one, "file_name": "no.png"} for one in valid_document()["images"]]})
+    )
+    with pytest.raises(SSHPEError, match="info.json.*no.png"):
+        load_detections(info, folder, results, COCO17, 1)
 
 
 @pytest.mark.real_data

@@ -8,12 +8,15 @@ from sshpe_lib.augment.affine import HardAffine
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.augment.view import Strong, View
+from sshpe_lib.codec import MSRAHeatmap
 from sshpe_lib.losses import heatmap_mse
 from sshpe_lib.methods import semi_supervised, supervised
 from sshpe_lib.methods.step import Labeled
 from sshpe_lib.models import resnet
+from sshpe_lib.supervision import Supervision
 from sshpe_lib.teacher import EMA, EMAN, Dual, Single
 
+TEACHING = Supervision(MSRAHeatmap((48, 64), (12, 16), 1.0))
 STRONG = Strong([HardAffine(), PoseMUM(sites=("layer1", "layer2", "layer3"), probability=1.0)])
 
 
@@ -31,7 +34,7 @@ def labeled():
     image = torch.randn(8, 3, 64, 48, generator=generator)
     target = torch.rand(8, 17, 16, 12, generator=generator)
     weight = (torch.rand(8, 17, generator=generator) > 0.3).float()
-    return Labeled(image, target, weight)
+    return Labeled(image, (target,), weight)
 
 
 @pytest.fixture
@@ -52,9 +55,9 @@ def test_heatmap_mse_is_the_references():
 
 def test_the_supervised_step(labeled):
     student = network()
-    losses = supervised.train_step([student], labeled)
+    losses = supervised.train_step([student], labeled, TEACHING)
     assert torch.equal(
-        losses.total, heatmap_mse(network().train()(labeled.image), labeled.target, labeled.weight)
+        losses.total, heatmap_mse(network().train()(labeled.image), labeled.target[0], labeled.weight)
     )
     assert losses.consistency is None
 
@@ -64,7 +67,9 @@ def test_the_supervised_step(labeled):
 )
 def test_the_total_is_eq_1(labeled, unlabeled, make):
     student = network()
-    losses = semi_supervised.train_step([(student, make(student))], labeled, unlabeled, STRONG, 0.7, draw())
+    losses = semi_supervised.train_step(
+        [(student, make(student))], labeled, TEACHING, unlabeled, STRONG, 0.7, draw()
+    )
     assert torch.allclose(losses.total, losses.supervised + 0.7 * losses.consistency)
     assert losses.consistency > 0
 
@@ -72,7 +77,7 @@ def test_the_total_is_eq_1(labeled, unlabeled, make):
 def test_the_consistency_compares_the_unmixed_view_with_the_moved_pseudo_heatmaps(labeled, unlabeled):
     student, reference = network(), network()
     losses = semi_supervised.train_step(
-        [(student, EMAN(student, 0.6))], labeled, unlabeled, STRONG, 1.0, draw(5)
+        [(student, EMAN(student, 0.6))], labeled, TEACHING, unlabeled, STRONG, 1.0, draw(5)
     )
     pseudo = network().eval()(unlabeled).detach()
     view, target = HardAffine()(View(unlabeled), pseudo, shared := draw(5))
@@ -85,7 +90,9 @@ def test_the_consistency_compares_the_unmixed_view_with_the_moved_pseudo_heatmap
 def test_no_gradient_reaches_the_teacher(labeled, unlabeled):
     student = network()
     teacher = EMAN(student, 0.6)
-    semi_supervised.train_step([(student, teacher)], labeled, unlabeled, STRONG, 1.0, draw()).total.backward()
+    semi_supervised.train_step(
+        [(student, teacher)], labeled, TEACHING, unlabeled, STRONG, 1.0, draw()
+    ).total.backward()
     assert all(parameter.grad is None for parameter in teacher.network.parameters())
     assert all(parameter.grad is not None for parameter in student.parameters())
 
@@ -93,9 +100,9 @@ def test_no_gradient_reaches_the_teacher(labeled, unlabeled):
 def test_a_single_teacher_gives_no_gradient_through_the_pseudo_heatmaps(unlabeled):
     """With no strong augmentation and the student as teacher, the consistency term is flat."""
     student = network()
-    empty = Labeled(unlabeled, torch.zeros(8, 17, 16, 12), torch.zeros(8, 17))
+    empty = Labeled(unlabeled, (torch.zeros(8, 17, 16, 12),), torch.zeros(8, 17))
     losses = semi_supervised.train_step(
-        [(student, Single(student))], empty, unlabeled, Strong([]), 1.0, draw()
+        [(student, Single(student))], empty, TEACHING, unlabeled, Strong([]), 1.0, draw()
     )
     losses.total.backward()
     assert losses.consistency == 0
@@ -105,10 +112,14 @@ def test_a_single_teacher_gives_no_gradient_through_the_pseudo_heatmaps(unlabele
 def test_every_forward_moves_the_running_statistics(labeled, unlabeled):
     """Labelled, easy and strong views are three forwards with batch statistics of their own (Single)."""
     student = network()
-    semi_supervised.train_step([(student, Single(student))], labeled, unlabeled, STRONG, 1.0, draw())
+    semi_supervised.train_step(
+        [(student, Single(student))], labeled, TEACHING, unlabeled, STRONG, 1.0, draw()
+    )
     assert student.bn1.num_batches_tracked == 3
     student = network()
-    semi_supervised.train_step([(student, EMAN(student, 0.6))], labeled, unlabeled, STRONG, 1.0, draw())
+    semi_supervised.train_step(
+        [(student, EMAN(student, 0.6))], labeled, TEACHING, unlabeled, STRONG, 1.0, draw()
+    )
     assert student.bn1.num_batches_tracked == 2
 
 
@@ -116,10 +127,10 @@ def test_dual_is_each_network_taught_by_the_other(labeled, unlabeled):
     """0.5 (sup 1 + sup 2) + cons 1 + cons 2, every pseudo heatmap from the other network."""
     one, two = network(0), network(1)
     pairs = [(one, Dual(two)), (two, Single(one))]
-    losses = semi_supervised.train_step(pairs, labeled, unlabeled, Strong([]), 0.7, draw())
+    losses = semi_supervised.train_step(pairs, labeled, TEACHING, unlabeled, Strong([]), 0.7, draw())
     supervised, consistency = [], []
     for student, other in ((network(0), network(1)), (network(1), network(0))):
-        supervised.append(heatmap_mse(student.train()(labeled.image), labeled.target, labeled.weight))
+        supervised.append(heatmap_mse(student.train()(labeled.image), labeled.target[0], labeled.weight))
         pseudo = other.train()(unlabeled).detach()
         consistency.append(heatmap_mse(student(unlabeled), pseudo))
     assert torch.allclose(losses.supervised, sum(supervised) / 2)
@@ -130,14 +141,16 @@ def test_dual_is_each_network_taught_by_the_other(labeled, unlabeled):
 def test_dual_sends_each_gradient_to_its_own_network(labeled, unlabeled):
     """With no loss of its own, a network learns nothing from the pseudo heatmaps that it gives."""
     one, two = network(0), network(1)
-    semi_supervised.train_step([(one, Dual(two))], labeled, unlabeled, STRONG, 1.0, draw()).total.backward()
+    semi_supervised.train_step(
+        [(one, Dual(two))], labeled, TEACHING, unlabeled, STRONG, 1.0, draw()
+    ).total.backward()
     assert all(parameter.grad is not None for parameter in one.parameters())
     assert all(parameter.grad is None for parameter in two.parameters())
 
 
 def test_dual_averages_the_supervised_loss_of_a_burn_in(labeled):
-    losses = supervised.train_step([network(0), network(1)], labeled)
-    alone = [supervised.train_step([network(seed)], labeled).total for seed in (0, 1)]
+    losses = supervised.train_step([network(0), network(1)], labeled, TEACHING)
+    alone = [supervised.train_step([network(seed)], labeled, TEACHING).total for seed in (0, 1)]
     assert torch.allclose(losses.total, sum(alone) / 2)
 
 
@@ -155,11 +168,13 @@ class Branches(nn.Module):
 def test_one_joint_forward_equals_two_without_batch_statistics(labeled, unlabeled, net):
     """In evaluation mode nothing passes between the samples of a batch, so the labelled images are not mixed."""
     if isinstance(net, Branches):
-        labeled = labeled._replace(target=torch.rand_like(labeled.image), weight=torch.ones(8, 3))
+        labeled = labeled._replace(target=(torch.rand_like(labeled.image),), weight=torch.ones(8, 3))
     mix = Strong([PoseMUM(sites=("layer1",), probability=1.0)])
     teacher = Single(net, train_mode=False)
     separate, joint = (
-        semi_supervised.train_step([(net, teacher)], labeled, unlabeled, mix, 1.0, draw(), joint=together)
+        semi_supervised.train_step(
+            [(net, teacher)], labeled, TEACHING, unlabeled, mix, 1.0, draw(), joint=together
+        )
         for together in (False, True)
     )
     torch.testing.assert_close(joint.supervised, separate.supervised)
@@ -171,7 +186,7 @@ def test_a_joint_forward_shares_the_statistics(labeled, unlabeled):
     alone, together = network(), network()
     losses = [
         semi_supervised.train_step(
-            [(student, EMAN(student, 0.6))], labeled, unlabeled, STRONG, 1.0, draw(), joint=joint
+            [(student, EMAN(student, 0.6))], labeled, TEACHING, unlabeled, STRONG, 1.0, draw(), joint=joint
         )
         for student, joint in ((alone, False), (together, True))
     ]

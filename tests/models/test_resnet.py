@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -18,8 +14,8 @@ from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models._torchvision import import_torchvision
 from sshpe_lib.models.cost import count_macs, count_parameters
 from sshpe_lib.models.resnet import DEPTHS, SimpleBaseline, build
+from tests.models import official
 
-GOLDENS = Path(__file__).parent.parent / "goldens"
 SMALL = {"width": 16, "deconv_channels": 32, "seed": 0}
 # (H, W), output stride, width
 SMALL_INPUTS = [
@@ -31,73 +27,33 @@ SMALL_INPUTS = [
 ]
 
 
-def official_keys(depth: int) -> list[list]:
-    with gzip.open(GOLDENS / f"simplebaseline_r{depth}.keys.json.gz", "rt") as file:
-        return json.load(file)
-
-
-def described(state: dict[str, torch.Tensor]) -> list[list]:
-    return [[name, list(t.shape), str(t.dtype).removeprefix("torch.")] for name, t in state.items()]
-
-
-def fill(model: nn.Module, he: bool) -> None:
-    """The goldens' rule: every tensor is drawn from a generator seeded with its own name."""
-    state = {}
-    for name, tensor in model.state_dict().items():
-        draw = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(tuple(tensor.shape))
-        if not tensor.is_floating_point():
-            value = np.zeros(tuple(tensor.shape))
-        elif name.endswith("running_var"):
-            value = 1 + 0.1 * np.abs(draw)
-        elif name.endswith(("running_mean", ".bias")):
-            value = 0.1 * draw
-        elif tensor.ndim >= 2:
-            value = draw * (np.sqrt(2 / np.prod(tensor.shape[1:])) if he else 0.02)
-        else:
-            value = 1 + 0.1 * draw
-        state[name] = torch.from_numpy(np.asarray(value)).to(tensor.dtype)
-    model.load_state_dict(state)
-
-
 @pytest.mark.parametrize("entry", ["train", "he"])
 @pytest.mark.parametrize("depth", [18, 50])
 def test_outputs_equal_the_official_network(depth: int, entry: str) -> None:
-    golden = np.load(GOLDENS / f"simplebaseline_r{depth}.npz")
-    model = build(depth, seed=0)
-    fill(model, he=entry == "he")
-    model.train(entry == "train")
-    images = np.random.default_rng(0).standard_normal((2, 3, 256, 192)).astype(np.float32)
-    with torch.no_grad():
-        heatmaps = model(torch.from_numpy(images)).numpy()
+    official.check_output(build(depth, seed=0), f"simplebaseline_r{depth}", entry)
 
-    assert heatmaps.shape == tuple(golden[f"{entry}0_shape"])
-    stride = int(golden[f"{entry}0_stride"])
-    found = {
-        "sub": heatmaps[:, :, ::stride, ::stride],
-        "mean": heatmaps.mean((2, 3)),
-        "std": heatmaps.std((2, 3)),
-    }
-    for name, value in found.items():
-        expected = golden[f"{entry}0_{name}"]
-        tolerance = 1e-3 if entry == "train" else 1e-3 * np.abs(expected).max()
-        np.testing.assert_allclose(value, expected, rtol=0, atol=tolerance, err_msg=name)
+
+def test_outputs_with_offsets_equal_those_of_udps_network() -> None:
+    official.check_output(build(50, 51, seed=0), "udp_simplebaseline_r50_offset", "train")
 
 
 @pytest.mark.parametrize("depth", [18, 50])
 def test_names_shapes_and_order_are_the_official_ones(depth: int) -> None:
     with torch.device("meta"):
-        assert described(SimpleBaseline(depth).state_dict()) == official_keys(depth)
+        assert official.described(SimpleBaseline(depth).state_dict()) == official.keys(
+            f"simplebaseline_r{depth}"
+        )
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_trunk_is_torchvisions_and_tail_is_the_official_one(depth: int) -> None:
     with torch.device("meta"):
         trunk = getattr(import_torchvision("models.resnet"), f"resnet{depth}")().state_dict()
-        found = described(SimpleBaseline(depth).state_dict())
-    tail = official_keys(50 if depth >= 50 else 18)
+        found = official.described(SimpleBaseline(depth).state_dict())
+    tail = official.keys(f"simplebaseline_r{50 if depth >= 50 else 18}")
     tail = [entry for entry in tail if entry[0].startswith(("deconv_layers.", "final_layer."))]
     assert len(tail) == 20
-    assert found == described({n: t for n, t in trunk.items() if not n.startswith("fc.")}) + tail
+    assert found == official.described({n: t for n, t in trunk.items() if not n.startswith("fc.")}) + tail
 
 
 @pytest.mark.parametrize(

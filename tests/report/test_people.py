@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex, to_rgba
 from sshpe_lib import report
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.report import Picture
-from sshpe_lib.report.people import FAINTEST, MARGIN, side, window
+from sshpe_lib.report.people import FAINTEST, MARGIN, rows_of_people, side, window
 from sshpe_lib.report.style import BLUE, GREEN, ORANGE
 from sshpe_lib.skeleton import COCO17, KNOWN, LSP14, Skeleton
 
@@ -112,3 +112,25 @@ def test_the_legend_explains_what_is_drawn() -> None:
 def test_no_pictures_is_an_error() -> None:
     with pytest.raises(SSHPEError, match="no pictures to draw"):
         report.people([])
+
+
+def test_rows_show_the_same_people_under_their_true_skeletons() -> None:
+    people = [picture(seed=seed) for seed in range(3)]
+    others = [replace(one, predicted=one.predicted + 1) for one in people]
+    figure = rows_of_people({"without": people, "with": others})
+    grid = np.array(figure.axes).reshape(3, 3)
+    assert [axes.get_ylabel() for axes in grid[:, 0]] == ["ground truth", "without", "with"]
+    for column, (one, other) in enumerate(zip(people, others, strict=True)):
+        truth, first, second = (axes.collections[0].get_offsets() for axes in grid[:, column])
+        known = one.truth[:, 2] > 0
+        assert np.array_equal(truth[known], one.truth[known, :2])
+        assert np.ma.getmaskarray(truth)[~known].all()  # what is not labelled is not drawn
+        assert np.array_equal(first, one.predicted[:, :2]) and np.array_equal(second, other.predicted[:, :2])
+
+
+def test_rows_of_other_people_or_of_none_are_refused() -> None:
+    with pytest.raises(SSHPEError, match="show different people"):
+        rows_of_people({"without": [picture(seed=0)], "with": [picture(seed=1)]})
+    for rows in ({}, {"without": []}):
+        with pytest.raises(SSHPEError, match="no pictures"):
+            rows_of_people(rows)

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from sshpe_lib import report, tables
-from sshpe_lib.config import Model
+from sshpe_lib.config import SimpleBaseline
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.report import Study
 from sshpe_lib.report.entries import Entry, Spread, setting
@@ -203,9 +203,9 @@ def test_text_of_users_is_escaped_in_html() -> None:
 def test_setting_names_what_differs_from_the_papers() -> None:
     experiment = tables.experiment("quick", "pose-mum+")
     data = experiment.data.model_copy(update={"labels": 1000, "input_size": (48, 64)})
-    papers = experiment.model_copy(update={"data": data, "model": Model()})
+    papers = experiment.model_copy(update={"data": data, "model": SimpleBaseline()})
     assert setting([papers]) == "1,000 labels, 64x48"
-    narrow = papers.model_copy(update={"model": Model(width=16, init="scratch")})
+    narrow = papers.model_copy(update={"model": SimpleBaseline(width=16, init="scratch")})
     assert setting([narrow, narrow]) == "1,000 labels, 64x48, width 16, from scratch"
     assert setting([]) == ""
 

@@ -158,3 +158,21 @@ def test_ap_starts_at_zero_and_an_ap_of_zero_has_an_axis() -> None:
 def test_nothing_to_draw_is_an_error() -> None:
     with pytest.raises(SSHPEError, match="figure3_4: no row was run on the profile quick"):
         training(replace(study(), results=()))
+
+
+def test_a_second_stage_starts_where_the_first_ended() -> None:
+    made = study(pool=None)
+    moved = []
+    for result in made.results:
+        facts = {"start_steps": 500} if result.cell.row == "EMAN 0.6" else {}
+        told = [
+            r.model_copy(update={"provenance": r.provenance.model_copy(update={"data": facts})})
+            for r in result.records
+        ]
+        moved.append(replace(result, records=tuple(told)))
+    before, after = (training(one).axes[0] for one in (made, replace(made, results=tuple(moved))))
+    for row, color in zip(ROWS, COLORS, strict=False):
+        (old,), (new,) = lines(before, color), lines(after, color)
+        shift = 500 if row == "EMAN 0.6" else 0
+        assert np.array_equal(new.get_xdata(), old.get_xdata() + shift)
+    assert len(marks(after, MILESTONE)) == 2 * len(marks(before, MILESTONE))

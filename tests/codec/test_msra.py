@@ -11,7 +11,7 @@ import torch
 from sshpe_lib.codec import MSRAHeatmap, highest_pixels
 from sshpe_lib.geometry import crop_matrix, invert_affine, transform_points
 
-GOLDENS = Path(__file__).parent / "goldens"
+GOLDENS = Path(__file__).parent.parent / "goldens"
 CODECS = {"256x192": MSRAHeatmap(), "384x288": MSRAHeatmap((288, 384), (72, 96), 3.0)}
 
 

@@ -1,15 +1,16 @@
-"""Keypoints to heatmaps and back, batched on the points' or heatmaps' device.
-
-A codec is a small frozen value: the sizes of crop and heatmap, and the shape of a target. `encode` makes
-training targets, `decode` reads a network's heatmaps; both speak crop pixels.
-"""
+"""The heatmaps of SimpleBaseline and HRNet."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
+
+from sshpe_lib.codec.gaussian import bells
+from sshpe_lib.codec.peaks import highest_pixels
+from sshpe_lib.geometry import flip_heatmaps
+from sshpe_lib.losses import heatmap_mse
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,21 @@ class MSRAHeatmap:
 
     @property
     def stride(self) -> tuple[float, float]:
-        """Crop pixels per heatmap pixel, along x and y."""
+        """Crop pixels per heatmap pixel, along x and y: the ratio of sizes."""
         return self.input_size[0] / self.heatmap_size[0], self.input_size[1] / self.heatmap_size[1]
+
+    @property
+    def unbiased(self) -> bool:
+        """False: crops are those of `geometry.crop_matrix`, and a mirrored answer is a pixel off."""
+        return False
+
+    def channels(self, keypoints: int) -> int:
+        """Channels of a network's answer for so many keypoints: one each."""
+        return keypoints
+
+    def scaled(self, scale: float) -> MSRAHeatmap:
+        """The same codec with Gaussians so many times as wide, for targets from coarse to fine."""
+        return replace(self, sigma=scale * self.sigma)
 
     def encode(self, points: torch.Tensor, visible: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw every joint as a Gaussian of peak 1, cut off at 3 sigma.
@@ -39,17 +53,11 @@ class MSRAHeatmap:
         HRNet.
         """
         points = points.to(torch.promote_types(points.dtype, torch.float32))
-        radius = int(3 * self.sigma)
         # Truncation, not floor: just left of the frame, (-1.5, -0.5] strides, still rounds to pixel 0.
-        centers = [(points[..., axis] / self.stride[axis] + 0.5).trunc() for axis in (0, 1)]
-        present = visible > 0
-        for center, length in zip(centers, self.heatmap_size, strict=True):
-            present = present & ~((center - radius >= length) | (center + radius + 1 < 0))
-        along_x, along_y = (
-            _bell(center, present, length, radius, self.sigma)
-            for center, length in zip(centers, self.heatmap_size, strict=True)
+        centers = torch.stack(
+            [(points[..., axis] / self.stride[axis] + 0.5).trunc() for axis in (0, 1)], dim=-1
         )
-        return along_y[..., :, None] * along_x[..., None, :], present.to(points.dtype)
+        return bells(centers, centers, visible, self.heatmap_size, self.sigma)
 
     def decode(self, heatmaps: torch.Tensor, refine: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
         """Read each heatmap's highest pixel, moved a quarter pixel towards its higher neighbour.
@@ -64,24 +72,19 @@ class MSRAHeatmap:
             pixels = pixels + _quarter_shift(heatmaps, pixels)
         return torch.stack([pixels[..., axis] * self.stride[axis] for axis in (0, 1)], dim=-1), scores
 
+    def flip(self, heatmaps: torch.Tensor, flip_order: Sequence[int]) -> torch.Tensor:
+        """Mirror heatmaps (B, K, H, W) left to right, and exchange left and right joints."""
+        return flip_heatmaps(heatmaps, flip_order)
 
-def highest_pixels(heatmaps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first highest pixel of each heatmap, in rows from the top.
-
-    heatmaps: (B, K, H, W). Returns pixels (B, K, 2), (x, y) in heatmap px of the heatmaps' dtype, and heights
-    (B, K). The pixel is (0, 0) where the height is not above 0.
-    """
-    batch, joints, height, width = heatmaps.shape
-    # `max` with an index reads single numbers, `amax` reads vectors: find the best of 32 pieces, then look
-    # into it. Both take the first of equal maxima, and let a NaN win.
-    count = math.gcd(height * width, 32)
-    pieces = heatmaps.reshape(batch * joints, count, height * width // count)
-    heights, piece = pieces.amax(dim=-1).max(dim=-1)
-    best = pieces[torch.arange(len(pieces), device=heatmaps.device), piece]
-    index = (piece * pieces.shape[-1] + best.argmax(dim=-1)).view(batch, joints)
-    heights = heights.view(batch, joints)
-    pixels = torch.stack([index % width, index.div(width, rounding_mode="floor")], dim=-1)
-    return pixels.to(heatmaps.dtype) * (heights > 0)[..., None], heights
+    def loss(
+        self,
+        predicted: torch.Tensor,
+        target: torch.Tensor,
+        weight: torch.Tensor | None = None,
+        hard: int | None = None,
+    ) -> torch.Tensor:
+        """`losses.heatmap_mse` of (B, K, H, W) heatmaps with weights (B, K), of the `hard` worst keypoints if given."""
+        return heatmap_mse(predicted, target, weight, hard)
 
 
 def _quarter_shift(heatmaps: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
@@ -96,15 +99,3 @@ def _quarter_shift(heatmaps: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor
     steps = torch.tensor([1, -1, width, -width], device=heatmaps.device)
     right, left, below, above = heatmaps.flatten(2).gather(2, index + steps).unbind(-1)
     return torch.stack([right - left, below - above], dim=-1).sign() * (0.25 * inside[..., None])
-
-
-def _bell(
-    center: torch.Tensor, present: torch.Tensor, length: int, radius: int, sigma: float
-) -> torch.Tensor:
-    """A Gaussian along one axis, (B, K, length): 0 beyond `radius`, and all 0 where a joint is not present.
-
-    A Gaussian is the product of its two axes, so 17 maps of 64 x 48 cost 17 x (64 + 48) exponentials.
-    """
-    distance = torch.arange(length, device=center.device, dtype=center.dtype) - center[..., None]
-    outside = (distance.abs() > radius) | ~present[..., None]
-    return torch.exp(-(distance**2) / (2 * sigma**2)).masked_fill(outside, 0)

@@ -1,0 +1,174 @@
+"""The unbiased heatmaps of UDP: Gaussians at sub-pixel places, or discs with offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+
+from sshpe_lib.codec.dark import dark_refine
+from sshpe_lib.codec.gaussian import bells, blur, kernel_weights, reflect
+from sshpe_lib.codec.peaks import highest_pixels
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.geometry import flip_heatmaps
+from sshpe_lib.losses import heatmap_mse, offset_mse
+
+RADIUS = 0.0546875  # of a disc, heatmap heights: 3.5 at 64 rows and 5.25 at 96, those of UDPv1
+
+
+@dataclass(frozen=True)
+class UDPHeatmap:
+    """The heatmaps of UDP, whose pixels and the crop's share their first and their last centre.
+
+    input_size, heatmap_size: (width, height) of the crop and of a heatmap; sigma: of a Gaussian target, heatmap
+    px; radius: of an offset target's disc ("KPD"), heatmap px, None for 7/128 of the height; kernel: odd size of
+    the blur before decoding, that of an offset target's heat being 2 kernel + 1. Heatmap pixel (i, j) stands
+    for the crop pixel (stride_x i, stride_y j). An offset target has three channels a joint: heat, dx, dy.
+
+    Raises:
+        SSHPEError: an unknown target; a size below 2 px, an even kernel, a sigma or radius that is not positive.
+    """
+
+    input_size: tuple[int, int] = (192, 256)
+    heatmap_size: tuple[int, int] = (48, 64)
+    target: Literal["gaussian", "offset"] = "gaussian"
+    sigma: float = 2.0
+    radius: float | None = None
+    kernel: int = 7
+
+    def __post_init__(self) -> None:
+        if self.target not in ("gaussian", "offset"):
+            raise SSHPEError(f"UDPHeatmap has no target {self.target!r}; use 'gaussian' or 'offset'")
+        if min(*self.input_size, *self.heatmap_size) < 2:
+            raise SSHPEError(
+                f"UDPHeatmap measures between the first and the last pixel, of {self.input_size} and "
+                f"{self.heatmap_size}; give sizes of 2 pixels at least"
+            )
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            raise SSHPEError(
+                f"UDPHeatmap blurs with an odd kernel, and not with {self.kernel}; use 7, for one"
+            )
+        if not (self.sigma > 0 and self.reach > 0):
+            raise SSHPEError(
+                f"UDPHeatmap needs a positive sigma and radius; got {self.sigma} and {self.radius}"
+            )
+
+    @property
+    def stride(self) -> tuple[float, float]:
+        """Crop pixels per heatmap pixel, along x and y: the ratio of distances from first to last pixel."""
+        (width, height), (columns, rows) = self.input_size, self.heatmap_size
+        return (width - 1) / (columns - 1), (height - 1) / (rows - 1)
+
+    @property
+    def unbiased(self) -> bool:
+        """True: crops are those of `geometry.crop_matrix(..., unbiased=True)`, mirrored answers need no shift."""
+        return True
+
+    @property
+    def reach(self) -> float:
+        """The radius of a disc in heatmap px, whether given or not."""
+        return RADIUS * self.heatmap_size[1] if self.radius is None else self.radius
+
+    def channels(self, keypoints: int) -> int:
+        """Channels of a network's answer for so many keypoints: one each, or three."""
+        return keypoints * (3 if self.target == "offset" else 1)
+
+    def scaled(self, scale: float) -> UDPHeatmap:
+        """The same codec with Gaussians or discs so many times as wide, for targets from coarse to fine."""
+        return replace(self, sigma=scale * self.sigma, radius=scale * self.reach)
+
+    def encode(self, points: torch.Tensor, visible: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw every joint at its sub-pixel place.
+
+        points: (B, K, 2) crop px; visible: (B, K), a joint counts where it is > 0. Returns heatmaps (B, C, H,
+        W), C = K or 3 K, and weights (B, K), 0 or 1. A Gaussian has peak 1 at its mean and is cut off 3 sigma
+        from the nearest pixel; weight 0 where the joint does not count or its window lies outside the map. A
+        disc has heat 1 and offsets (mean - pixel) / radius, all else is 0; its weight is 0 only where the joint
+        does not count, so an empty map teaches that a joint outside the frame is not seen (as in the
+        reference). Dtype, device and NaN as in `MSRAHeatmap`. Source: `generate_target` of UDP.
+        """
+        points = points.to(torch.promote_types(points.dtype, torch.float32))
+        means = torch.stack([points[..., axis] / self.stride[axis] for axis in (0, 1)], dim=-1)
+        if self.target == "gaussian":
+            return bells(means, (means + 0.5).trunc(), visible, self.heatmap_size, self.sigma)
+        return self._discs(means, visible > 0), (visible > 0).to(means.dtype)
+
+    def _discs(self, means: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        """Heat, dx and dy of every joint, (B, 3 K, H, W), written into the square around its disc only."""
+        (batch, joints), (width, height) = means.shape[:2], self.heatmap_size
+        square = torch.arange(int(2 * self.reach) + 1, device=means.device, dtype=means.dtype)
+        first = (means - self.reach).ceil()
+        x, y = (first[..., axis, None] + square for axis in (0, 1))  # (B, K, S) whole pixels
+        dx, dy = torch.broadcast_tensors(
+            ((means[..., 0, None] - x) / self.reach)[..., None, :],
+            ((means[..., 1, None] - y) / self.reach)[..., :, None],
+        )
+        within = ((x >= 0) & (x < width))[..., None, :] & ((y >= 0) & (y < height))[..., :, None]
+        inside = within & (dx**2 + dy**2 <= 1)
+        written = (inside | dx.isnan() | dy.isnan()) & present[..., None, None]
+        disc = torch.stack([torch.ones_like(dx) + 0 * (dx + dy), dx, dy], dim=2)
+        disc = disc.where(written[:, :, None], 0).flatten(3)
+        # What is outside the frame adds its 0 to a pixel on the border.
+        column, row = (_whole(values, length) for values, length in ((x, width), (y, height)))
+        index = (row[..., :, None] * width + column[..., None, :]).flatten(2)[:, :, None].expand_as(disc)
+        maps = disc.new_zeros(batch, joints, 3, height * width).scatter_add_(3, index, disc)
+        return maps.view(batch, 3 * joints, height, width)
+
+    def decode(self, heatmaps: torch.Tensor, refine: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+        """Read the sub-pixel peak of every joint.
+
+        heatmaps: (B, C, H, W), as `encode` makes them. Gaussians: the highest pixel, refined by `dark_refine`; its
+        height is the score. Offsets: heat and offsets are blurred, and the heat's highest pixel is moved by the
+        offset there; its blurred height is the score. `refine=False` leaves DARK or the offset out. Returns
+        points (B, K, 2) in crop px and scores (B, K); where no height is above 0 the point is (0, 0). Half
+        precision gives float32. Source: `get_final_preds` of UDP.
+        """
+        heatmaps = heatmaps.to(torch.promote_types(heatmaps.dtype, torch.float32))
+        if self.target == "gaussian":
+            pixels, scores = highest_pixels(heatmaps)
+            refined = dark_refine(pixels, heatmaps, self.kernel) if refine else pixels
+        else:
+            heat, offsets = heatmaps[:, ::3], heatmaps.unflatten(1, (-1, 3))[:, :, 1:]
+            pixels, scores = highest_pixels(blur(heat, 2 * self.kernel + 1))
+            refined = pixels + self.reach * _blurred_at(offsets, pixels, self.kernel) if refine else pixels
+        refined = refined.where((scores > 0)[..., None], 0)
+        return torch.stack([refined[..., axis] * self.stride[axis] for axis in (0, 1)], dim=-1), scores
+
+    def flip(self, heatmaps: torch.Tensor, flip_order: Sequence[int]) -> torch.Tensor:
+        """Mirror heatmaps (B, C, H, W) left to right, and exchange left and right joints; dx change sign."""
+        if self.target == "gaussian":
+            return flip_heatmaps(heatmaps, flip_order)
+        signs = heatmaps.new_tensor([1, -1, 1])[:, None, None]
+        return (flip_heatmaps(heatmaps.unflatten(1, (-1, 3)), flip_order) * signs).flatten(1, 2)
+
+    def loss(
+        self,
+        predicted: torch.Tensor,
+        target: torch.Tensor,
+        weight: torch.Tensor | None = None,
+        hard: int | None = None,
+    ) -> torch.Tensor:
+        """`losses.heatmap_mse`, or `offset_mse` of discs, of (B, C, H, W) heatmaps; arguments as `MSRAHeatmap.loss`."""
+        loss = offset_mse if self.target == "offset" else heatmap_mse
+        return loss(predicted, target, weight, hard)
+
+
+def _whole(values: torch.Tensor, length: int) -> torch.Tensor:
+    """Whole numbers as indices into an axis, those outside and NaN moved onto it."""
+    return values.nan_to_num(0).clamp(0, length - 1).long()
+
+
+def _blurred_at(maps: torch.Tensor, pixels: torch.Tensor, kernel: int) -> torch.Tensor:
+    """What the blurred maps hold at one pixel each, (B, K, C): only the pixels under the kernel are read.
+
+    maps: (B, K, C, H, W); pixels: (B, K, 2), whole, (x, y).
+    """
+    height, width = maps.shape[-2:]
+    taps = torch.arange(kernel, device=maps.device) - kernel // 2
+    x, y = (reflect(pixels[..., axis, None].long() + taps, n) for axis, n in enumerate((width, height)))
+    index = (y[..., :, None] * width + x[..., None, :]).flatten(2)[:, :, None]
+    weights = kernel_weights(kernel, maps)
+    patches = maps.flatten(3).gather(3, index.expand(-1, -1, maps.shape[2], -1))
+    return (patches * torch.outer(weights, weights).flatten()).sum(-1)

@@ -1,0 +1,146 @@
+"""Networks: which one, how large, where its weights start."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from sshpe_lib.config.frozen import Frozen
+
+
+class SimpleBaseline(Frozen):
+    """SimpleBaseline: depth of the trunk, its base width, the decoder's channels (`models.resnet`).
+
+    init: "scratch"; "imagenet", torchvision's weights (the papers'); "objects", the shipped trunk of this depth,
+    width and stride, whose sha256 starts with the 16 digits of `trunk`.
+    """
+
+    network: Literal["simple_baseline"] = "simple_baseline"
+    depth: Literal[18, 34, 50, 101, 152] = 18
+    width: int = Field(64, gt=0)
+    deconv_channels: int = Field(256, gt=0)
+    output_stride: Literal[8, 16, 32] = 32
+    init: Literal["scratch", "imagenet", "objects"] = "imagenet"
+    trunk: str | None = Field(None, pattern="^[0-9a-f]{16}$")
+
+    @property
+    def multiple(self) -> int:
+        """What both sides of the input must be multiples of, pixels."""
+        return self.output_stride
+
+    @property
+    def architecture(self) -> SimpleBaseline:
+        """The same network from scratch: what decides its cost."""
+        return self.model_copy(update={"init": "scratch", "trunk": None})
+
+    def __str__(self) -> str:
+        """Such as "ResNet-18 of width 16"."""
+        return f"ResNet-{self.depth}" + (f" of width {self.width}" if self.width != 64 else "")
+
+    @model_validator(mode="after")
+    def _named_trunk(self) -> SimpleBaseline:
+        if (self.init == "objects") != (self.trunk is not None):
+            raise ValueError(
+                "model.trunk, the first 16 digits of the sha256 in params/weights/objects-*.json, goes with model.init "
+                f"'objects' and with no other; init is {self.init!r} and trunk {self.trunk!r}"
+            )
+        return self
+
+
+class HRNet(Frozen):
+    """HRNet: channels of its finest branch and of its stem, modules of stages 2 to 4, blocks of a branch.
+
+    wide_fuse: the last fusion ends in four times the width, as in the reference of UDP. init: "scratch", or
+    "imagenet", the published trunks of width 32 and 48.
+    """
+
+    network: Literal["hrnet"]
+    width: int = Field(32, gt=0)
+    stem: int = Field(64, gt=0)
+    modules: tuple[int, int, int] = (1, 4, 3)
+    blocks: int = Field(4, gt=0)
+    wide_fuse: bool = False
+    init: Literal["scratch", "imagenet"] = "imagenet"
+
+    @property
+    def multiple(self) -> int:
+        """What both sides of the input must be multiples of, pixels: the coarsest branch is at 1/32."""
+        return 32
+
+    @property
+    def architecture(self) -> HRNet:
+        """The same network from scratch: what decides its cost."""
+        return self.model_copy(update={"init": "scratch"})
+
+    def __str__(self) -> str:
+        """Such as "HRNet-W32", or "HRNet-W48 of 2, 8, 6 modules"."""
+        deeper = f" of {', '.join(map(str, self.modules))} modules" if self.modules != (1, 4, 3) else ""
+        return f"HRNet-W{self.width}{deeper}"
+
+    @property
+    def _published(self) -> bool:
+        plain = HRNet(network="hrnet", width=self.width, wide_fuse=self.wide_fuse, init="scratch")
+        return self.width in (32, 48) and self.architecture == plain
+
+    @model_validator(mode="after")
+    def _possible(self) -> HRNet:
+        if min(self.modules) < 1:
+            raise ValueError(f"model.modules {self.modules}: every stage needs one module at least")
+        if self.init == "imagenet" and not self._published:
+            raise ValueError(
+                f"there are ImageNet weights for HRNet-W32 and HRNet-W48, and none for {self} with a stem of "
+                f"{self.stem} channels and {self.blocks} blocks a branch; set model.init: scratch"
+            )
+        return self
+
+
+class RSN(Frozen):
+    """Residual Steps Network: depth, number of stages, base width, channels of its units (`models.rsn`).
+
+    variant: "official", or "udp", the one of UDP's reference with a three-convolution stem and attention; prm:
+    the pose refine machine. Every unit of every stage is supervised. There is no public ImageNet file, so it
+    starts from scratch.
+    """
+
+    network: Literal["rsn"]
+    depth: Literal[18, 50] = 18
+    stages: int = Field(1, ge=1, le=4)
+    width: int = Field(64, gt=0)
+    unit_channels: int = Field(256, gt=0)
+    variant: Literal["official", "udp"] = "official"
+    prm: bool = False
+    init: Literal["scratch"] = "scratch"
+
+    @property
+    def multiple(self) -> int:
+        """What both sides of the input must be multiples of, pixels: the last level is at 1/32."""
+        return 32
+
+    @property
+    def architecture(self) -> RSN:
+        """The network itself, which always starts from scratch."""
+        return self
+
+    def __str__(self) -> str:
+        """Such as "2xRSN-50", or "RSN-18 of width 16"."""
+        stages = f"{self.stages}x" if self.stages > 1 else ""
+        return f"{stages}RSN-{self.depth}" + (f" of width {self.width}" if self.width != 64 else "")
+
+
+NETWORKS = ("simple_baseline", "hrnet", "rsn")
+
+
+def _network(model: Any) -> str:
+    """The kind of a network; settings that do not name one are a SimpleBaseline's."""
+    if isinstance(model, dict):
+        return model.get("network", "simple_baseline")
+    return getattr(model, "network", "simple_baseline")
+
+
+Model = Annotated[
+    Annotated[SimpleBaseline, Tag("simple_baseline")]
+    | Annotated[HRNet, Tag("hrnet")]
+    | Annotated[RSN, Tag("rsn")],
+    Discriminator(_network),
+]

@@ -1,0 +1,366 @@
+"""Residual Steps Network: branches of growing depth that hand their features on, in one stage or several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.models.stages import AfterStage, check_images, check_sizes, keep
+
+COARSEST = 32  # input over the resolution of the last level
+BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}  # in the four levels
+BRANCHES = 4
+LEVELS = 4
+SHARE = (26, 64)  # channels of one branch over those of the block's input
+SQUEEZE = 8
+
+Variant = Literal["official", "udp"]
+
+
+class RSN(nn.Module):
+    """RSN (Cai et al. 2020): encoder and decoder of four levels, once or several times in a row.
+
+    The state dict has the names of the official code: `top`, and in every `stageN` a `downsample` and an `upsample`.
+    Weights are drawn from torch's global generator, as in any module.
+
+    Args:
+        channels: of every output: K heatmaps, or 3K where offsets are predicted too.
+        depth: 18, or 50, which the official code does not have: the blocks of a ResNet-50 in each level.
+        stages: encoders and decoders in a row; "2xRSN-50" has two.
+        width: channels of the finest level; the others have 2, 4 and 8 times as many.
+        unit_channels: of a decoder's units, which predict.
+        variant: "official", or "udp", that of UDP's code: three convolutions for a stem, branches as wide as the
+            block's output asks, and attention over channels in every block.
+        prm: the pose refine machine, in front of the finest prediction of a stage.
+
+    Raises:
+        SSHPEError: an unknown depth or variant, a size below 1, or branches without a channel.
+    """
+
+    def __init__(
+        self,
+        channels: int = 17,
+        *,
+        depth: int = 18,
+        stages: int = 1,
+        width: int = 64,
+        unit_channels: int = 256,
+        variant: Variant = "official",
+        prm: bool = False,
+    ) -> None:
+        super().__init__()
+        check_sizes(channels=channels, stages=stages, width=width, unit_channels=unit_channels)
+        if depth not in BLOCKS or variant not in ("official", "udp"):
+            raise SSHPEError(
+                f"no RSN of depth {depth} and variant {variant!r}; depths: {', '.join(map(str, BLOCKS))}, variants: "
+                "official, udp"
+            )
+        check_sizes(**{"channels of a branch": width * SHARE[0] // SHARE[1]})
+        self.top = Stem(width, variant)
+        for index in range(stages):
+            hands_on = index < stages - 1
+            stage = Stage(channels, BLOCKS[depth], width, unit_channels, variant, prm, hands_on)
+            self.add_module(f"stage{index}", stage)
+        self.stages = ("stem", *(f"stage{index}" for index in range(stages)))
+        self._initialise()
+
+    def forward(
+        self, images: Tensor, after_stage: AfterStage | None = None, every_unit: bool = False
+    ) -> Tensor | list[Tensor]:
+        """Predict maps at a quarter of the input.
+
+        Args:
+            images: (B, 3, H, W), normalised; H and W multiples of 32.
+            after_stage: called after the stem and with the finest features of every stage; what it returns takes
+                their place.
+            every_unit: return the predictions of all units, which training supervises.
+
+        Returns:
+            (B, channels, H/4, W/4) of the finest unit of the last stage; or a list of four a stage, coarse to fine.
+
+        Raises:
+            SSHPEError: the images' shape does not fit.
+        """
+        check_images(images, COARSEST, "RSN")
+        after = after_stage or keep
+        features, skips, predictions = after("stem", self.top(images)), None, []
+        size = features.shape[-2:]
+        for name in self.stages[1:]:
+            stage = self.get_submodule(name)
+            levels, units = stage(features, skips)
+            units[-1] = after(name, units[-1])
+            last = name == self.stages[-1]
+            if every_unit:
+                predictions += [
+                    unit.predict(made, size) for unit, made in zip(stage.upsample.units, units, strict=True)
+                ]
+            elif last:
+                return stage.upsample.up4.predict(units[-1], size)
+            if not last:
+                features, skips = stage.upsample.hand_on(levels, units)
+        return predictions
+
+    def _initialise(self) -> None:
+        """He's rule over the outputs for the encoders' convolutions, as the reference; torch's own elsewhere."""
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Conv2d) and ".downsample." in name:
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+class ConvBN(nn.Module):
+    """A convolution with bias, batch norm and, unless told otherwise, ReLU."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, relu: bool = True, groups: int = 1
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups)
+        self.bn = nn.BatchNorm2d(outputs)
+        self.active = relu
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C', H / stride, W / stride)."""
+        normalized = self.bn(self.conv(features))
+        return F.relu(normalized, inplace=True) if self.active else normalized
+
+
+class Stem(nn.Module):
+    """`top`: the image at a quarter of its size, in `width` channels."""
+
+    def __init__(self, width: int, variant: Variant) -> None:
+        super().__init__()
+        if variant == "udp":
+            self.conv = nn.Sequential(
+                ConvBN(3, width, 3, 2), ConvBN(width, width, 7), ConvBN(width, width, 3, 2)
+            )
+        else:
+            self.conv = ConvBN(3, width, 7, 2)
+        self.pools = variant == "official"
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) to (B, width, H/4, W/4)."""
+        features = self.conv(images)
+        return F.max_pool2d(features, 3, 2, padding=1) if self.pools else features
+
+
+class Block(nn.Module):
+    """Residual Steps Block (Cai et al. 2020, Fig. 3): branch i has i convolutions, the last of them seeing the most.
+
+    The j-th convolution of a branch reads what came before it in the branch, and beside it the j-th result of the
+    branch before, so that features of close receptive fields meet.
+
+    Args:
+        inputs, outputs: channels.
+        stride: of the first convolution and of the shortcut.
+        variant: as `RSN`.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, variant: Variant) -> None:
+        super().__init__()
+        branch = (outputs if variant == "udp" else inputs) * SHARE[0] // SHARE[1]
+        self.conv_bn_relu1 = ConvBN(inputs, BRANCHES * branch, stride=stride)
+        for i in range(1, BRANCHES + 1):
+            for j in range(1, i + 1):
+                self.add_module(f"conv_bn_relu2_{i}_{j}", ConvBN(branch, branch, 3))
+        self.conv_bn_relu3 = ConvBN(BRANCHES * branch, outputs, relu=False)
+        self.se = SqueezeExcitation(outputs) if variant == "udp" else nn.Identity()
+        changes = stride != 1 or inputs != outputs
+        self.downsample = ConvBN(inputs, outputs, stride=stride, relu=False) if changes else nn.Identity()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, inputs, h, w) to (B, outputs, h / stride, w / stride)."""
+        before, ends = [], []
+        for i, result in enumerate(self.conv_bn_relu1(features).chunk(BRANCHES, dim=1), start=1):
+            results = []
+            for j in range(1, i + 1):
+                beside = before[j - 1] if j < i else 0
+                result = self.get_submodule(f"conv_bn_relu2_{i}_{j}")(result + beside)
+                results.append(result)
+            before = results
+            ends.append(result)
+        return F.relu(self.se(self.conv_bn_relu3(torch.cat(ends, dim=1))) + self.downsample(features))
+
+
+class SqueezeExcitation(nn.Module):
+    """Attention over channels, from their means (Hu et al. 2018)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        squeezed = max(channels // SQUEEZE, 1)
+        self.fc = nn.Sequential(
+            nn.Linear(channels, squeezed, bias=False),
+            nn.ReLU(inplace=True),
+            nn.Linear(squeezed, channels, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, h, w), each channel weighted by a number in (0, 1)."""
+        return features * self.fc(features.mean(dim=(2, 3)))[:, :, None, None]
+
+
+class Stage(nn.Module):
+    """One encoder and its decoder. `hands_on`: another stage follows."""
+
+    def __init__(
+        self,
+        channels: int,
+        blocks: Sequence[int],
+        width: int,
+        unit_channels: int,
+        variant: Variant,
+        prm: bool,
+        hands_on: bool,
+    ) -> None:
+        super().__init__()
+        self.downsample = Encoder(blocks, width, variant)
+        self.upsample = Decoder(channels, width, unit_channels, prm, hands_on)
+
+    def forward(self, features: Tensor, skips: list[Tensor] | None) -> tuple[list[Tensor], list[Tensor]]:
+        """Features of the levels, finest first, and of the units, coarsest first; `skips`: of the stage before."""
+        levels = self.downsample(features, skips)
+        return levels, self.upsample(levels)
+
+
+class Encoder(nn.Module):
+    """Four levels of blocks, each at half the resolution and with twice the channels of the one before."""
+
+    def __init__(self, blocks: Sequence[int], width: int, variant: Variant) -> None:
+        super().__init__()
+        inputs = width
+        for level, count in enumerate(blocks):
+            outputs = width * 2**level
+            first = Block(inputs, outputs, 2 if level else 1, variant)
+            rest = (Block(outputs, outputs, 1, variant) for _ in range(count - 1))
+            self.add_module(f"layer{level + 1}", nn.Sequential(first, *rest))
+            inputs = outputs
+
+    def forward(self, features: Tensor, skips: list[Tensor] | None) -> list[Tensor]:
+        """(B, width, h, w) to the levels, finest first; `skips` are added to each, in the same order."""
+        levels = []
+        for level in range(LEVELS):
+            features = self.get_submodule(f"layer{level + 1}")(features)
+            if skips is not None:
+                features = features + skips[level]
+            levels.append(features)
+        return levels
+
+
+class Decoder(nn.Module):
+    """Four units, coarse to fine; each merges a level with the unit before and predicts."""
+
+    def __init__(self, channels: int, width: int, unit_channels: int, prm: bool, hands_on: bool) -> None:
+        super().__init__()
+        for index in range(LEVELS):
+            inputs = width * 2 ** (LEVELS - 1 - index)
+            finest = index == LEVELS - 1
+            unit = Unit(
+                inputs,
+                unit_channels,
+                channels,
+                first=index == 0,
+                prm=prm and finest,
+                hands_on=hands_on,
+                next_width=width if finest and hands_on else None,
+            )
+            self.add_module(f"up{index + 1}", unit)
+
+    @property
+    def units(self) -> list[Unit]:
+        """Coarsest first."""
+        return [self.get_submodule(f"up{index + 1}") for index in range(LEVELS)]
+
+    def forward(self, levels: list[Tensor]) -> list[Tensor]:
+        """Levels, finest first, to the units' features (B, unit_channels, h, w), coarsest first."""
+        made: list[Tensor] = []
+        for unit, level in zip(self.units, reversed(levels), strict=True):
+            made.append(unit(level, made[-1] if made else None))
+        return made
+
+    def hand_on(self, levels: list[Tensor], made: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """What the next stage starts from, (B, width, h, w), and the skips of its levels, finest first."""
+        units = self.units
+        skips = [
+            unit.skip1(level) + unit.skip2(features)
+            for unit, level, features in zip(reversed(units), levels, reversed(made), strict=True)
+        ]
+        return units[-1].cross_conv(made[-1]), skips
+
+
+class Unit(nn.Module):
+    """One step of the decoder.
+
+    Args:
+        inputs: channels of its level.
+        width: channels of the units.
+        channels: of the prediction.
+        first: there is no coarser unit to read.
+        prm: refine its features for the prediction.
+        hands_on: give the next stage its skips.
+        next_width: channels of the features that the next stage starts from; None where that is another unit's.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        channels: int,
+        *,
+        first: bool,
+        prm: bool,
+        hands_on: bool,
+        next_width: int | None,
+    ) -> None:
+        super().__init__()
+        self.u_skip = ConvBN(inputs, width, relu=False)
+        if not first:
+            self.up_conv = ConvBN(width, width, relu=False)
+        if hands_on:
+            self.skip1 = ConvBN(inputs, inputs)
+            self.skip2 = ConvBN(width, inputs)
+        if next_width is not None:
+            self.cross_conv = ConvBN(width, next_width)
+        self.res_conv1 = ConvBN(width, width)
+        self.res_conv2 = ConvBN(width, channels, 3, relu=False)
+        self.prm = PoseRefineMachine(width) if prm else nn.Identity()
+
+    def forward(self, level: Tensor, coarser: Tensor | None) -> Tensor:
+        """(B, inputs, h, w) and, unless first, (B, width, h/2, w/2) to (B, width, h, w)."""
+        features = self.u_skip(level)
+        if coarser is not None:
+            features = features + self.up_conv(_resize(coarser, features.shape[-2:]))
+        return F.relu(features)
+
+    def predict(self, features: Tensor, size: Sequence[int]) -> Tensor:
+        """(B, width, h, w) to (B, channels, *size)."""
+        return _resize(self.res_conv2(self.res_conv1(self.prm(features))), size)
+
+
+class PoseRefineMachine(nn.Module):
+    """Attention over channels and over positions, for the finest features (Cai et al. 2020, Fig. 5)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv_bn_relu_prm_1 = ConvBN(width, width, 3)
+        self.conv_bn_relu_prm_2_1 = ConvBN(width, width)
+        self.conv_bn_relu_prm_2_2 = ConvBN(width, width)
+        self.conv_bn_relu_prm_3_1 = ConvBN(width, width)
+        self.conv_bn_relu_prm_3_2 = ConvBN(width, width, 9, groups=width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, width, h, w), refined."""
+        local = self.conv_bn_relu_prm_1(features)
+        means = local.mean(dim=(2, 3), keepdim=True)
+        channels = torch.sigmoid(self.conv_bn_relu_prm_2_2(self.conv_bn_relu_prm_2_1(means)))
+        positions = torch.sigmoid(self.conv_bn_relu_prm_3_2(self.conv_bn_relu_prm_3_1(local)))
+        return local * (1 + channels * positions)
+
+
+def _resize(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Bilinear, corners on corners, as the reference."""
+    return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=True)

@@ -1,0 +1,39 @@
+"""What every network here has: named stages that a caller may look at or change, and sizes that are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from torch import Tensor
+
+from sshpe_lib.errors import SSHPEError
+
+AfterStage = Callable[[str, Tensor], Tensor]
+
+
+def keep(name: str, features: Tensor) -> Tensor:
+    """The `after_stage` that changes nothing."""
+    return features
+
+
+def belongs(name: str, modules: Iterable[str]) -> bool:
+    """Whether a tensor of a state dict is part of one of the modules."""
+    return any(name.startswith(f"{module}.") for module in modules)
+
+
+def check_sizes(**sizes: int) -> None:
+    """Raises SSHPEError for a size below 1, with its name."""
+    for name, value in sizes.items():
+        if value < 1:
+            raise SSHPEError(f"{name}={value}; it must be at least 1")
+
+
+def check_images(images: Tensor, multiple: int, network: str) -> None:
+    """Raises SSHPEError where images are not (B, 3, H, W) with sides that are multiples of `multiple`."""
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise SSHPEError(f"images have shape {tuple(images.shape)}; {network} takes (B, 3, H, W)")
+    height, width = images.shape[-2:]
+    if height % multiple or width % multiple:
+        raise SSHPEError(
+            f"images are {height}x{width} (HxW), but {network} needs multiples of {multiple}; choose another input size"
+        )

@@ -1,0 +1,107 @@
+"""Profiles, methods and schedules: what the YAML of params/ says of scale, of training and of time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import Field, ValidationError
+
+from sshpe_lib import paths
+from sshpe_lib.config import Frozen
+from sshpe_lib.errors import SSHPEError
+
+Value = TypeVar("Value", bound=Frozen)
+
+
+class Profile(Frozen):
+    """One scale of the whole protocol: data, sizes, schedule. Only values differ between profiles.
+
+    base: an experiment without model and method; backbones: the paper's network -> model settings here, or the
+    reason it is not run; amounts: the paper's number of labels -> settings here, or the reason; sizes: the paper's
+    input -> settings here, or the reason; protocols: settings on top of the base for a paper whose training is
+    another, or the reason; seeds: how many a table shows.
+    """
+
+    title: str
+    description: str
+    base: dict[str, Any]
+    backbones: dict[str, dict[str, Any] | str]
+    amounts: dict[str, dict[str, Any] | str]
+    sizes: dict[str, dict[str, Any] | str] = {}
+    protocols: dict[str, dict[str, Any] | str] = {}
+    seeds: int = Field(gt=0)
+    supervised: dict[str, Any] = {}  # settings of the supervised baseline only: its own schedule, if any
+
+    def choices(self) -> dict[str, dict[str, dict[str, Any] | str]]:
+        """What a cell chooses from, by the cell's own names."""
+        return {
+            "backbone": self.backbones,
+            "amount": self.amounts,
+            "size": self.sizes,
+            "protocol": self.protocols,
+        }
+
+
+class Schedule(Frozen):
+    """How long a run is and when its rate falls, in units of the profile's own length (Section 4.3.2 of AID).
+
+    length: multiples of the profile's steps or epochs; milestones: fractions of the run; first: the schedule of
+    a run without information dropping, of the same seed, whose weights this one goes on from.
+    """
+
+    length: int = Field(1, gt=0)
+    milestones: tuple[float, ...]
+    first: str | None = None
+
+
+def load_profile(name: str, folder: Path | None = None) -> Profile:
+    """The profile params/profiles/NAME.yaml. Raises SSHPEError with the known names, or with every fault."""
+    folder = (folder or paths.params()) / "profiles"
+    path = folder / f"{name}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
+        raise SSHPEError(f"no profile {name!r} in {folder}; choose one of: {known}")
+    return validated(Profile, read_yaml(path), path)
+
+
+def load_methods(folder: Path | None = None) -> dict[str, dict[str, Any]]:
+    """Method name -> its settings (teacher and augmentation), from params/methods.yaml."""
+    return read_yaml((folder or paths.params()) / "methods.yaml")
+
+
+def load_schedules(folder: Path | None = None) -> dict[str, Schedule]:
+    """Schedule name -> schedule, from params/schedules.yaml."""
+    path = (folder or paths.params()) / "schedules.yaml"
+    return {name: validated(Schedule, values, path) for name, values in read_yaml(path).items()}
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping. Raises SSHPEError that names the file and the line."""
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SSHPEError(f"{path}: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise SSHPEError(f"{path}: a mapping is expected, not {type(values).__name__}")
+    return values
+
+
+def validated(kind: type[Value], values: dict, path: Path) -> Value:
+    """A value made of a file's mapping. Raises SSHPEError that names the file and lists every fault."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors())
+        raise SSHPEError(f"{path}: {faults}") from None
+
+
+def merge(*layers: dict[str, Any]) -> dict[str, Any]:
+    """Nested mappings, the later ones winning; a list replaces a list."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            both = isinstance(value, dict) and isinstance(merged.get(name), dict)
+            merged[name] = merge(merged[name], value) if both else value
+    return merged

@@ -1,0 +1,50 @@
+"""Checkpoint files: whole or not there, and every fault of one told with its cure."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from sshpe_lib import checkpoints
+from sshpe_lib.errors import SSHPEError
+
+
+def state(step: int = 3, steps: int = 3) -> dict:
+    return {"key": "k1", "step": step, "steps": steps, "student": {"w": torch.arange(4.0)}}
+
+
+def test_what_is_written_is_read_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    path = checkpoints.of(tmp_path)
+    checkpoints.write(path, state())
+    assert torch.equal(checkpoints.read(path, "k1")["student"]["w"], torch.arange(4.0))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("step", "steps", "over"), [(3, 3, True), (2, 3, False)])
+def test_a_run_is_over_at_its_last_step(tmp_path: Path, step: int, steps: int, over: bool) -> None:
+    path = checkpoints.of(tmp_path)
+    checkpoints.write(path, state(step, steps))
+    assert (checkpoints.finished(path, "k1") is not None) == over
+
+
+def test_a_run_that_never_began_is_not_over(tmp_path: Path) -> None:
+    assert checkpoints.finished(checkpoints.of(tmp_path), "k1") is None
+
+
+@pytest.mark.parametrize("reader", [checkpoints.read, checkpoints.finished])
+def test_a_foreign_or_broken_file_is_named_with_the_cure(tmp_path: Path, reader) -> None:
+    path = checkpoints.of(tmp_path)
+    checkpoints.write(path, state())
+    with pytest.raises(
+        SSHPEError, match=re.escape(str(path)) + ".*belongs to experiment k1, not k2.*move the file"
+    ):
+        reader(path, "k2")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(SSHPEError, match=re.escape(str(path)) + ".*not a readable checkpoint.*move the file"):
+        reader(path, "k1")
+    torch.save([1], path)
+    with pytest.raises(SSHPEError, match="belongs to experiment None"):
+        reader(path, "k1")

@@ -1,0 +1,125 @@
+"""From a record to the file for COCO's server: predicted with the network whose result the record quotes."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sshpe_lib import records, tables, test_dev
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.evaluate import submission
+from sshpe_lib.experiment import run
+from sshpe_lib.machine import Machine
+from sshpe_lib.records import Record
+from sshpe_lib.skeleton import COCO17, Skeleton
+
+QUIET = Machine(threads=1, progress=False, accelerator="cpu")
+IMAGES = {11: (120, 160), 12: (200, 90), 13: (64, 64)}  # (height, width) by id
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """Folders of a project: one trained run and its record, and a data set that labels nobody."""
+    folder = tmp_path_factory.mktemp("home")
+    short = {"train.steps": 2, "evaluate.times": 1}
+    run(
+        tables.experiment("smoke", "pose-mum+", set=short),
+        QUIET,
+        records_folder=folder / "records",
+        runs_folder=folder / "runs",
+    )
+    (folder / "images").mkdir()
+    draw = np.random.default_rng(0)
+    for index, size in IMAGES.items():
+        cv2.imwrite(str(folder / "images" / f"{index}.jpg"), draw.integers(0, 255, (*size, 3), np.uint8))
+    listed = [{"id": i, "file_name": f"{i}.jpg", "height": h, "width": w} for i, (h, w) in IMAGES.items()]
+    (folder / "info.json").write_text(
+        json.dumps({"images": listed, "categories": [{"id": 1, "name": "person"}]})
+    )
+    boxes = [
+        (11, 0.9, (10, 10, 50, 90)),
+        (11, 0.3, (80, 5, 60, 100)),
+        (13, 0.7, (0, 0, 64, 64)),
+        (12, 0.1, (5, 5, 9, 70)),
+    ]
+    detected = [{"image_id": i, "category_id": 1, "score": s, "bbox": list(b)} for i, s, b in boxes]
+    (folder / "boxes.json").write_text(json.dumps(detected))
+    return folder
+
+
+@pytest.fixture
+def project(home: Path, monkeypatch) -> Path:
+    monkeypatch.setenv("SSHPE_RECORDS", str(home / "records"))
+    monkeypatch.setenv("SSHPE_RUNS", str(home / "runs"))
+    monkeypatch.setenv("SSHPE_DATA", str(home))
+    return home
+
+
+def the_record(home: Path) -> Record:
+    return records.only(home / "records", "")
+
+
+def submit(home: Path, output: Path, key: str = "") -> Path:
+    return test_dev.submit(
+        key or the_record(home).key[:6],
+        Path("boxes.json"),
+        Path("info.json"),
+        Path("images"),
+        output,
+        "ours",
+        QUIET,
+    )
+
+
+def test_every_detected_person_is_predicted(project: Path, tmp_path: Path) -> None:
+    path = submit(project, tmp_path)
+    assert submission.check(path, project / "info.json") == 4
+    with zipfile.ZipFile(path) as archive:
+        results = json.loads(archive.read(archive.namelist()[0]))
+    assert sorted(result["image_id"] for result in results) == [11, 11, 12, 13]
+    assert submit(project, tmp_path / "again").read_bytes() == path.read_bytes()
+
+
+def test_the_network_is_the_one_that_the_record_quotes(project: Path) -> None:
+    """The teacher of Pose-MUM+, and not the student beside it in the checkpoint."""
+    record = the_record(project)
+    assert record.headline == "teacher"
+    teacher = test_dev.trained(record, COCO17).state_dict()
+    student = test_dev.trained(record.model_copy(update={"headline": "student"}), COCO17).state_dict()
+    assert any(not np.array_equal(teacher[name], student[name]) for name in teacher)
+
+
+def test_a_record_without_a_checkpoint_says_how_to_get_one(
+    project: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("SSHPE_RUNS", str(tmp_path))
+    with pytest.raises(
+        SSHPEError, match=r"no checkpoint of a finished run; train it again: sshpe reproduce \w+ --keep"
+    ):
+        submit(project, tmp_path)
+
+
+def test_an_unknown_key_and_other_keypoints_are_refused(project: Path, tmp_path: Path) -> None:
+    with pytest.raises(SSHPEError, match="no record's key starts with 'xyz'"):
+        submit(project, tmp_path, "xyz")
+    half = Skeleton("half", COCO17.keypoints[:5], (), (), COCO17.sigmas[:5], ())
+    with pytest.raises(SSHPEError, match="its network is not one of the 5 keypoints of half"):
+        test_dev.trained(the_record(project), half)
+
+
+def test_a_missing_image_is_named_before_anything_is_predicted(project: Path, tmp_path: Path) -> None:
+    with pytest.raises(SSHPEError, match=r"info\.json.*11\.jpg"):
+        test_dev.submit(
+            the_record(project).key,
+            Path("boxes.json"),
+            Path("info.json"),
+            Path("none"),
+            tmp_path,
+            "ours",
+            QUIET,
+        )
