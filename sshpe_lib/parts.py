@@ -25,7 +25,7 @@ def codec_of(data: Data) -> Codec:
     if data.codec == "msra":
         return MSRAHeatmap(data.input_size, data.heatmap_size, data.sigma)
     target = data.codec.removeprefix("udp-")
-    return UDPHeatmap(data.input_size, data.heatmap_size, target, data.sigma, data.radius)
+    return UDPHeatmap(data.input_size, data.heatmap_size, target, data.sigma, data.radius, data.kernel)
 
 
 def supervision_of(experiment: Experiment, codec: Codec) -> Supervision:

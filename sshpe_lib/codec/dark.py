@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from sshpe_lib.codec.gaussian import blur
+from sshpe_lib.codec.gaussian import blur, blur_around
 
 FLOOR, CEILING = 0.001, 50.0  # of heights, before their logarithm
 
 
 def dark_refine(
-    pixels: torch.Tensor, heatmaps: torch.Tensor, kernel: int = 7, rescale: bool = True
+    pixels: torch.Tensor, heatmaps: torch.Tensor, kernel: int = 7, rescale: bool = False
 ) -> torch.Tensor:
     """Move pixels to the maxima of the quadratics that fit the logarithms of the blurred heatmaps there.
 
@@ -20,10 +20,12 @@ def dark_refine(
     code for MMPose. Returns (P, K, 2). The step is -H^-1 g of central differences and is not limited; it is 0
     where H is singular. Source: Eq. 9 of DARK (Zhang et al. 2020), `post` of UDP.
     """
-    blurred = blur(heatmaps, kernel)
     base = pixels.long()
-    heights = _neighbourhood(blurred, base)
+    heights = _on_the_map(
+        blur_around(heatmaps[:, :, None], base, kernel, 1)[:, :, 0], base, heatmaps.shape[-2:]
+    )
     if rescale:
+        blurred = blur(heatmaps, kernel)
         low, high = blurred.amin((2, 3)), blurred.amax((2, 3))
         # A flat map has nothing to stretch, and no peak.
         scale = heatmaps.amax((2, 3)) / (high - low).clamp_min(torch.finfo(blurred.dtype).tiny)
@@ -31,14 +33,13 @@ def dark_refine(
     return pixels - _newton_step(heights.clamp(FLOOR, CEILING).log())
 
 
-def _neighbourhood(heatmaps: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
-    """The 3 x 3 heights around whole pixels, (P, K, 9) in rows; beyond the border, those on the border."""
-    height, width = heatmaps.shape[-2:]
-    around = torch.arange(-1, 2, device=heatmaps.device)
-    x = (pixels[..., 0, None] + around).clamp(0, width - 1)
-    y = (pixels[..., 1, None] + around).clamp(0, height - 1)
-    index = (y[..., :, None] * width + x[..., None, :]).flatten(2)
-    return heatmaps.flatten(2).expand(len(pixels), -1, -1).gather(2, index)
+def _on_the_map(heights: torch.Tensor, pixels: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    """3 x 3 heights around whole pixels, (P, K, 9), with those beyond the border replaced by those on it."""
+    around = torch.arange(-1, 2, device=heights.device)
+    height, width = size
+    column = (pixels[..., 0, None] + around).clamp(0, width - 1) - pixels[..., 0, None] + 1
+    row = (pixels[..., 1, None] + around).clamp(0, height - 1) - pixels[..., 1, None] + 1
+    return heights.gather(2, (row[..., :, None] * 3 + column[..., None, :]).flatten(2))
 
 
 def _newton_step(heights: torch.Tensor) -> torch.Tensor:

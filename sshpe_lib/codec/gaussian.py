@@ -61,14 +61,35 @@ def blur(heatmaps: torch.Tensor, kernel: int) -> torch.Tensor:
     several times faster on a CPU than convolutions of single channels or sums of shifted maps.
     """
     height, width = heatmaps.shape[-2:]
-    along_x, along_y = _band(width, kernel, heatmaps), _band(height, kernel, heatmaps)
+    along_x, along_y = blur_matrix(width, kernel, heatmaps), blur_matrix(height, kernel, heatmaps)
     return torch.matmul(along_y, torch.matmul(heatmaps, along_x.mT))
 
 
-def _band(length: int, kernel: int, like: torch.Tensor) -> torch.Tensor:
-    """The matrix (length, length) that blurs a column of pixels."""
+def blur_around(maps: torch.Tensor, pixels: torch.Tensor, kernel: int, around: int = 0) -> torch.Tensor:
+    """What blurred maps hold at whole pixels and up to `around` pixels from them; nothing else is read or blurred.
+
+    maps: (P, K, C, H, W), or (1, K, C, H, W) for P people of one image; pixels: (P, K, 2), whole, (x, y). Returns
+    (P, K, C, (2 around + 1)^2), in rows. What lies outside the map has the values of mirrored pixels.
+    """
+    groups, joints, channels, height, width = maps.shape
+    reach = kernel // 2 + around
+    taps = torch.arange(-reach, reach + 1, device=maps.device)
+    x, y = (reflect(pixels[..., axis, None].long() + taps, n) for axis, n in enumerate((width, height)))
+    first = torch.arange(groups * joints * channels, device=maps.device) * (height * width)
+    within = (y[..., :, None] * width + x[..., None, :]).flatten(2)
+    patches = maps.reshape(-1)[first.view(groups, joints, channels, 1) + within[:, :, None]]
+    matrix = blur_matrix(2 * around + 1, kernel, maps, padded=True)
+    return torch.matmul(patches, torch.kron(matrix, matrix).mT)
+
+
+def blur_matrix(length: int, kernel: int, like: torch.Tensor, padded: bool = False) -> torch.Tensor:
+    """The matrix (length, length) that blurs a column of pixels, in the dtype and device of `like`.
+
+    padded: (length, length + kernel - 1), for a column that holds the pixels beyond its ends itself.
+    """
     pixels = torch.arange(length, device=like.device)
     taps = torch.arange(kernel, device=like.device) - kernel // 2
     weights = kernel_weights(kernel, like).expand(length, kernel)
-    matrix = torch.zeros(length, length, device=like.device, dtype=like.dtype)
-    return matrix.scatter_add_(1, reflect(pixels[:, None] + taps, length), weights)
+    wide = length + kernel - 1 if padded else length
+    index = pixels[:, None] + taps + kernel // 2 if padded else reflect(pixels[:, None] + taps, length)
+    return torch.zeros(length, wide, device=like.device, dtype=like.dtype).scatter_add_(1, index, weights)

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from sshpe_lib.codec.dark import dark_refine
-from sshpe_lib.codec.gaussian import bells, blur, kernel_weights, reflect
+from sshpe_lib.codec.gaussian import bells, blur, blur_around
 from sshpe_lib.codec.peaks import highest_pixels
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.geometry import flip_heatmaps
@@ -24,8 +24,10 @@ class UDPHeatmap:
 
     input_size, heatmap_size: (width, height) of the crop and of a heatmap; sigma: of a Gaussian target, heatmap
     px; radius: of an offset target's disc ("KPD"), heatmap px, None for 7/128 of the height; kernel: odd size of
-    the blur before decoding, that of an offset target's heat being 2 kernel + 1. Heatmap pixel (i, j) stands
-    for the crop pixel (stride_x i, stride_y j). An offset target has three channels a joint: heat, dx, dy.
+    the blur before decoding, that of an offset target's heat being 2 kernel + 1; rescale: stretch blurred maps
+    before DARK reads them, as UDP's first code does and the authors' later code, that of AID, does not. Heatmap
+    pixel (i, j) stands for the crop pixel (stride_x i, stride_y j). An offset target has three channels a joint:
+    heat, dx, dy.
 
     Raises:
         SSHPEError: an unknown target; a size below 2 px, an even kernel, a sigma or radius that is not positive.
@@ -37,6 +39,7 @@ class UDPHeatmap:
     sigma: float = 2.0
     radius: float | None = None
     kernel: int = 7
+    rescale: bool = False
 
     def __post_init__(self) -> None:
         if self.target not in ("gaussian", "offset"):
@@ -125,16 +128,19 @@ class UDPHeatmap:
         points (B, K, 2) in crop px and scores (B, K); where no height is above 0 the point is (0, 0). Half
         precision gives float32. Source: `get_final_preds` of UDP.
         """
-        heatmaps = heatmaps.to(torch.promote_types(heatmaps.dtype, torch.float32))
+        heatmaps = heatmaps.to(torch.promote_types(heatmaps.dtype, torch.float32)).contiguous()
         if self.target == "gaussian":
             pixels, scores = highest_pixels(heatmaps)
-            refined = dark_refine(pixels, heatmaps, self.kernel) if refine else pixels
+            refined = dark_refine(pixels, heatmaps, self.kernel, self.rescale) if refine else pixels
         else:
-            heat, offsets = heatmaps[:, ::3], heatmaps.unflatten(1, (-1, 3))[:, :, 1:]
-            pixels, scores = highest_pixels(blur(heat, 2 * self.kernel + 1))
-            refined = pixels + self.reach * _blurred_at(offsets, pixels, self.kernel) if refine else pixels
+            pixels, scores = highest_pixels(blur(heatmaps[:, ::3], 2 * self.kernel + 1))
+            refined = pixels + self.reach * self._offsets(heatmaps, pixels) if refine else pixels
         refined = refined.where((scores > 0)[..., None], 0)
         return torch.stack([refined[..., axis] * self.stride[axis] for axis in (0, 1)], dim=-1), scores
+
+    def _offsets(self, heatmaps: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+        """The blurred offsets at whole pixels, (B, K, 2), in radii."""
+        return blur_around(heatmaps.unflatten(1, (-1, 3)), pixels, self.kernel)[:, :, 1:, 0]
 
     def flip(self, heatmaps: torch.Tensor, flip_order: Sequence[int]) -> torch.Tensor:
         """Mirror heatmaps (B, C, H, W) left to right, and exchange left and right joints; dx change sign."""
@@ -158,17 +164,3 @@ class UDPHeatmap:
 def _whole(values: torch.Tensor, length: int) -> torch.Tensor:
     """Whole numbers as indices into an axis, those outside and NaN moved onto it."""
     return values.nan_to_num(0).clamp(0, length - 1).long()
-
-
-def _blurred_at(maps: torch.Tensor, pixels: torch.Tensor, kernel: int) -> torch.Tensor:
-    """What the blurred maps hold at one pixel each, (B, K, C): only the pixels under the kernel are read.
-
-    maps: (B, K, C, H, W); pixels: (B, K, 2), whole, (x, y).
-    """
-    height, width = maps.shape[-2:]
-    taps = torch.arange(kernel, device=maps.device) - kernel // 2
-    x, y = (reflect(pixels[..., axis, None].long() + taps, n) for axis, n in enumerate((width, height)))
-    index = (y[..., :, None] * width + x[..., None, :]).flatten(2)[:, :, None]
-    weights = kernel_weights(kernel, maps)
-    patches = maps.flatten(3).gather(3, index.expand(-1, -1, maps.shape[2], -1))
-    return (patches * torch.outer(weights, weights).flatten()).sum(-1)

@@ -70,6 +70,7 @@ class Data(Frozen):
     radius: float | None = Field(
         None, gt=0
     )  # of the disc ("KPD"), heatmap pixels; None: 3.5 for 64 rows, and so on
+    kernel: int = Field(7, gt=0)  # of UDP's blur before a heatmap is read, odd
     color: Literal["rgb", "bgr"] = "rgb"  # bgr: the reference's unconverted OpenCV order
 
     @property
@@ -88,6 +89,14 @@ class Data(Frozen):
             raise ValueError(
                 "data.labels is all of them, so there is nothing to draw: use data.split 'first'"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _kernel_of_a_blur(self) -> Data:
+        if self.kernel % 2 == 0:
+            raise ValueError(f"data.kernel {self.kernel}: a blur has a middle; give an odd number")
+        if self.kernel != 7 and self.codec == "msra":
+            raise ValueError("data.kernel is of the codecs of UDP; codec is 'msra': leave it out")
         return self
 
     @model_validator(mode="after")

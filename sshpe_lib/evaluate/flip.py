@@ -24,7 +24,18 @@ def flip_test(
     right for a codec that is not `unbiased`, and wrong for UDP. Pose-MUM's protocol uses no flip test at all.
     Call it in eval mode and without gradients.
     """
-    mirrored = flip(network(flip_images(images)), flip_order)
+    return merge(network(images), network(flip_images(images)), flip_order, shift, flip)
+
+
+def merge(
+    answer: torch.Tensor,
+    mirrored: torch.Tensor,
+    flip_order: Sequence[int],
+    shift: bool,
+    flip: Callable[[torch.Tensor, Sequence[int]], torch.Tensor] = flip_heatmaps,
+) -> torch.Tensor:
+    """The average of the answers (B, C, H, W) to images and to their mirror images; arguments as `flip_test`."""
+    mirrored = flip(mirrored, flip_order)
     if shift:
         mirrored = torch.cat([mirrored[..., :1], mirrored[..., :-1]], dim=-1)
-    return (network(images) + mirrored) / 2
+    return (answer + mirrored) / 2

@@ -10,6 +10,7 @@ import torch
 
 from sshpe_lib.codec import UDPHeatmap
 from sshpe_lib.codec.dark import dark_refine
+from sshpe_lib.codec.gaussian import blur, blur_around
 from sshpe_lib.codec.peaks import highest_pixels
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.geometry import crop_matrix, invert_affine, transform_points
@@ -121,7 +122,7 @@ def test_a_disc_holds_the_way_to_the_joint_and_ends_at_the_radius_and_the_frame(
 
 @pytest.mark.parametrize("refine", [False, True])
 def test_gaussian_decode_equals_the_reference(golden, heatmaps, refine):
-    points, scores = UDPHeatmap().decode(heatmaps, refine=refine)
+    points, scores = UDPHeatmap(rescale=True).decode(heatmaps, refine=refine)
     name = f"udp_gauss_{{}}_post{int(refine)}"
     np.testing.assert_allclose(points, golden[name.format("input")], rtol=0, atol=2e-3)
     np.testing.assert_allclose(scores, golden[name.format("maxvals")][..., 0], rtol=0, atol=1e-7)
@@ -261,3 +262,19 @@ def test_a_scaled_codec_draws_wider_and_reads_the_same_frame(codec):
 def test_impossible_settings_are_refused(arguments, told):
     with pytest.raises(SSHPEError, match=told):
         UDPHeatmap(**arguments)
+
+
+# --- reading a part of a blurred map ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("around", [0, 1, 2])
+def test_blurring_around_a_pixel_is_reading_the_blurred_map(around):
+    maps = torch.rand(3, 2, 4, 20, 16, generator=torch.Generator().manual_seed(0))
+    pixels = torch.tensor([[[8, 10], [5, 3]], [[2, 2], [13, 17]], [[4, 12], [9, 9]]])
+    found = blur_around(maps, pixels, 7, around)
+    blurred = blur(maps.flatten(0, 1), 7).view_as(maps)
+    for person in range(3):
+        for joint in range(2):
+            x, y = pixels[person, joint].tolist()
+            part = blurred[person, joint, :, y - around : y + around + 1, x - around : x + around + 1]
+            torch.testing.assert_close(found[person, joint], part.flatten(1))
