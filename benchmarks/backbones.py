@@ -1,6 +1,6 @@
 """The networks of AID: parameters, multiply-accumulates, and images per second, beside the published figures.
 
-    python benchmarks/backbones.py [--batch 8] [--threads 2] [--seconds 3]
+    python benchmarks/backbones.py [--batch 8] [--threads 2] [--seconds 0.6]
 
 At 256x192 with 17 keypoints and float32. A step is a forward and a backward pass, of all units of an RSN. The best
 run of each counts. GMAC: multiply-accumulates of convolutions, transposed ones at their input's size, of every unit
@@ -88,7 +88,7 @@ def main() -> None:
     )
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--seconds", type=float, default=0.6)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)

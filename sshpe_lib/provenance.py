@@ -51,7 +51,7 @@ def collect(
         data=facts,
         command=f"sshpe reproduce {key}",
         precision=precision,
-        instructions=torch.backends.cpu.get_cpu_capability() if fabric.device.type == "cpu" else None,
+        instructions=instructions(fabric.device),
     )
 
 
@@ -97,3 +97,13 @@ def device_name(device) -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def instructions(device) -> str | None:
+    """The vector instructions that torch uses on a CPU, such as "AVX2"; None for other devices.
+
+    Processors of one name may differ in them, and with them in speed and in the last bits.
+    """
+    import torch
+
+    return torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else None

@@ -72,6 +72,11 @@ class Record(Frozen):
     provenance: Provenance
 
     @property
+    def precision(self) -> str:
+        """What the run had: the experiment's, but for a processor without bfloat16."""
+        return self.provenance.precision or self.experiment.train.precision
+
+    @property
     def ap(self) -> float:
         return self.metrics[self.headline]["AP"]
 

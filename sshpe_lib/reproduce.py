@@ -39,8 +39,9 @@ class Comparison:
     def same_machine(self) -> bool:
         """Same processor, precision, threads, processes and versions: bit equality is then expected."""
         old, new = self.old.provenance, self.new.provenance
-        facts = ("device", "instructions", "precision", "threads", "world_size", "versions")
-        return all(getattr(old, fact) == getattr(new, fact) for fact in facts)
+        facts = ("device", "instructions", "threads", "world_size", "versions")
+        same = all(getattr(old, fact) == getattr(new, fact) for fact in facts)
+        return same and self.old.precision == self.new.precision
 
     @property
     def agrees(self) -> bool:
@@ -60,9 +61,13 @@ class Comparison:
 
     def _changes(self) -> list[str]:
         old, new = self.old.provenance, self.new.provenance
-        facts = [("device", old.device, new.device), ("instructions", old.instructions, new.instructions),
-                 ("precision", old.precision, new.precision), ("threads", old.threads, new.threads),
-                 ("processes", old.world_size, new.world_size)]  # fmt: skip
+        facts = [
+            ("device", old.device, new.device),
+            ("instructions", old.instructions or "not noted", new.instructions or "not noted"),
+            ("precision", self.old.precision, self.new.precision),
+            ("threads", old.threads, new.threads),
+            ("processes", old.world_size, new.world_size),
+        ]
         packages = sorted({*old.versions, *new.versions})
         facts += [(name, old.versions.get(name), new.versions.get(name)) for name in packages]
         return [f"{name} {after}, was {before}" for name, before, after in facts if before != after]

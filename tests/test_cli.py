@@ -258,6 +258,8 @@ def test_compare_on_one_machine_wants_equal_bits(
         ({"device": "another"}, "device another, was a processor"),
         ({"threads": 1}, "threads 1, was 2"),
         ({"world_size": 2}, "processes 2, was 1"),
+        ({"instructions": "AVX2"}, "instructions AVX2, was not noted"),
+        ({"precision": "bf16-mixed"}, "precision bf16-mixed, was 32-true"),
         ({"versions": fakes.VERSIONS | {"torch": "2.14.0"}}, "torch 2.14.0, was 2.13.0"),
     ],
 )

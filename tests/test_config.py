@@ -192,3 +192,10 @@ def test_a_table_with_a_misspelt_field_names_the_file(tmp_path):
     (tmp_path / "t.yaml").write_text("title: [T\n")
     with pytest.raises(SSHPEError, match=r"t.yaml: .*line"):
         tables.load_table(tmp_path / "t.yaml")
+
+
+def test_mum_needs_the_stages_of_a_resnet():
+    with pytest.raises(
+        SSHPEError, match=r"stages of a ResNet .*, which HRNet-W16 .* does not have; use model.network"
+    ):
+        tables.experiment("quick", "mum", backbone="hrnet-w32")

@@ -33,6 +33,7 @@ def test_a_record_holds_what_was_measured(tmp_path):
     assert record.curve[0].teacher_ap is None and record.curve[-1].teacher_ap is not None
     assert record.provenance.data["labeled"] == 16 and record.provenance.data["unlabeled"] == 48
     assert record.provenance.seconds > 0 and record.provenance.threads == 1
+    assert record.provenance.precision == record.precision == "32-true" and record.provenance.instructions
     assert len(record.examples) == 8
     path = records.path_of(tmp_path / "records", record.key)
     assert path.stat().st_size < records.MAX_BYTES
@@ -190,3 +191,12 @@ def test_tensorboard_logs_on_request(tmp_path):
     pytest.importorskip("tensorboard")
     train(smoke("supervised"), Machine(progress=False, tensorboard=True), tmp_path)
     assert list(tmp_path.rglob("events.out.tfevents.*"))
+
+
+def test_a_processor_without_bfloat16_trains_in_float32_and_the_record_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("sshpe_lib.machine.cpu_has_bfloat16", lambda: False)
+    short = {"train__steps": 2, "evaluate__times": 1}
+    asked = train(smoke("supervised", train__precision="bf16-mixed", **short), QUIET, tmp_path / "asked")
+    plain = train(smoke("supervised", **short), QUIET, tmp_path / "plain")
+    assert asked.experiment.train.precision == "bf16-mixed" and asked.precision == "32-true"
+    assert asked.provenance.checkpoint_sha256 == plain.provenance.checkpoint_sha256

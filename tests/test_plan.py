@@ -339,15 +339,18 @@ def test_an_assumed_throughput_is_told_as_one() -> None:
     assert "ASSUMED 2.5 TFLOP/s sustained (--tflops), not measured" in plan.to_text(made)
 
 
-def test_this_machine_is_found_by_its_name_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_this_machine_is_found_by_its_name_instructions_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     device = next(iter(devices.load_devices().values()))
     monkeypatch.setattr(provenance, "device_name", lambda _: device.hardware)
+    monkeypatch.setattr(provenance, "instructions", lambda _: device.instructions)
     cpu = replace(QUIET, accelerator="cpu", threads=device.threads)
     assert devices.rates([paper()], cpu).by_size
     assert not devices.rates([paper()], replace(cpu, threads=63)).by_size
+    monkeypatch.setattr(provenance, "instructions", lambda _: "SSE")
+    assert not devices.rates([paper()], cpu).by_size
     monkeypatch.setattr(provenance, "device_name", lambda _: "an abacus")
     unknown = devices.rates([paper()], cpu)
-    assert unknown == Rates(f"this machine (an abacus, {device.threads} thread(s))")
+    assert unknown == Rates(f"this machine (an abacus, SSE, {device.threads} thread(s))")
     assert "not measured; --measure times" in " ".join(plan.to_text(planned()).split())
 
 

@@ -183,6 +183,11 @@ class Experiment(Frozen):
             raise ValueError("train.forward 'joint' cannot supervise the units of an RSN; use 'separate'")
 
     def _check_mix(self, mix: Mum) -> None:
+        if self.model.network != "simple_baseline":
+            raise ValueError(
+                f"mum mixes and unmixes at the stages of a ResNet (layer1 to decoder), which {self.model} does not "
+                "have; use model.network simple_baseline"
+            )
         if self.train.batch_size % mix.group:
             raise ValueError(
                 f"train.batch_size {self.train.batch_size} does not divide into groups of {mix.group} (mum.group); "

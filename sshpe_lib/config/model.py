@@ -34,6 +34,11 @@ class SimpleBaseline(Frozen):
         """The same network from scratch: what decides its cost."""
         return self.model_copy(update={"init": "scratch", "trunk": None})
 
+    @property
+    def short(self) -> str:
+        """Such as "R18": the kind and its size, without what makes it narrower."""
+        return f"R{self.depth}"
+
     def __str__(self) -> str:
         """Such as "ResNet-18 of width 16"."""
         return f"ResNet-{self.depth}" + (f" of width {self.width}" if self.width != 64 else "")
@@ -72,6 +77,11 @@ class HRNet(Frozen):
     def architecture(self) -> HRNet:
         """The same network from scratch: what decides its cost."""
         return self.model_copy(update={"init": "scratch"})
+
+    @property
+    def short(self) -> str:
+        """Such as "HRNet-W32"."""
+        return f"HRNet-W{self.width}"
 
     def __str__(self) -> str:
         """Such as "HRNet-W32", or "HRNet-W48 of 2, 8, 6 modules"."""
@@ -122,10 +132,14 @@ class RSN(Frozen):
         """The network itself, which always starts from scratch."""
         return self
 
+    @property
+    def short(self) -> str:
+        """Such as "2xRSN-50"."""
+        return (f"{self.stages}x" if self.stages > 1 else "") + f"RSN-{self.depth}"
+
     def __str__(self) -> str:
         """Such as "2xRSN-50", or "RSN-18 of width 16"."""
-        stages = f"{self.stages}x" if self.stages > 1 else ""
-        return f"{stages}RSN-{self.depth}" + (f" of width {self.width}" if self.width != 64 else "")
+        return self.short + (f" of width {self.width}" if self.width != 64 else "")
 
 
 NETWORKS = ("simple_baseline", "hrnet", "rsn")

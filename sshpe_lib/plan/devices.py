@@ -53,9 +53,10 @@ class Throughput(Frozen):
 
 
 class Device(Frozen):
-    """A device by the name that its driver gives it; `threads`: of a CPU."""
+    """A device by the name that its driver gives it; of a CPU also its vector instructions and the threads used."""
 
     hardware: str
+    instructions: str | None = None
     threads: int | None = None
     throughput: tuple[Throughput, ...]
 
@@ -150,14 +151,13 @@ def _hardware(machine: Machine) -> torch.device:
 
 def _called(hardware: torch.device, machine: Machine) -> str:
     threads = _threads(hardware, machine)
-    return provenance.device_name(hardware) + (f", {threads} thread(s)" if threads else "")
+    facts = [provenance.device_name(hardware), provenance.instructions(hardware)]
+    return ", ".join([fact for fact in facts if fact] + ([f"{threads} thread(s)"] if threads else []))
 
 
 def _is(device: Device, hardware: torch.device, machine: Machine) -> bool:
-    return (device.hardware, device.threads) == (
-        provenance.device_name(hardware),
-        _threads(hardware, machine),
-    )
+    facts = (provenance.device_name(hardware), provenance.instructions(hardware), _threads(hardware, machine))
+    return (device.hardware, device.instructions, device.threads) == facts
 
 
 def _threads(hardware: torch.device, machine: Machine) -> int | None:

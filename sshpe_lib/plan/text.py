@@ -94,7 +94,7 @@ def _folded(
 def _numbers(line: Line) -> list[str]:
     first, cost = line.experiments[0], line.cost
     return [
-        f"R{first.model.depth}" if first.model.network == "simple_baseline" else str(first.model),
+        first.model.short,
         "all" if first.data.labels is None else f"{first.data.labels:,}",
         _count(line.pool) if first.semi_supervised else NOTHING,
         NOTHING if line.epochs is None else f"{line.epochs:.3g}",

@@ -32,7 +32,7 @@ def runs(study: Study) -> pd.DataFrame:
                 "seconds": round(made.seconds),
                 "commit": made.commit[:9] + ("+" if made.dirty else ""),
                 "device": made.device.replace(" ", "\u00a0"),  # on one line of a page
-                "precision": made.precision or record.experiment.train.precision,
+                "precision": record.precision,
                 "threads": made.threads,
                 "torch": made.versions.get("torch", "unknown"),
             }

@@ -236,6 +236,7 @@ def test_runs_list_every_record_once_with_its_provenance() -> None:
     assert (last["row"], last["seed"], last["teacher AP"], last["student AP"]) == ("0.5", 1, "22.5", "22.0")
     assert (first["commit"], first["seconds"]) == ("012345678", 61)
     assert (first["device"], first["threads"], first["torch"]) == ("a\u00a0processor", 2, "2.13.0")
+    assert first["precision"] == "bf16-mixed"  # the profile's
 
 
 def test_runs_name_the_column_where_there_are_several() -> None:
