@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import torch
 from torch import Tensor
 
 from sshpe_lib.errors import SSHPEError
@@ -58,3 +61,42 @@ def _hardest(losses: Tensor, top: int) -> Tensor:
             f"there are no {top} hardest of {losses.shape[1]} keypoints; choose fewer (train.hard_keypoints)"
         )
     return losses.topk(top, dim=1).values.mean()
+
+
+def masked_mse(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """The mean squared error of (B, K, H, W) heatmaps where a mask (B, H, W) is 1, one number a sample, (B,).
+
+    Pixels under the mask's 0 (crowds, people without keypoints) count as perfect. Source: `HeatmapLoss` of
+    HigherHRNet.
+    """
+    return ((predicted - target).square() * mask[:, None]).mean((1, 2, 3))
+
+
+def associative_embedding(
+    tags: Tensor, index: Tensor, push: Literal["exp", "max"] = "exp"
+) -> tuple[Tensor, Tensor]:
+    """What pushes the mean tags of people apart, and what pulls the tags of one person together: (B,) each.
+
+    tags: (B, N), one number a pixel of every joint's map; index: (B, P, K) int64, where each joint's tag is read,
+    -1 for none; people without joints are padding. push: "exp", exp(-d^2) of two people's distance d, or "max",
+    max(0, 1 - |d|); half its mean over ordered pairs. Pull is the variance of a person's tags, averaged over
+    people. A sample with nobody has 0 of both, with one person no push. Source: Newell et al. (2017), `AELoss` of
+    HigherHRNet.
+    """
+    there = index >= 0
+    read = tags.gather(1, index.clamp_min(0).flatten(1)).view(index.shape)
+    joints = there.sum(-1)
+    mean = (read * there).sum(-1) / joints.clamp_min(1)
+    variance = ((read - mean[..., None]).square() * there).sum(-1) / joints.clamp_min(1)
+    person = joints > 0
+    people = person.sum(-1)
+    pull = (variance * person).sum(-1) / people.clamp_min(1)
+    distance = mean[:, :, None] - mean[:, None, :]
+    near = torch.exp(-distance.square()) if push == "exp" else (1 - distance.abs()).clamp_min(0)
+    pairs = (
+        person[:, :, None]
+        & person[:, None, :]
+        & ~torch.eye(index.shape[1], dtype=torch.bool, device=index.device)
+    )
+    pushed = 0.5 * (near * pairs).sum((1, 2)) / (people * (people - 1)).clamp_min(1)
+    return pushed, pull

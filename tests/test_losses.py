@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.losses import heatmap_mse, offset_mse
+from sshpe_lib.losses import associative_embedding, heatmap_mse, masked_mse, offset_mse
 
 GOLDEN = Path(__file__).parent / "goldens" / "data_losses.npz"
 
@@ -61,3 +61,50 @@ def test_offsets_outside_the_discs_do_not_count() -> None:
     assert offset_mse(predicted, target).item() == 0
     predicted[0, 1, 1, 1] = 1
     assert offset_mse(predicted, target).item() == pytest.approx(0.5 / 16)
+
+
+def test_masked_mse_equals_the_reference_and_leaves_the_masked_out(golden) -> None:
+    predicted, target, mask = golden["hl_pred"], golden["hl_gt"], golden["hl_mask"]
+    torch.testing.assert_close(masked_mse(predicted, target, mask), golden["heatmap_loss"])
+    wild = predicted.where(mask[:, None] > 0, 1e6)
+    torch.testing.assert_close(masked_mse(wild, target, mask), golden["heatmap_loss"])
+
+
+def embedding(golden, name: str = "joints_batch") -> tuple[torch.Tensor, torch.Tensor]:
+    """The golden's tags, and its list of joints as an index."""
+    tags = np.random.default_rng(62).standard_normal((2, 17 * 64 * 64, 1)).astype(np.float32)[..., 0]
+    joints = golden[name].long()
+    return torch.from_numpy(tags).requires_grad_(), joints[..., 0].where(joints[..., 1] > 0, -1)
+
+
+@pytest.mark.parametrize("form", ["exp", "max"])
+def test_associative_embedding_equals_the_reference_and_its_gradient(golden, form: str) -> None:
+    tags, index = embedding(golden)
+    push, pull = associative_embedding(tags, index, form)
+    torch.testing.assert_close(push, golden[f"ae_{form}_push"])
+    torch.testing.assert_close(pull, golden[f"ae_{form}_pull"])
+    (gradient,) = torch.autograd.grad(0.7 * push.sum() + 0.3 * pull.sum(), tags)
+    places, values = golden[f"ae_{form}_grad_idx"], golden[f"ae_{form}_grad_val"]
+    torch.testing.assert_close(gradient.flatten()[places], values, rtol=1e-5, atol=1e-8)
+    assert gradient.count_nonzero() == values.count_nonzero()
+
+
+def test_one_person_is_not_pushed_and_nobody_costs_nothing(golden) -> None:
+    tags, index = embedding(golden)
+    alone = index.clone()
+    alone[:, 1:] = -1
+    push, pull = associative_embedding(tags, alone)
+    assert push.tolist() == golden["ae_oneperson_push"].tolist() == [0, 0]
+    assert pull[0] > 0
+    push, pull = associative_embedding(tags, torch.full_like(index, -1))
+    assert push.tolist() == pull.tolist() == golden["ae_empty_push"].tolist() == [0, 0]
+    (gradient,) = torch.autograd.grad((push + pull).sum(), tags)
+    assert not gradient.any()
+
+
+def test_equal_tags_are_pulled_by_nothing_and_pushed_most() -> None:
+    index = torch.tensor([[[0, 1], [2, 3], [-1, -1]]])
+    for form in ("exp", "max"):
+        near, _ = associative_embedding(torch.zeros(1, 4), index, form)
+        far, pull = associative_embedding(torch.tensor([[0.0, 0.0, 9.0, 9.0]]), index, form)
+        assert near.item() == pytest.approx(0.5) and far.item() < 1e-9 and pull.item() == 0

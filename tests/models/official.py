@@ -44,26 +44,26 @@ def fill(model: nn.Module, he: bool) -> None:
     model.load_state_dict(state)
 
 
-def check_output(model: nn.Module, name: str, entry: str, relative: bool = False) -> None:
+def check_output(
+    model: nn.Module, name: str, entry: str, relative: bool = False, size: tuple[int, int] = (256, 192)
+) -> None:
     """Compare with a golden's entry: "train" (batch statistics), "out" or "he" (eval; "he" with large weights).
 
-    Outputs agree to 1e-3, where `relative` or of "he" to 1e-3 of the largest.
+    Outputs agree to 1e-3, where `relative` or of "he" to 1e-3 of the largest; size: of the images, (H, W).
     """
     golden = np.load(GOLDENS / f"{name}.npz")
     fill(model, he=entry == "he")
     model.train(entry == "train")
-    images = np.random.default_rng(0).standard_normal((2, 3, 256, 192)).astype(np.float32)
+    images = np.random.default_rng(0).standard_normal((2, 3, *size)).astype(np.float32)
     with torch.no_grad():
-        heatmaps = model(torch.from_numpy(images)).numpy()
+        outputs = model(torch.from_numpy(images))
 
-    assert heatmaps.shape == tuple(golden[f"{entry}0_shape"])
-    stride = int(golden[f"{entry}0_stride"])
-    found = {
-        "sub": heatmaps[:, :, ::stride, ::stride],
-        "mean": heatmaps.mean((2, 3)),
-        "std": heatmaps.std((2, 3)),
-    }
-    for part, value in found.items():
-        expected = golden[f"{entry}0_{part}"]
-        tolerance = 1e-3 * (np.abs(expected).max() if relative or entry == "he" else 1)
-        np.testing.assert_allclose(value, expected, rtol=0, atol=tolerance, err_msg=part)
+    for index, output in enumerate(outputs if isinstance(outputs, list) else [outputs]):
+        maps, kind = output.numpy(), f"{entry}{index}"
+        assert maps.shape == tuple(golden[f"{kind}_shape"])
+        stride = int(golden[f"{kind}_stride"])
+        found = {"sub": maps[:, :, ::stride, ::stride], "mean": maps.mean((2, 3)), "std": maps.std((2, 3))}
+        for part, value in found.items():
+            expected = golden[f"{kind}_{part}"]
+            tolerance = 1e-3 * (np.abs(expected).max() if relative or entry == "he" else 1)
+            np.testing.assert_allclose(value, expected, rtol=0, atol=tolerance, err_msg=f"{kind} {part}")
