@@ -1,0 +1,155 @@
+"""People from heatmaps and tags: equal to the reference, whatever the order and the number of people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sshpe_lib import grouping
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.grouping import COCO_ORDER, Grouping
+
+GOLDEN = Path(__file__).parent / "goldens" / "data_parser.npz"
+SETTINGS = {"00": (False, False), "10": (True, False), "11": (True, True)}  # adjust, refine
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, np.ndarray]:
+    with np.load(GOLDEN) as file:
+        return dict(file)
+
+
+def maps(golden: dict[str, np.ndarray], scene: str) -> tuple[torch.Tensor, torch.Tensor]:
+    heat, tags = (
+        torch.from_numpy(golden[f"{scene}_{kind}"][0].astype(np.float32)) for kind in ("heat", "tags")
+    )
+    return heat, tags
+
+
+@pytest.mark.parametrize("scene", ["coco5", "coco1"])
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_people_equal_the_references(golden, scene: str, setting: str) -> None:
+    adjust, refine = SETTINGS[setting]
+    people, scores = Grouping(adjust=adjust, refine=refine)(*maps(golden, scene))
+    np.testing.assert_allclose(people, golden[f"{scene}_ans_{setting}"], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(scores, golden[f"{scene}_scores_{setting}"], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("scene", ["coco5", "coco1"])
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_unbiased_people_equal_udps(golden, scene: str, setting: str) -> None:
+    adjust, refine = SETTINGS[setting]
+    people, scores = Grouping(adjust=adjust, refine=refine, unbiased=True)(*maps(golden, scene))
+    expected = golden[f"{scene}_mm_udp1_ans_{setting}"]
+    seen = expected[..., 2] > 0
+    np.testing.assert_array_equal(people[..., 2] > 0, seen)
+    np.testing.assert_allclose(people[seen], expected[seen], rtol=0, atol=1e-4)
+    assert not people[~seen].any()
+    np.testing.assert_allclose(scores, golden[f"{scene}_mm_udp1_scores_{setting}"], rtol=0, atol=1e-6)
+
+
+def scene(
+    people: np.ndarray, size: tuple[int, int] = (48, 64), tags: np.ndarray | None = None, missing: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Maps of people with joints (P, K, 2) in whole pixels; `missing` joints of the first person are faint."""
+    height, width = size
+    tags = 3.0 * np.arange(len(people)) if tags is None else tags
+    heat, tag = np.zeros((people.shape[1], height, width)), np.zeros((people.shape[1], height, width, 1))
+    ys, xs = np.mgrid[:height, :width]
+    for index, person in enumerate(people):
+        for joint, (x, y) in enumerate(person):
+            peak = 0.06 if index == 0 and joint < missing else 0.9 - 0.01 * index
+            bell = peak * np.exp(-((xs - x) ** 2 + (ys - y) ** 2) / 4)
+            tag[joint][bell > 1e-3] = tags[index]
+            heat[joint] = np.maximum(heat[joint], bell)
+    return torch.from_numpy(heat).float(), torch.from_numpy(tag).float()
+
+
+def spread(count: int, joints: int = 17, size: tuple[int, int] = (48, 64), seed: int = 0) -> np.ndarray:
+    """People in columns of their own, so that no two joints are near."""
+    draw, column = np.random.default_rng(seed), size[1] // count
+    x = draw.integers(2, column - 2, (count, joints)) + column * np.arange(count)[:, None]
+    return np.stack([x, draw.integers(2, size[0] - 2, (count, joints))], axis=-1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("joints", [17, 14])
+def test_every_person_is_found_with_every_joint(count: int, joints: int) -> None:
+    order = tuple(joint for joint in COCO_ORDER if joint < joints)
+    truth = spread(count, joints)
+    people, scores = Grouping(order, adjust=False)(*scene(truth))
+    assert people.shape == (count, joints, 4)
+    found = people[np.argsort(people[:, 0, 3])]
+    np.testing.assert_array_equal(found[..., :2], truth)
+    np.testing.assert_allclose(
+        np.sort(scores), np.sort([0.9 - 0.01 * index for index in range(count)]), atol=1e-6
+    )
+
+
+def test_the_order_of_people_in_the_image_does_not_matter() -> None:
+    truth = spread(4)
+    first, _ = Grouping()(*scene(truth))
+    other, _ = Grouping()(*scene(truth[::-1], tags=3.0 * np.arange(4)[::-1]))
+    by_tag = [one[np.argsort(one[:, 0, 3])] for one in (first, other)]
+    np.testing.assert_allclose(by_tag[0][..., :2], by_tag[1][..., :2], atol=1e-6)
+
+
+def test_a_missing_joint_is_found_by_its_tag_and_does_not_count_in_the_score() -> None:
+    truth = spread(2)
+    heat, tags = scene(truth, missing=3)
+    plain, before = Grouping(adjust=False, refine=False)(heat, tags)
+    first = np.argmin(plain[:, 5, 3])
+    assert (plain[first, :3] == 0).all() and (plain[first, 3:, 2] > 0).all()
+    full, after = Grouping(adjust=False)(heat, tags)
+    assert np.abs(full[first, :3, :2] - 0.5 - truth[0, :3]).max() <= 0.25
+    np.testing.assert_allclose(full[first, :3, 2], 0.06, atol=1e-6)
+    np.testing.assert_array_equal(before, after)
+
+
+def test_a_tag_that_is_near_nobody_starts_a_person() -> None:
+    truth = spread(1)
+    heat, tags = scene(truth)
+    tags[9][heat[9] > 0.01] += 2
+    people, _ = Grouping(refine=False)(heat, tags)
+    assert len(people) == 2
+    assert [(person[:, 2] > 0).sum() for person in people] == [16, 1]
+
+
+def test_no_more_joints_of_a_kind_than_people_allowed() -> None:
+    people, _ = Grouping(max_people=3, adjust=False, refine=False)(*scene(spread(5)))
+    assert all((people[:, joint, 2] > 0).sum() == 3 for joint in range(17))
+
+
+def test_nobody_in_the_image() -> None:
+    people, scores = Grouping()(torch.zeros(17, 8, 8), torch.zeros(17, 8, 8, 2))
+    assert people.shape == (0, 17, 5) and scores.shape == (0,)
+
+
+def test_looking_at_high_pixels_first_is_looking_at_all(monkeypatch) -> None:
+    monkeypatch.setattr(grouping, "SECOND", 50)
+    draw = np.random.default_rng(0)
+    for scale in (1.0, 0.2, 0.06, 0.04, 0.0):
+        for _ in range(20):
+            heat = (scale * draw.random((20, 20)) ** 4).astype(np.float32)
+            tag, mean = draw.normal(size=(20, 20, 2)).astype(np.float32), draw.normal(size=2)
+            whole = np.argmax(heat - np.round(np.linalg.norm(tag - mean, axis=2)))
+            assert grouping._Search(heat, tag).best(mean) == whole
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [({"order": (0, 0, 1)}, "each of them once"), ({"window": 4}, "odd side"), ({"window": 0}, "odd side")],
+)
+def test_impossible_settings_are_refused(arguments: dict, told: str) -> None:
+    with pytest.raises(SSHPEError, match=told):
+        Grouping(**arguments)
+
+
+def test_maps_of_another_shape_are_refused() -> None:
+    with pytest.raises(SSHPEError, match=r"not \(K, H, W\) and \(K, H, W, L\) of 17 joints"):
+        Grouping()(torch.zeros(14, 8, 8), torch.zeros(14, 8, 8, 1))
+    with pytest.raises(SSHPEError, match=r"not \(K, H, W\)"):
+        Grouping()(torch.zeros(17, 8, 8), torch.zeros(17, 8, 9, 1))
