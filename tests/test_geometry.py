@@ -184,6 +184,18 @@ def test_mapping_an_unbiased_heatmap_back_equals_udps(golden):
         np.testing.assert_allclose(points, golden["udp_transform_preds"][case], rtol=0, atol=5e-4)
 
 
+@pytest.mark.parametrize("case", range(3))
+@pytest.mark.parametrize("place, side", list(enumerate((128, 256, 512))))
+def test_the_crop_of_a_whole_image_equals_the_references(golden, case, place, side):
+    """Bottom-up training crops squares, with maps of other formulas that come to the same."""
+    center, size = golden["bu_center"][case], np.full(2, golden["bu_scale"][case] * 200)
+    plain, unbiased = (
+        crop_matrix(center, size, golden["bu_rot"][case], (side, side), u) for u in (False, True)
+    )
+    np.testing.assert_allclose(plain, golden["bu_orig"][case, place], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(unbiased, golden["bu_udp"][case, place], rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("output", OUTPUTS.values())
 def test_the_unbiased_crop_goes_from_the_first_to_the_last_pixel(output):
     center, size = np.array([150.0, 90.0]), np.array([60.0, 80.0])
