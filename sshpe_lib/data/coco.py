@@ -105,9 +105,12 @@ class Parsed:
     faults: list[Fault]
 
 
-def parse(annotations: Path, category: str | int | None = None) -> Parsed:
-    """The tables of a keypoint file and their faults; raises SSHPEError only where no table can be made."""
-    document = read_json(annotations)
+def parse(annotations: Path, category: str | int | None = None, outlines: bool = False) -> Parsed:
+    """The tables of a keypoint file and their faults; raises SSHPEError only where no table can be made.
+
+    outlines: as `documents.read_json`.
+    """
+    document = read_json(annotations, outlines)
     if not isinstance(document, dict):
         cure = "give the annotation file; a file of results goes in as detections"
         raise bad_input(annotations, "the file", "it holds no JSON object", cure)

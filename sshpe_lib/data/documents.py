@@ -19,13 +19,15 @@ _KEEP_BELOW = 64 << 20
 _AGAIN = "copy or download the file again"
 
 
-def read_json(path: Path) -> dict | list:
+def read_json(path: Path, outlines: bool = False) -> dict | list:
     """A parsed JSON file without its `segmentation` entries; a small one is parsed once and shared.
 
+    outlines: keep those of crowds and of people without a labelled keypoint, which are few.
     Raises SSHPEError if it is missing, unreadable, cut short or not JSON.
     """
     version = _version(path)
-    return _parse(*version) if version[1] < _KEEP_BELOW else _parse.__wrapped__(*version)
+    parse = _parse if version[1] < _KEEP_BELOW else _parse.__wrapped__
+    return parse(*version, outlines)
 
 
 def fingerprint(annotations: Path) -> str:
@@ -71,11 +73,18 @@ def _without_outline(entry: dict) -> dict:
     return entry
 
 
+def _without_outline_of_labelled(entry: dict) -> dict:
+    keypoints = entry.get("keypoints")
+    labelled = isinstance(keypoints, list) and any(v not in (0, None) for v in keypoints[2::3])
+    return _without_outline(entry) if labelled and not entry.get("iscrowd") else entry
+
+
 @lru_cache(maxsize=2)
-def _parse(path: str, size: int, mtime_ns: int) -> dict | list:
+def _parse(path: str, size: int, mtime_ns: int, outlines: bool) -> dict | list:
+    hook = _without_outline_of_labelled if outlines else _without_outline
     try:
         with collector_paused():
-            return json.loads(Path(path).read_bytes(), object_hook=_without_outline)
+            return json.loads(Path(path).read_bytes(), object_hook=hook)
     except OSError as error:
         raise bad_input(path, "the file", f"it cannot be read ({error.strerror})", _AGAIN) from None
     except UnicodeDecodeError:

@@ -1,0 +1,211 @@
+"""One image, all its people: the bottom-up view of a set of instances, with masks of what nobody labelled."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sshpe_lib import geometry
+from sshpe_lib.data import coco
+from sshpe_lib.data.cache import ImageCache
+from sshpe_lib.data.faults import bad_input, refuse
+from sshpe_lib.data.instances import Instances
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.seeding import numpy_stream
+
+# Image id -> segmentations (COCO polygons or run lengths) of what is in no way labelled in it.
+Unlabelled = Mapping[int, list]
+
+
+class SceneBatch(NamedTuple):
+    """B images with up to P people each.
+
+    image: (B, 3, H, W) uint8, channels last in memory; points: (B, P, K, 2) in input pixels, (x, y), people in file
+    order, then padding; visible: (B, P, K), 1 where the keypoint is labelled; masks: for every resolution (B, h, w),
+    0 where people are that nobody labelled, else 1; index: (B,) the images' places.
+    """
+
+    image: Tensor
+    points: Tensor
+    visible: Tensor
+    masks: tuple[Tensor, ...]
+    index: Tensor
+
+
+@dataclass(frozen=True)
+class SceneAffine:
+    """The augmentation of HigherHRNet: a square somewhere around the middle of the image, turned and mirrored.
+
+    scale: (lowest, highest) share of the short side that the square has; rotation: degrees to both sides; shift:
+    to both sides along both axes, in 200ths of the square; flip: probability of a mirror.
+    """
+
+    scale: tuple[float, float] = (0.75, 1.5)
+    rotation: float = 30.0
+    shift: float = 40.0
+    flip: float = 0.5
+
+    def draw(self, rng: np.random.Generator) -> tuple[float, float, np.ndarray, bool]:
+        """(scale, rotation in degrees, shift (2,) in sides of the square, mirrored)."""
+        scale = float(rng.uniform(*self.scale))
+        rotation = float(rng.uniform(-self.rotation, self.rotation))
+        return scale, rotation, rng.uniform(-self.shift, self.shift, 2) / 200, bool(rng.random() < self.flip)
+
+
+class Scenes:
+    """Whole images of instances, each decoded once and warped once.
+
+    side: of the square input, pixels; strides: input over the resolutions that masks are wanted for; unlabelled:
+    as `unlabelled_people`; most: people of an image at most, the first ones; unbiased: by UDP's convention. A
+    scene's augmentation depends on (seed, stream, epoch, position) and on nothing else.
+
+    Raises:
+        SSHPEError: a side that the strides do not divide.
+    """
+
+    def __init__(
+        self,
+        instances: Instances,
+        side: int,
+        *,
+        strides: Sequence[int] = (4, 2),
+        unlabelled: Unlabelled | None = None,
+        affine: SceneAffine | None = None,
+        most: int = 30,
+        seed: int = 0,
+        stream: str = "scenes",
+        cache: ImageCache | None = None,
+        unbiased: bool = False,
+    ):
+        if any(side % stride for stride in strides):
+            raise SSHPEError(f"scenes of {side} pixels do not divide by the strides {tuple(strides)}")
+        self.instances, self.side, self.strides, self.most = instances, side, tuple(strides), most
+        self.unlabelled, self.affine, self.unbiased = unlabelled or {}, affine or SceneAffine(), unbiased
+        self.seed, self.stream, self.cache = seed, stream, cache or ImageCache()
+        order = np.argsort(instances.image_index, kind="stable")
+        firsts = np.searchsorted(instances.image_index[order], np.arange(len(instances.file_names) + 1))
+        self.people = [order[a:b] for a, b in zip(firsts[:-1], firsts[1:], strict=True)]  # rows of each image
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+    def batch(
+        self, indices: Sequence[int], epoch: int = 0, positions: Sequence[int] | None = None
+    ) -> SceneBatch:
+        """The images of `indices`; `positions` are their places in the epoch, and decide their augmentation."""
+        joints = len(self.instances.skeleton)
+        images = np.empty((len(indices), self.side, self.side, 3), np.uint8)
+        keypoints = np.zeros((len(indices), self.most, joints, 3), np.float32)
+        masks = [
+            np.ones((len(indices), self.side // stride, self.side // stride), np.float32)
+            for stride in self.strides
+        ]
+        for row, index in enumerate(indices):
+            rng = numpy_stream(self.seed, self.stream, epoch, row if positions is None else positions[row])
+            people = self.people[index][: self.most]
+            width, height = self.instances.image_sizes[index].tolist()
+            scale, rotation, shift, mirrored = self.affine.draw(rng)
+            size = np.full(2, min(width, height) * scale)
+            center = np.array([width, height]) / 2 - (0.5 if self.unbiased else 0) + shift * size
+
+            def matrix(
+                stride: int, center=center, size=size, rotation=rotation, mirrored=mirrored
+            ) -> np.ndarray:
+                side = self.side // stride
+                made = geometry.crop_matrix(center, size, rotation, (side, side), self.unbiased)
+                return (
+                    np.array([[-1.0, 0, side - 1], [0, 1, 0]]) @ np.vstack([made, [0, 0, 1]])
+                    if mirrored
+                    else made
+                )
+
+            image = self.cache.read(self.instances.path(people[0]), self._where(people[0]), (width, height))
+            images[row] = geometry.warp(image, matrix(1), (self.side, self.side))
+            found = self.instances.keypoints[people].copy()
+            found[..., :2] = geometry.transform_points(found[..., :2], matrix(1))
+            keypoints[row, : len(people)] = (
+                found[:, list(self.instances.skeleton.flip_order)] if mirrored else found
+            )
+            hidden = self._hidden(index, (width, height))
+            if hidden is not None:
+                for mask, stride in zip(masks, self.strides, strict=True):
+                    warped = geometry.warp(hidden, matrix(stride), mask.shape[1:])
+                    mask[row] = warped <= 127
+        return SceneBatch(
+            torch.from_numpy(images).permute(0, 3, 1, 2),
+            torch.from_numpy(keypoints[..., :2].copy()),
+            torch.from_numpy((keypoints[..., 2] > 0).astype(np.float32)),
+            tuple(torch.from_numpy(mask) for mask in masks),
+            torch.as_tensor(indices, dtype=torch.long),
+        )
+
+    def _hidden(self, index: int, size: tuple[int, int]) -> np.ndarray | None:
+        """(H, W) uint8, 255 where people are that nobody labelled; None where there are none."""
+        found = self.unlabelled.get(int(self.instances.image_ids[self.people[index][0]]))
+        return _drawn(found, size) if found else None
+
+    def _where(self, row: int) -> str:
+        return f"{self.instances.source}, image {self.instances.image_ids[row]}"
+
+
+def unlabelled_people(annotations: Path, category: str | int | None = None) -> Unlabelled:
+    """What training must not take for background: crowds, and people without a keypoint, by image.
+
+    A segmentation that is missing is replaced by the box. Raises SSHPEError for a malformed file.
+    """
+    annotations = Path(annotations)
+    parsed = coco.parse(annotations, category, outlines=True)
+    refuse(parsed.faults)
+    found: dict[int, list] = {}
+    for entry in parsed.document["annotations"]:
+        if entry.get("category_id") != parsed.category:
+            continue
+        labelled = any(v > 0 for v in (entry.get("keypoints") or [])[2::3])
+        if labelled and not entry.get("iscrowd"):
+            continue
+        segmentation = entry.get("segmentation")
+        if not segmentation:
+            x, y, width, height = entry["bbox"]
+            segmentation = [[x, y, x + width, y, x + width, y + height, x, y + height]]
+        if not _readable(segmentation):
+            where, cure = (
+                f"annotation {entry.get('id')}",
+                "give polygons of three points or more, or run lengths",
+            )
+            raise bad_input(annotations, where, "its segmentation cannot be read", cure)
+        found.setdefault(entry["image_id"], []).append(segmentation)
+    return found
+
+
+def _readable(segmentation: object) -> bool:
+    if isinstance(segmentation, dict):
+        return "counts" in segmentation and "size" in segmentation
+    return isinstance(segmentation, list) and all(
+        isinstance(one, list) and len(one) >= 6 for one in segmentation
+    )
+
+
+def _drawn(segmentations: list, size: tuple[int, int]) -> np.ndarray:
+    """The union of segmentations in an image of (width, height), 255 inside."""
+    from pycocotools import mask
+
+    width, height = size
+    union = np.zeros((height, width), np.uint8)
+    for one in segmentations:
+        with warnings.catch_warnings():  # pycocotools' arrays do not know NumPy 2's `copy`
+            warnings.simplefilter("ignore", DeprecationWarning)
+            drawn = mask.decode(one if _compressed(one) else mask.frPyObjects(one, height, width))
+        union |= drawn.any(axis=2).astype(np.uint8) if drawn.ndim == 3 else drawn
+    return 255 * union
+
+
+def _compressed(segmentation: object) -> bool:
+    """Whether run lengths are a text already."""
+    return isinstance(segmentation, dict) and isinstance(segmentation["counts"], str | bytes)

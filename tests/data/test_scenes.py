@@ -1,0 +1,174 @@
+"""Whole images with all their people: joints move with pixels, masks cover what nobody labelled."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sshpe_lib.data.instances import Instances
+from sshpe_lib.data.scenes import SceneAffine, Scenes, unlabelled_people
+from sshpe_lib.errors import SSHPEError
+from tests import toy
+
+STILL = SceneAffine(scale=(1.0, 1.0), rotation=0.0, shift=0.0, flip=0.0)
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Instances:
+    """Five people: two in the first image, one in the second, two in the third."""
+    made = toy.instances(tmp_path, 3, width=120, height=80)
+    rows = np.array([0, 0, 1, 2, 2])
+    keypoints = made.keypoints[rows] + np.arange(5, dtype=np.float32)[:, None, None] * [1, 1, 0]
+    return replace(
+        made,
+        image_index=rows,
+        image_ids=made.image_ids[rows],
+        annotation_ids=np.arange(101, 106),
+        keypoints=keypoints.astype(np.float32),
+        boxes=made.boxes[rows],
+        areas=made.areas[rows],
+        box_scores=made.box_scores[rows],
+    )
+
+
+def test_a_scene_holds_all_people_of_its_image_and_padding(people: Instances) -> None:
+    scenes = Scenes(people, 64, affine=STILL, most=4)
+    assert len(scenes) == 3
+    batch = scenes.batch([0, 1, 2])
+    assert batch.image.shape == (3, 3, 64, 64) and batch.image.is_contiguous(
+        memory_format=torch.channels_last
+    )
+    assert batch.points.shape == (3, 4, 17, 2) and batch.visible.shape == (3, 4, 17)
+    assert [mask.shape for mask in batch.masks] == [(3, 16, 16), (3, 32, 32)]
+    assert all((mask == 1).all() for mask in batch.masks)
+    shown = (people.keypoints[..., 2] > 0).astype(np.float32)
+    np.testing.assert_array_equal(batch.visible[0, :2], shown[:2])
+    np.testing.assert_array_equal(batch.visible[1, 0], shown[2])
+    assert not batch.visible[0, 2:].any() and not batch.visible[1, 1:].any()
+
+
+@pytest.mark.parametrize("unbiased", [False, True])
+def test_the_short_side_fills_the_square(people: Instances, unbiased: bool) -> None:
+    batch = Scenes(people, 64, affine=STILL, unbiased=unbiased).batch([1])
+    last = 63 / 80 if unbiased else 64 / 80
+    expected = people.keypoints[2, :, :2] - [20 - 0.5 * unbiased, -0.5 * unbiased * 0]
+    middle = (np.array([120, 80]) - unbiased) / 2
+    expected = (people.keypoints[2, :, :2] - middle) * last + (63 if unbiased else 64) / 2
+    np.testing.assert_allclose(batch.points[0, 0], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("unbiased", [False, True])
+def test_joints_move_with_the_pixels_they_are_on(people: Instances, unbiased: bool, monkeypatch) -> None:
+    """An image that is black but for a bright disc at the first joint."""
+    x, y = people.keypoints[0, 0, :2]
+    ys, xs = np.mgrid[:80, :120]
+    disc = (255 * (np.hypot(xs - x, ys - y) < 6)).astype(np.uint8)
+    scenes = Scenes(people, 128, unbiased=unbiased, affine=SceneAffine(scale=(1.2, 1.5), shift=5.0))
+    monkeypatch.setattr(scenes.cache, "read", lambda *_: np.repeat(disc[..., None], 3, axis=2))
+    order, mirrors = people.skeleton.flip_order, 0
+    for epoch in range(12):
+        batch = scenes.batch([0], epoch)
+        seen = batch.image[0, 0].numpy().astype(float)
+        ys, xs = np.mgrid[:128, :128]
+        middle = np.array([(seen * xs).sum(), (seen * ys).sum()]) / seen.sum()
+        near = [np.abs(batch.points[0, 0, joint].numpy() - middle).max() < 0.6 for joint in (0, order[0])]
+        assert any(near)
+        mirrors += order[1] != 1 and not np.allclose(batch.points[0, 0, 1], batch.points[0, 0, 2])
+    assert mirrors
+
+
+def test_a_mirror_swaps_left_and_right(people: Instances) -> None:
+    straight = Scenes(people, 64, affine=STILL).batch([0])
+    mirrored = Scenes(people, 64, affine=replace(STILL, flip=1.0)).batch([0])
+    order = list(people.skeleton.flip_order)
+    assert (straight.image.flip(3).int() - mirrored.image.int()).abs().max() <= 1
+    swapped = straight.points[:, :, order]
+    np.testing.assert_allclose(mirrored.points[0, :2, :, 0], 63 - swapped[0, :2, :, 0], atol=1e-3)
+    assert torch.equal(mirrored.visible, straight.visible[:, :, order])
+
+
+def test_draws_depend_on_the_place_in_the_epoch_alone(people: Instances) -> None:
+    scenes = Scenes(people, 64, seed=3)
+    whole = scenes.batch([0, 1, 2], epoch=2)
+    again = Scenes(people, 64, seed=3).batch([2], epoch=2, positions=[2])
+    assert torch.equal(whole.points[2], again.points[0]) and torch.equal(whole.image[2], again.image[0])
+    assert not torch.equal(scenes.batch([2], epoch=3, positions=[2]).points, again.points)
+    draws = np.array([SceneAffine().draw(np.random.default_rng(i))[:2] for i in range(300)])
+    assert 0.75 <= draws[:, 0].min() < 0.8 and 1.45 < draws[:, 0].max() <= 1.5
+    assert -30 <= draws[:, 1].min() < -28 and 28 < draws[:, 1].max() <= 30
+
+
+@pytest.mark.parametrize("unbiased", [False, True])
+def test_what_nobody_labelled_is_masked_at_every_resolution(people: Instances, unbiased: bool) -> None:
+    square = [[20, 0, 60, 0, 60, 40, 20, 40]]  # the upper left quarter of what is seen
+    unlabelled = {int(people.image_ids[0]): [square]}
+    batch = Scenes(people, 64, affine=STILL, unlabelled=unlabelled, unbiased=unbiased).batch([0, 1])
+    for mask in batch.masks:
+        half = mask.shape[1] // 2
+        assert not mask[0, 1 : half - 1, 1 : half - 1].any()
+        assert mask[0, half + 1 :].all() and mask[0, :, half + 1 :].all() and mask[1].all()
+
+
+def document() -> dict:
+    joints, nothing = [10, 10, 2] * 17, [0, 0, 0] * 17
+    one = {
+        "image_id": 1,
+        "category_id": 1,
+        "bbox": [0, 0, 4, 4],
+        "area": 16,
+        "iscrowd": 0,
+        "keypoints": joints,
+    }
+    return {
+        "images": [{"id": 1, "file_name": "a.png", "width": 20, "height": 10}],
+        "categories": [
+            {"id": 1, "name": "person", "keypoints": [f"k{i}" for i in range(17)], "skeleton": []}
+        ],
+        "annotations": [
+            one | {"id": 1},
+            one | {"id": 2, "keypoints": nothing, "segmentation": [[0, 0, 5, 0, 5, 5]]},
+            one | {"id": 3, "iscrowd": 1, "segmentation": {"size": [10, 20], "counts": [0, 50, 150]}},
+            one | {"id": 4, "keypoints": nothing},
+        ],
+    }
+
+
+def test_crowds_and_people_without_keypoints_are_found(tmp_path: Path) -> None:
+    file = tmp_path / "people.json"
+    made = document()
+    made["categories"][0]["keypoints"] = list(toy.COCO17.keypoints)
+    file.write_text(json.dumps(made))
+    found = unlabelled_people(file)
+    assert list(found) == [1] and len(found[1]) == 3
+    assert found[1][2] == [[0, 0, 4, 0, 4, 4, 0, 4]]  # the box, where there is no segmentation
+    made["annotations"][1]["segmentation"] = [[1, 2]]
+    file.write_text(json.dumps(made))
+    with pytest.raises(
+        SSHPEError, match=r"people\.json: annotation 2: its segmentation cannot be read; give polygons"
+    ):
+        unlabelled_people(file)
+
+
+def test_run_lengths_and_polygons_are_drawn_alike() -> None:
+    from pycocotools import mask
+
+    from sshpe_lib.data.scenes import _drawn
+
+    square = np.zeros((10, 20), np.uint8)
+    square[2:6, 3:9] = 1
+    packed = mask.encode(np.asfortranarray(square))
+    columns = {"size": [10, 20], "counts": [32, 4, 6, 4, 6, 4, 6, 4, 6, 4, 6, 4, 114]}
+    polygon = [[3, 2, 9, 2, 9, 6, 3, 6]]
+    for one in (packed, columns, polygon):
+        np.testing.assert_array_equal(_drawn([one], (20, 10)), 255 * square)
+    assert (_drawn([polygon, [[0, 0, 20, 0, 20, 10, 0, 10]]], (20, 10)) == 255).all()
+
+
+def test_a_side_that_a_stride_does_not_divide_is_refused(people: Instances) -> None:
+    with pytest.raises(SSHPEError, match="30 pixels do not divide by the strides"):
+        Scenes(people, 30)
