@@ -24,7 +24,8 @@ def flip_test(
     right for a codec that is not `unbiased`, and wrong for UDP. Pose-MUM's protocol uses no flip test at all.
     Call it in eval mode and without gradients.
     """
-    return merge(network(images), network(flip_images(images)), flip_order, shift, flip)
+    mirrored = network(flip_images(images))
+    return merge(network(images), mirrored, flip_order, shift, flip)
 
 
 def merge(
