@@ -9,11 +9,11 @@ results and gradients are found equal. Times are milliseconds, best and median.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
+from functools import partial
 
-import numpy as np
 import torch
+from timing import turns
 
 from sshpe_lib.losses import associative_embedding
 
@@ -61,14 +61,10 @@ def main() -> None:
     torch.testing.assert_close(
         both_ways(associative_embedding, tags, index).clone(), both_ways(loop, tags, index)
     )
-    times: dict[str, list[float]] = {"loop": [], "sshpe": []}
-    for _ in range(options.repeats):
-        for name, loss in (("loop", loop), ("sshpe", associative_embedding)):
-            start = time.perf_counter()
-            both_ways(loss, tags, index)
-            times[name].append(1e3 * (time.perf_counter() - start))
-    for name, taken in times.items():
-        print(f"{name:6} {min(taken):8.2f} ({np.median(taken):8.2f})")
+    losses = {"loop": loop, "sshpe": associative_embedding}
+    forms = [partial(both_ways, loss, tags, index) for loss in losses.values()]
+    for name, (best, median) in zip(losses, turns(forms, options.repeats), strict=True):
+        print(f"{name:6} {best:8.2f} ({median:8.2f})")
 
 
 if __name__ == "__main__":

@@ -9,11 +9,10 @@ milliseconds, best and median over the repeats; other work on the machine moves 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
+from timing import turns
 
 from sshpe_lib.codec import MSRAHeatmap
 
@@ -66,17 +65,6 @@ def loop_encode(points: np.ndarray, visible: np.ndarray, codec: MSRAHeatmap) -> 
             inside = patch[patch_y[0] : patch_y[1], patch_x[0] : patch_x[1]]
             target[k][map_y[0] : map_y[1], map_x[0] : map_x[1]] = inside
     return target, weights
-
-
-def turns(forms: list[Callable[[], object]], repeats: int) -> list[tuple[float, float]]:
-    """Best and median milliseconds of each form, called in turn."""
-    taken = [[] for _ in forms]
-    for _ in range(repeats + 3):
-        for form, times in zip(forms, taken, strict=True):
-            start = time.perf_counter()
-            form()
-            times.append(1e3 * (time.perf_counter() - start))
-    return [(min(times[3:]), float(np.median(times[3:]))) for times in taken]
 
 
 def main() -> None:

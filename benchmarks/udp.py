@@ -9,12 +9,12 @@ milliseconds, best and median over the repeats; other work on the machine moves 
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 import torch
+from timing import turns
 
 from sshpe_lib.codec import UDPHeatmap
 
@@ -97,17 +97,6 @@ def loop_discs(points: np.ndarray, codec: UDPHeatmap) -> np.ndarray:
         inside = dx**2 + dy**2 <= 1
         target[3 * k : 3 * k + 3] = inside, dx * inside, dy * inside
     return target
-
-
-def turns(forms: list[Callable[[], object]], repeats: int) -> list[tuple[float, float]]:
-    """Best and median milliseconds of each form, called in turn."""
-    taken = [[] for _ in forms]
-    for _ in range(repeats + 3):
-        for form, times in zip(forms, taken, strict=True):
-            start = time.perf_counter()
-            form()
-            times.append(1e3 * (time.perf_counter() - start))
-    return [(min(times[3:]), float(np.median(times[3:]))) for times in taken]
 
 
 def show(

@@ -130,9 +130,10 @@ def _go_on_from(
     path = checkpoints.of(folder)
     # Several second stages may want one first stage at a time; of one run's processes, the first holds the lock.
     with nullcontext() if _rank() else _lock(folder / "lock", machine.progress):
-        if checkpoints.finished(path, start.key()) is None:
+        state = checkpoints.finished(path, start.key())
+        if state is None:
             train(start, machine, folder)
-    state = checkpoints.read(path, start.key())
+            state = checkpoints.read(path, start.key())
     student.load_state_dict(state["student"])
     return {"start": start.key(), "start_steps": state["step"], "start_sha256": state_sha256(student)}
 

@@ -138,14 +138,14 @@ class Grouping:
             return
         person, joint = np.nonzero(seen)
         x, y = people[person, joint, :2].T.astype(int)
-        people[person, joint, :2] += self._quarter(heat, joint, x, y)
+        people[person, joint, :2] += 0.5 + self._quarter(heat, joint, x, y)
 
     def _quarter(self, heat: np.ndarray, joint: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """From a pixel's corner to its middle, and a quarter towards the higher neighbours, (N, 2)."""
+        """A quarter of a pixel towards the higher neighbours, (N, 2)."""
         height, width = heat.shape[1:]
         right = heat[joint, y, np.minimum(x + 1, width - 1)] > heat[joint, y, np.maximum(x - 1, 0)]
         below = heat[joint, np.minimum(y + 1, height - 1), x] > heat[joint, np.maximum(y - 1, 0), x]
-        return 0.5 + np.where(np.column_stack([right, below]), 0.25, -0.25)
+        return np.where(np.column_stack([right, below]), 0.25, -0.25)
 
     def _complete(
         self, person: np.ndarray, heat: np.ndarray, tag: np.ndarray, searches: list[_Search]
@@ -159,7 +159,7 @@ class Grouping:
             y, x = divmod(searches[joint].best(mean), width)
             if heat[joint, y, x] > 0:
                 shift = 0.0 if self.unbiased else 0.5
-                quarter = self._quarter(heat, *(np.array([v]) for v in (joint, x, y)))[0] - 0.5
+                quarter = self._quarter(heat, *(np.array([v]) for v in (joint, x, y)))[0]
                 person[joint, :TAGS] = (*(np.array([x, y]) + shift + quarter), heat[joint, y, x])
 
 

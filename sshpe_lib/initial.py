@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from sshpe_lib import paths, seeding
 from sshpe_lib.config import Model
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import hrnet, resnet, rsn, shipped, weights
+from sshpe_lib.models.stages import seeded
 
 
 def network(model: Model, channels: int) -> nn.Module:
@@ -36,8 +36,7 @@ def build(model: Model, channels: int, seed: int) -> nn.Module:
     width and stride in params/weights. Torch's global generator is left as found. Raises SSHPEError where the
     weights are not there, cannot be fetched, or are not those that the experiment names.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seeding.derive(seed, "init"))
+    with seeded(seeding.derive(seed, "init")):
         made = network(model, channels)
     if model.init == "imagenet":
         file = weights.fetch(published(model), paths.cache() / "weights")

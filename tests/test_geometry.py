@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -26,16 +24,11 @@ from sshpe_lib.geometry import (
     warp_batch,
 )
 from sshpe_lib.skeleton import COCO17
+from tests.goldens import load
 
-GOLDENS = Path(__file__).parent / "goldens"
 OUTPUTS = {"256x192": (192, 256), "384x288": (288, 384)}
 # The reference computes boxes in float32: half a unit in the last place of a number below 512 px.
 FLOAT32_PX = 2**-15
-
-
-def load(name: str) -> dict[str, np.ndarray]:
-    with np.load(GOLDENS / name) as file:
-        return dict(file)
 
 
 @pytest.fixture(scope="module")

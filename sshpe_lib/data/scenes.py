@@ -100,44 +100,25 @@ class Scenes:
         self, indices: Sequence[int], epoch: int = 0, positions: Sequence[int] | None = None
     ) -> SceneBatch:
         """The images of `indices`; `positions` are their places in the epoch, and decide their augmentation."""
-        joints = len(self.instances.skeleton)
+        joints, sides = len(self.instances.skeleton), [self.side // stride for stride in self.strides]
         images = np.empty((len(indices), self.side, self.side, 3), np.uint8)
         keypoints = np.zeros((len(indices), self.most, joints, 3), np.float32)
-        masks = [
-            np.ones((len(indices), self.side // stride, self.side // stride), np.float32)
-            for stride in self.strides
-        ]
+        masks = [np.ones((len(indices), side, side), np.float32) for side in sides]
         for row, index in enumerate(indices):
-            rng = numpy_stream(self.seed, self.stream, epoch, row if positions is None else positions[row])
             people = self.people[index][: self.most]
-            width, height = self.instances.image_sizes[index].tolist()
-            scale, rotation, shift, mirrored = self.affine.draw(rng)
-            size = np.full(2, min(width, height) * scale)
-            center = np.array([width, height]) / 2 - (0.5 if self.unbiased else 0) + shift * size
-
-            def matrix(
-                stride: int, center=center, size=size, rotation=rotation, mirrored=mirrored
-            ) -> np.ndarray:
-                side = self.side // stride
-                made = geometry.crop_matrix(center, size, rotation, (side, side), self.unbiased)
-                return (
-                    np.array([[-1.0, 0, side - 1], [0, 1, 0]]) @ np.vstack([made, [0, 0, 1]])
-                    if mirrored
-                    else made
-                )
-
-            image = self.cache.read(self.instances.path(people[0]), self._where(people[0]), (width, height))
-            images[row] = geometry.warp(image, matrix(1), (self.side, self.side))
+            size = tuple(self.instances.image_sizes[index].tolist())
+            square = self._square(size, epoch, row if positions is None else positions[row])
+            matrix = square.matrix(self.side)
+            image = self.cache.read(self.instances.path(people[0]), self._where(people[0]), size)
+            images[row] = geometry.warp(image, matrix, (self.side, self.side))
             found = self.instances.keypoints[people].copy()
-            found[..., :2] = geometry.transform_points(found[..., :2], matrix(1))
-            keypoints[row, : len(people)] = (
-                found[:, list(self.instances.skeleton.flip_order)] if mirrored else found
-            )
-            hidden = self._hidden(index, (width, height))
+            found[..., :2] = geometry.transform_points(found[..., :2], matrix)
+            order = self.instances.skeleton.flip_order if square.mirrored else range(joints)
+            keypoints[row, : len(people)] = found[:, list(order)]
+            hidden = self._hidden(index, size)
             if hidden is not None:
-                for mask, stride in zip(masks, self.strides, strict=True):
-                    warped = geometry.warp(hidden, matrix(stride), mask.shape[1:])
-                    mask[row] = warped <= 127
+                for mask, side in zip(masks, sides, strict=True):
+                    mask[row] = geometry.warp(hidden, square.matrix(side), (side, side)) <= 127
         return SceneBatch(
             torch.from_numpy(images).permute(0, 3, 1, 2),
             torch.from_numpy(keypoints[..., :2].copy()),
@@ -146,6 +127,15 @@ class Scenes:
             torch.as_tensor(indices, dtype=torch.long),
         )
 
+    def _square(self, size: tuple[int, int], epoch: int, position: int) -> _Square:
+        """The part of an image of (width, height) that is shown at one place of an epoch."""
+        scale, rotation, shift, mirrored = self.affine.draw(
+            numpy_stream(self.seed, self.stream, epoch, position)
+        )
+        extent = np.full(2, min(size) * scale)
+        middle = np.array(size) / 2 - (0.5 if self.unbiased else 0)
+        return _Square(middle + shift * extent, extent, rotation, mirrored, self.unbiased)
+
     def _hidden(self, index: int, size: tuple[int, int]) -> np.ndarray | None:
         """(H, W) uint8, 255 where people are that nobody labelled; None where there are none."""
         found = self.unlabelled.get(int(self.instances.image_ids[self.people[index][0]]))
@@ -153,6 +143,24 @@ class Scenes:
 
     def _where(self, row: int) -> str:
         return f"{self.instances.source}, image {self.instances.image_ids[row]}"
+
+
+@dataclass(frozen=True)
+class _Square:
+    """A square of an image: center and extent (2,) in image px, rotation in degrees; then perhaps mirrored."""
+
+    center: np.ndarray
+    extent: np.ndarray
+    rotation: float
+    mirrored: bool
+    unbiased: bool
+
+    def matrix(self, side: int) -> np.ndarray:
+        """The map (2, 3) from the image to a square of so many pixels."""
+        straight = geometry.crop_matrix(self.center, self.extent, self.rotation, (side, side), self.unbiased)
+        if not self.mirrored:
+            return straight
+        return np.array([[-1.0, 0, side - 1], [0, 1, 0]]) @ np.vstack([straight, [0, 0, 1]])
 
 
 def unlabelled_people(annotations: Path, category: str | int | None = None) -> Unlabelled:

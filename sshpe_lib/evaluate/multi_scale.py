@@ -28,10 +28,9 @@ class Region:
     size: tuple[int, int]
     unbiased: bool = False
 
-    def matrix(self, stride: int = 1) -> np.ndarray:
-        """The map (2, 3) from the image to the input, or to maps at 1 / stride of it."""
-        output = (self.size[0] // stride, self.size[1] // stride)
-        return crop_matrix(self.center, self.extent, 0.0, output, self.unbiased)
+    def matrix(self) -> np.ndarray:
+        """The map (2, 3) from the image to the input."""
+        return crop_matrix(self.center, self.extent, 0.0, self.size, self.unbiased)
 
 
 def region(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sshpe_lib.models._torchvision import import_torchvision
 from sshpe_lib.models.hrnet import AfterStage, Trunk
-from sshpe_lib.models.stages import check_sizes, keep
+from sshpe_lib.models.stages import check_sizes, keep, seeded
 
 BLOCKS = 4  # residual blocks at the higher resolution
 
@@ -74,24 +75,16 @@ class HigherHRNet(Trunk):
         return outputs
 
 
-def build(
-    width: int = 32,
-    keypoints: int = 17,
-    *,
-    stem: int = 64,
-    modules: Sequence[int] = (1, 4, 3),
-    blocks: int = 4,
-    higher: bool = True,
-    seed: int,
-) -> HigherHRNet:
-    """A network whose first weights depend on `seed` alone; torch's global generator is left as found.
+def build(*sizes: int, seed: int, **settings: Any) -> HigherHRNet:
+    """A network with the arguments of `HigherHRNet` whose first weights depend on `seed` alone.
+
+    Torch's global generator is left as found.
 
     Raises:
         SSHPEError: as `HigherHRNet`.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        return HigherHRNet(width, keypoints, stem=stem, modules=modules, blocks=blocks, higher=higher)
+    with seeded(seed):
+        return HigherHRNet(*sizes, **settings)
 
 
 def _doubled(inputs: int, width: int) -> nn.Sequential:

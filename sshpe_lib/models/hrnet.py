@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models._torchvision import import_torchvision
-from sshpe_lib.models.stages import check_images, check_sizes, keep
+from sshpe_lib.models.stages import check_images, check_sizes, keep, seeded
 
 Features = Tensor | list[Tensor]
 AfterStage = Callable[[str, Features], Features]
@@ -192,24 +192,16 @@ class Module(nn.Module):
         return self.relu(total)
 
 
-def build(
-    width: int = 32,
-    channels: int = 17,
-    *,
-    stem: int = 64,
-    modules: Sequence[int] = (1, 4, 3),
-    blocks: int = 4,
-    wide_fuse: bool = False,
-    seed: int,
-) -> HRNet:
-    """An HRNet whose first weights depend on `seed` alone; torch's global generator is left as found.
+def build(*sizes: int, seed: int, **settings: Any) -> HRNet:
+    """A network with the arguments of `HRNet` whose first weights depend on `seed` alone.
+
+    Torch's global generator is left as found.
 
     Raises:
         SSHPEError: as `HRNet`.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        return HRNet(width, channels, stem=stem, modules=modules, blocks=blocks, wide_fuse=wide_fuse)
+    with seeded(seed):
+        return HRNet(*sizes, **settings)
 
 
 def _bottlenecks(planes: int, blocks: int) -> nn.Sequential:

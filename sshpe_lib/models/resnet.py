@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models._torchvision import import_torchvision
-from sshpe_lib.models.stages import AfterStage, check_sizes, keep
+from sshpe_lib.models.stages import AfterStage, check_sizes, keep, seeded
 
 
 class _Depth(NamedTuple):
@@ -152,8 +151,7 @@ def build(
     Raises:
         SSHPEError: as `SimpleBaseline`.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         return SimpleBaseline(
             depth, keypoints, width=width, deconv_channels=deconv_channels, output_stride=output_stride
         )

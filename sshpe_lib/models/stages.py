@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
+import torch
 from torch import Tensor
 
 from sshpe_lib.errors import SSHPEError
@@ -19,6 +21,14 @@ def keep(name: str, features: Tensor) -> Tensor:
 def belongs(name: str, modules: Iterable[str]) -> bool:
     """Whether a tensor of a state dict is part of one of the modules."""
     return any(name.startswith(f"{module}.") for module in modules)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Weights drawn inside depend on `seed` alone; torch's global generator is left as found."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def check_sizes(**sizes: int) -> None:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from sshpe_lib.codec import MSRAHeatmap, highest_pixels
 from sshpe_lib.geometry import crop_matrix, invert_affine, transform_points
+from tests.goldens import load
 
-GOLDENS = Path(__file__).parent.parent / "goldens"
 CODECS = {"256x192": MSRAHeatmap(), "384x288": MSRAHeatmap((288, 384), (72, 96), 3.0)}
-
-
-def load(name: str) -> dict[str, np.ndarray]:
-    with np.load(GOLDENS / name) as file:
-        return dict(file)
 
 
 @pytest.fixture(scope="module")

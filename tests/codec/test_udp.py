@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -15,8 +13,8 @@ from sshpe_lib.codec.peaks import highest_pixels
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.geometry import crop_matrix, invert_affine, transform_points
 from sshpe_lib.skeleton import COCO17
+from tests.goldens import load
 
-GOLDENS = Path(__file__).parent.parent / "goldens"
 LARGE = {"input_size": (288, 384), "heatmap_size": (72, 96)}
 TARGETS = {
     "udp_gauss_256x192": UDPHeatmap(),
@@ -29,11 +27,6 @@ TARGETS = {
     "mmpose_combined_384x288": UDPHeatmap(target="offset", **LARGE),
 }
 BOTH = [UDPHeatmap(), UDPHeatmap(target="offset")]
-
-
-def load(name: str) -> dict[str, np.ndarray]:
-    with np.load(GOLDENS / name) as file:
-        return dict(file)
 
 
 @pytest.fixture(scope="module")

@@ -56,7 +56,6 @@ def test_a_scene_holds_all_people_of_its_image_and_padding(people: Instances) ->
 def test_the_short_side_fills_the_square(people: Instances, unbiased: bool) -> None:
     batch = Scenes(people, 64, affine=STILL, unbiased=unbiased).batch([1])
     last = 63 / 80 if unbiased else 64 / 80
-    expected = people.keypoints[2, :, :2] - [20 - 0.5 * unbiased, -0.5 * unbiased * 0]
     middle = (np.array([120, 80]) - unbiased) / 2
     expected = (people.keypoints[2, :, :2] - middle) * last + (63 if unbiased else 64) / 2
     np.testing.assert_allclose(batch.points[0, 0], expected, atol=1e-3)

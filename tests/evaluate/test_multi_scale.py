@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -12,14 +10,9 @@ from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate.multi_scale import Scale, aggregate, region
 from sshpe_lib.geometry import transform_points, warp
 from sshpe_lib.skeleton import COCO17
+from tests.goldens import load
 
-GOLDENS = Path(__file__).parent.parent / "goldens"
 FLIP = COCO17.flip_order
-
-
-def load(name: str) -> dict[str, np.ndarray]:
-    with np.load(GOLDENS / name) as file:
-        return dict(file)
 
 
 @pytest.fixture(scope="module")
