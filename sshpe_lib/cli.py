@@ -144,7 +144,10 @@ def reproduce(
 @app.command("test-dev")
 def test_dev(
     key: Annotated[str, typer.Argument(help="the key of a record, or its first letters")],
-    detections: Annotated[Path, typer.Option(help="a detector's results file for test-dev's images")],
+    detections: Annotated[
+        Path | None,
+        typer.Option(help="a detector's results file for test-dev's images; of a top-down network"),
+    ] = None,
     image_info: Annotated[Path, typer.Option(help="COCO's image_info_test-dev2017.json")] = Path(
         "coco/annotations/image_info_test-dev2017.json"
     ),

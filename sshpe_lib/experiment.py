@@ -16,20 +16,21 @@ from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
 
 from sshpe_lib import checkpoints, initial, parts, paths, provenance, records
-from sshpe_lib.codec import Codec
 from sshpe_lib.config import Experiment
 from sshpe_lib.data import roles, sources
 from sshpe_lib.data.loaders import Batches
 from sshpe_lib.data.roles import Roles
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.evaluate.bottom_up import BottomUpEvaluation
 from sshpe_lib.evaluate.hard_cases import hardest
 from sshpe_lib.evaluate.top_down import TopDownEvaluation
 from sshpe_lib.machine import Machine
-from sshpe_lib.records import Example, Record
+from sshpe_lib.records import MULTI_SCALE, Example, Record, SceneExample
 from sshpe_lib.trainer import Trainer
 
 EXAMPLES = 8
 HARD_CASES = 6
+SCENES, PEOPLE_OF_A_SCENE = 4, 6
 
 
 def run(
@@ -90,35 +91,55 @@ def train(experiment: Experiment, machine: Machine, folder: Path) -> Record:
         machine.fabric(experiment.train.precision, folder),
         machine.precision(experiment.train.precision),
     )
-    codec = parts.codec_of(experiment.data)
-    channels = codec.channels(len(data.skeleton))
-    evaluation = _evaluation(experiment, data, codec, fabric)
+    channels = parts.channels_of(experiment, len(data.skeleton))
+    evaluation = parts.evaluation_of(experiment, data.val, data.ground_truth, data.skeleton, fabric)
     student = initial.build(experiment.model, channels, experiment.train.seed)
     facts = data.facts
     if experiment.start is not None:
         facts = facts | _go_on_from(experiment.start, student, machine, folder.parent)
     trainer = Trainer(
         fabric, student, parts.teacher_of(experiment, student, channels), _batches(experiment, data, fabric),
-        parts.supervision_of(experiment, codec), experiment.train, evaluation, key=experiment.key(), folder=folder,
+        parts.supervision_of(experiment), experiment.train, evaluation, key=experiment.key(), folder=folder,
         strong=parts.strong_of(experiment), dropping=parts.dropping_of(experiment), seed=experiment.stream_seed,
         evaluations=experiment.evaluate.times, workers=machine.workers, progress=machine.progress,
     )  # fmt: skip
     curve = trainer.fit()
     headline = "teacher" if experiment.teacher.kind in ("ema", "eman") else "student"
-    quoted = trainer.evaluated()[headline]
-    hard = hardest(data.val.instances, HARD_CASES) if experiment.evaluate.visibility else ()
+    networks = trainer.evaluated()
+    metrics = _with_multi_scale(trainer.metrics, experiment, evaluation, networks)
     return Record(
         key=experiment.key(),
         experiment=experiment,
         headline=headline,
-        metrics={name: {k: round(v, 3) for k, v in m.items()} for name, m in trainer.metrics.items()},
+        metrics={name: {k: round(v, 3) for k, v in m.items()} for name, m in metrics.items()},
         curve=records.thin(curve),
-        examples=examples(evaluation, quoted, range(min(EXAMPLES, len(data.val)))),
-        hard_cases=examples(evaluation, quoted, hard) if len(hard) else (),
+        **_shown(experiment, evaluation, networks[headline]),
         provenance=provenance.collect(
-            fabric, experiment.key(), facts, started, trainer.seconds, state_sha256(quoted), precision
+            fabric,
+            experiment.key(),
+            facts,
+            started,
+            trainer.seconds,
+            state_sha256(networks[headline]),
+            precision,
         ),
     )
+
+
+def _with_multi_scale(
+    metrics: dict[str, dict[str, float]],
+    experiment: Experiment,
+    evaluation: TopDownEvaluation | BottomUpEvaluation,
+    networks: dict[str, torch.nn.Module],
+) -> dict[str, dict[str, float]]:
+    """The metrics, and where the experiment asks for it those of a test at several scales, named "AP-ms" and so on."""
+    if not experiment.evaluate.multi_scale:
+        return metrics
+    again = replace(evaluation, scales=experiment.evaluate.multi_scale)(networks)
+    return {
+        name: found | {f"{metric}{MULTI_SCALE}": value for metric, value in again[name].items()}
+        for name, found in metrics.items()
+    }
 
 
 def _go_on_from(
@@ -150,13 +171,40 @@ def _batches(experiment: Experiment, data: Roles, fabric: Fabric) -> Batches:
     )  # fmt: skip
 
 
-def _evaluation(experiment: Experiment, data: Roles, codec: Codec, fabric: Fabric) -> TopDownEvaluation:
-    return TopDownEvaluation(
-        data.val, codec, data.ground_truth, flip=experiment.evaluate.flip, nms=experiment.evaluate.nms,
-        score_threshold=experiment.evaluate.score_threshold, visibility=experiment.evaluate.visibility,
-        device=fabric.device, autocast=fabric.autocast, rank=fabric.global_rank, world=fabric.world_size,
-        reduce=lambda tensor: fabric.all_reduce(tensor.to(fabric.device), reduce_op="sum").cpu(),
-    )  # fmt: skip
+def _shown(
+    experiment: Experiment, evaluation: TopDownEvaluation | BottomUpEvaluation, network: torch.nn.Module
+) -> dict[str, tuple]:
+    """What a record keeps for pictures, by the name of its field."""
+    if isinstance(evaluation, BottomUpEvaluation):
+        return {"scenes": scenes(evaluation, network, range(min(SCENES, len(evaluation.images))))}
+    crops = evaluation.crops
+    hard = hardest(crops.instances, HARD_CASES) if experiment.evaluate.visibility else ()
+    return {
+        "examples": examples(evaluation, network, range(min(EXAMPLES, len(crops)))),
+        "hard_cases": examples(evaluation, network, hard) if len(hard) else (),
+    }
+
+
+def scenes(
+    evaluation: BottomUpEvaluation, network: torch.nn.Module, rows: Sequence[int]
+) -> tuple[SceneExample, ...]:
+    """The test images of `rows` with the people found there, for the record's pictures."""
+    few = replace(
+        evaluation, images=evaluation.images.select(rows), rank=0, world=1, reduce=lambda tensor: tensor
+    )
+    found = few.predict({"network": network})["network"]
+    return tuple(
+        SceneExample(
+            image_id=int(image_id),
+            people=tuple(_rounded(person) for person in people[:PEOPLE_OF_A_SCENE].tolist()),
+            scores=tuple(round(score, 3) for score in scores[:PEOPLE_OF_A_SCENE].tolist()),
+        )
+        for image_id, (people, scores) in zip(few.images.ids, found, strict=True)
+    )
+
+
+def _rounded(person: list[list[float]]) -> tuple[tuple[float, float, float], ...]:
+    return tuple((round(x, 1), round(y, 1), round(score, 3)) for x, y, score in person)
 
 
 def examples(
@@ -171,7 +219,7 @@ def examples(
         Example(
             image_id=int(few.crops.instances.image_ids[row]),
             annotation_id=int(few.crops.instances.annotation_ids[row]),
-            keypoints=tuple((round(x, 1), round(y, 1), round(s, 3)) for x, y, s in predicted[row].tolist()),
+            keypoints=_rounded(predicted[row].tolist()),
         )
         for row in range(len(few.crops))
     )

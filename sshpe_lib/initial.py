@@ -7,24 +7,31 @@ from torch import nn
 from sshpe_lib import paths, seeding
 from sshpe_lib.config import Model
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.models import hrnet, resnet, rsn, shipped, weights
+from sshpe_lib.models import higher_hrnet, hrnet, resnet, rsn, shipped, weights
 from sshpe_lib.models.stages import seeded
+
+# Networks, and what each calls the number of its outputs.
+KINDS = {
+    "simple_baseline": (resnet.SimpleBaseline, "keypoints"),
+    "hrnet": (hrnet.HRNet, "channels"),
+    "higher_hrnet": (higher_hrnet.HigherHRNet, "keypoints"),
+    "rsn": (rsn.RSN, "channels"),
+}
 
 
 def network(model: Model, channels: int) -> nn.Module:
-    """The network of `channels` outputs that a model's settings describe, drawn from torch's global generator."""
+    """The network that a model's settings describe, drawn from torch's global generator.
+
+    channels: of its output; of a bottom-up network the number of keypoints.
+    """
     settings = model.model_dump(exclude={"network", "init", "trunk"})
-    kinds = {"simple_baseline": resnet.SimpleBaseline, "hrnet": hrnet.HRNet, "rsn": rsn.RSN}
-    if model.network == "simple_baseline":
-        settings["keypoints"] = channels
-    else:
-        settings["channels"] = channels
-    return kinds[model.network](**settings)
+    kind, outputs = KINDS[model.network]
+    return kind(**settings, **{outputs: channels})
 
 
 def published(model: Model) -> weights.Weights:
     """The published ImageNet trunk of a model whose `init` is "imagenet"."""
-    if model.network == "hrnet":
+    if model.network in ("hrnet", "higher_hrnet"):
         return weights.IMAGENET_HRNET[model.width]
     return weights.IMAGENET[model.depth]
 

@@ -1,7 +1,8 @@
-"""The parts of a run, made of an experiment's settings: codec, supervision, teacher, augmentations."""
+"""The parts of a run, made of an experiment's settings: codec, supervision, teacher, augmentations, evaluation."""
 
 from __future__ import annotations
 
+from lightning_fabric import Fabric
 from torch import nn
 
 from sshpe_lib import config, initial, seeding
@@ -14,8 +15,18 @@ from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.augment.rand_augment import RandAugment
 from sshpe_lib.augment.view import Operation, Strong
 from sshpe_lib.codec import Codec, MSRAHeatmap, UDPHeatmap
+from sshpe_lib.codec.crowd import CrowdHeatmap
 from sshpe_lib.config import Data, Experiment
+from sshpe_lib.crowd_supervision import CrowdSupervision
+from sshpe_lib.data.cache import ImageCache
+from sshpe_lib.data.roles import strides
+from sshpe_lib.data.top_down import Crops
+from sshpe_lib.data.whole_images import WholeImages
+from sshpe_lib.evaluate.bottom_up import BottomUpEvaluation
+from sshpe_lib.evaluate.top_down import TopDownEvaluation
+from sshpe_lib.grouping import COCO_ORDER, Grouping
 from sshpe_lib.methods.step import Teacher
+from sshpe_lib.skeleton import Skeleton
 from sshpe_lib.supervision import Supervision, unit_scales
 from sshpe_lib.teacher import EMA, EMAN, Dual, Single
 
@@ -28,11 +39,66 @@ def codec_of(data: Data) -> Codec:
     return UDPHeatmap(data.input_size, data.heatmap_size, target, data.sigma, data.radius, data.kernel)
 
 
-def supervision_of(experiment: Experiment, codec: Codec) -> Supervision:
+def channels_of(experiment: Experiment, keypoints: int) -> int:
+    """Outputs of the experiment's network, for people of so many keypoints."""
+    return keypoints if experiment.bottom_up else codec_of(experiment.data).channels(keypoints)
+
+
+def supervision_of(experiment: Experiment) -> Supervision | CrowdSupervision:
     """What labelled people teach each output of the experiment's network."""
-    model = experiment.model
+    return _crowd_supervision(experiment) if experiment.bottom_up else _supervision(experiment)
+
+
+def _supervision(experiment: Experiment) -> Supervision:
+    model, codec = experiment.model, codec_of(experiment.data)
     scales = unit_scales(model.stages) if model.network == "rsn" else (1.0,)
     return Supervision(codec, scales, experiment.train.hard_keypoints)
+
+
+def _crowd_supervision(experiment: Experiment) -> CrowdSupervision:
+    data, train = experiment.data, experiment.train
+    codecs = [CrowdHeatmap((side, side), data.sigma, data.unbiased) for side in heatmap_sides(experiment)]
+    return CrowdSupervision(codecs, data.input_size[0], train.push, train.pull, data.unbiased)
+
+
+def heatmap_sides(experiment: Experiment) -> list[int]:
+    """Sides of the heatmaps of a bottom-up network, in the order of its outputs."""
+    return [experiment.data.input_size[0] // stride for stride in strides(experiment.model)]
+
+
+def grouping_of(experiment: Experiment, keypoints: int) -> Grouping:
+    """How a bottom-up experiment's people are found among their joints."""
+    order = (*(joint for joint in COCO_ORDER if joint < keypoints), *range(len(COCO_ORDER), keypoints))
+    return Grouping(order, max_people=experiment.data.people, unbiased=experiment.data.unbiased)
+
+
+def evaluation_of(
+    experiment: Experiment,
+    tested: Crops | WholeImages,
+    ground_truth: dict,
+    skeleton: Skeleton,
+    fabric: Fabric,
+) -> TopDownEvaluation | BottomUpEvaluation:
+    """How the experiment's networks are measured, on this process's share of the test data.
+
+    tested: people, or whole images for a bottom-up network; skeleton: theirs.
+    """
+    how = experiment.evaluate
+    common = {
+        "flip": how.flip, "visibility": how.visibility, "protocol": how.protocol, "device": fabric.device,
+        "autocast": fabric.autocast, "rank": fabric.global_rank, "world": fabric.world_size,
+        "reduce": lambda tensor: fabric.all_reduce(tensor.to(fabric.device), reduce_op="sum").cpu(),
+    }  # fmt: skip
+    if experiment.bottom_up:
+        return BottomUpEvaluation(
+            tested, grouping_of(experiment, len(skeleton)), ground_truth,
+            side=experiment.data.input_size[0], unbiased=experiment.data.unbiased,
+            cache=ImageCache(color=experiment.data.color), **common,
+        )  # fmt: skip
+    return TopDownEvaluation(
+        tested, codec_of(experiment.data), ground_truth, nms=how.nms,
+        score_threshold=how.score_threshold, **common,
+    )  # fmt: skip
 
 
 def teacher_of(experiment: Experiment, student: nn.Module, channels: int) -> Teacher | None:
@@ -66,22 +132,18 @@ OPERATIONS = {
 
 def strong_of(experiment: Experiment) -> Strong:
     """The student's strong augmentation, its operations in the experiment's order."""
-    return Strong(
-        [_operation(operation, experiment.data.unbiased) for operation in experiment.augment.strong]
-    )
+    return Strong([_operation(operation, experiment) for operation in experiment.augment.strong])
 
 
 def dropping_of(experiment: Experiment) -> Strong:
     """Information dropping on labelled crops, its operations in the experiment's order; none leave them alone."""
-    return Strong(
-        [_operation(operation, experiment.data.unbiased) for operation in experiment.augment.dropping]
-    )
+    return Strong([_operation(operation, experiment) for operation in experiment.augment.dropping])
 
 
-def _operation(operation: config.Operation, unbiased: bool) -> Operation:
+def _operation(operation: config.Operation, experiment: Experiment) -> Operation:
     settings = operation.model_dump(exclude={"kind"})
     if operation.kind == "mum":
-        settings["unmix"] = operation.unmix_stage
+        settings["unmix"] = experiment.unmix_stage(operation)
     if operation.kind == "affine":
-        settings["unbiased"] = unbiased
+        settings["unbiased"] = experiment.data.unbiased
     return OPERATIONS[operation.kind](**settings)

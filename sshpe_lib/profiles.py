@@ -13,6 +13,7 @@ from sshpe_lib.config import Frozen
 from sshpe_lib.errors import SSHPEError
 
 Value = TypeVar("Value", bound=Frozen)
+SOURCES = ("synthetic", "coco", "ai_challenger")  # kinds of data sources, which share no settings
 
 
 class Profile(Frozen):
@@ -98,10 +99,13 @@ def validated(kind: type[Value], values: dict, path: Path) -> Value:
 
 
 def merge(*layers: dict[str, Any]) -> dict[str, Any]:
-    """Nested mappings, the later ones winning; a list replaces a list."""
+    """Nested mappings, the later ones winning; a list replaces a list, and a data source one of another kind."""
     merged: dict[str, Any] = {}
     for layer in layers:
         for name, value in layer.items():
-            both = isinstance(value, dict) and isinstance(merged.get(name), dict)
-            merged[name] = merge(merged[name], value) if both else value
+            before = merged.get(name)
+            both = isinstance(value, dict) and isinstance(before, dict)
+            if both and value.get("kind") in SOURCES and value["kind"] != before.get("kind"):
+                both = False
+            merged[name] = merge(before, value) if both else value
     return merged

@@ -14,6 +14,7 @@ from sshpe_lib.errors import SSHPEError
 
 MAX_BYTES = 20_000
 MAX_POINTS = 100
+MULTI_SCALE = "-ms"  # ends the names of metrics that were measured at several scales
 
 
 class Point(Frozen):
@@ -33,6 +34,17 @@ class Example(Frozen):
     image_id: int
     annotation_id: int
     keypoints: tuple[tuple[float, float, float], ...]
+
+
+class SceneExample(Frozen):
+    """One test image as the evaluated bottom-up network sees it: the people it finds there, surest first.
+
+    people: for each K rows (x, y, height) in image pixels, all 0 for a joint that was not found; scores: theirs.
+    """
+
+    image_id: int
+    people: tuple[tuple[tuple[float, float, float], ...], ...]
+    scores: tuple[float, ...]
 
 
 class Provenance(Frozen):
@@ -59,7 +71,8 @@ class Provenance(Frozen):
 class Record(Frozen):
     """The result of one experiment. Metrics are percent; `headline` names the network that tables quote.
 
-    examples: the first test people; hard_cases: those with most occluded joints, where visibility is measured.
+    examples: the first test people; hard_cases: those with most occluded joints, where visibility is measured;
+    scenes: of a bottom-up network, the first test images.
     """
 
     key: str
@@ -69,6 +82,7 @@ class Record(Frozen):
     curve: tuple[Point, ...]
     examples: tuple[Example, ...] = ()
     hard_cases: tuple[Example, ...] = ()
+    scenes: tuple[SceneExample, ...] = ()
     provenance: Provenance
 
     @property

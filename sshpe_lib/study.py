@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sshpe_lib import paths, records, tables
-from sshpe_lib.config import Experiment
+from sshpe_lib.config import Experiment, Source
 from sshpe_lib.data import sources
+from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.images import read_image
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.records import Record
 from sshpe_lib.report.people import Picture
 from sshpe_lib.report.results import Result, Study
+from sshpe_lib.report.scenes import Scene
 from sshpe_lib.tables import Cell, Table
 
 if TYPE_CHECKING:
@@ -93,11 +95,14 @@ def wanted(table: Table, cells: Sequence[Cell], profile: str, seeds: int) -> lis
 
 
 def baseline_cells(table: Table, cells: Sequence[Cell]) -> list[Cell]:
-    """The table's baseline method for every column, backbone and amount of labels among `cells`."""
+    """The table's baseline method for every column, backbone, amount of labels and size among `cells`."""
     if table.baseline is None:
         return []
-    places = dict.fromkeys((cell.column, cell.backbone, cell.amount) for cell in cells)
-    return [table.baseline_cell(*place) for place in places]
+    found: list[Cell] = []
+    for cell in map(table.baseline_cell, cells):
+        if cell not in found:
+            found.append(cell)
+    return found
 
 
 def _whole(seeds: object) -> int:
@@ -198,12 +203,15 @@ def record_of(
     return run(experiment, machine, records_folder=folder)
 
 
-def pictures(record: Record, hard: bool = False) -> list[Picture]:
+def pictures(record: Record, hard: bool = False) -> list[Picture] | list[Scene]:
     """The record's test people, or its hard cases: the image, the true and the predicted keypoints.
 
-    Raises SSHPEError where the record's data is not on this machine, or is not the record's.
+    Of a bottom-up network its test images, whole. Raises SSHPEError where the record's data is not on this machine,
+    or is not the record's.
     """
     source = sources.pin(record.experiment).data.val
+    if record.experiment.bottom_up:
+        return _scenes(record, source)
     instances = sources.instances(source)
     row_of = {int(identity): row for row, identity in enumerate(instances.annotation_ids)}
     drawn = []
@@ -217,4 +225,21 @@ def pictures(record: Record, hard: bool = False) -> list[Picture]:
         image = read_image(instances.path(row), f"{instances.source}, annotation {example.annotation_id}")
         truth, box = instances.keypoints[row], instances.boxes[row]
         drawn.append(Picture(image, np.array(example.keypoints), truth, box, instances.skeleton))
+    return drawn
+
+
+def _scenes(record: Record, source: Source) -> list[Scene]:
+    images, instances = sources.whole_images(source), sources.instances(source)
+    row_of = {int(number): row for row, number in enumerate(images.ids)}
+    drawn, joints = [], len(images.skeleton)
+    for example in record.scenes:
+        if example.image_id not in row_of:
+            raise SSHPEError(
+                f"record {record.key}: {images.source} has no image {example.image_id}, so these are not the record's "
+                "test images; check out the commit that the record names"
+            )
+        image = images.read(row_of[example.image_id], ImageCache())
+        found = np.array(example.people).reshape(-1, joints, 3)
+        truth = instances.keypoints[instances.image_ids == example.image_id]
+        drawn.append(Scene(image, found, truth, images.skeleton))
     return drawn

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from sshpe_lib.codec import Codec
+from sshpe_lib.data.top_down import CropBatch
+from sshpe_lib.losses import heatmap_mse
 from sshpe_lib.methods.step import Labeled
 
 # Sizes of the Gaussians that supervise RSN's units, by the kernels of its official code, from coarse to fine, as
@@ -36,9 +38,12 @@ class Supervision:
     scales: Sequence[float] = (1.0,)
     hard_keypoints: int | None = None
 
-    def label(self, image: Tensor, points: Tensor, visible: Tensor) -> Labeled:
-        """Targets for normalised crops (B, 3, H, W) with keypoints (B, K, 2) in crop px, visible where (B, K) > 0."""
-        encoded = [self.codec.scaled(scale).encode(points, visible) for scale in dict.fromkeys(self.scales)]
+    def label(self, image: Tensor, batch: CropBatch) -> Labeled:
+        """Targets for normalised crops (B, 3, H, W) of a batch with the same people."""
+        encoded = [
+            self.codec.scaled(scale).encode(batch.points, batch.visible)
+            for scale in dict.fromkeys(self.scales)
+        ]
         by_scale = dict(zip(dict.fromkeys(self.scales), encoded, strict=True))
         targets = tuple(by_scale[scale][0] for scale in self.scales)
         return Labeled(image, targets, by_scale[self.scales[-1]][1])
@@ -56,3 +61,11 @@ class Supervision:
             share = 1.0 if last else COARSE_SHARE
             total = total + share * self.codec.loss(output, target, labeled.weight, hard)
         return total
+
+    def maps(self, outputs: Tensor) -> Tensor:
+        """The heatmaps of a network's last output, (B, K, h, w)."""
+        return outputs
+
+    def consistency(self, found: Tensor, pseudo: Tensor) -> Tensor:
+        """The loss L of Eq. 1 of Pose-MUM between a student's heatmaps and a teacher's."""
+        return heatmap_mse(found, pseudo)

@@ -32,8 +32,9 @@ __all__ = [
 class Cell(Frozen):
     """One number of a table: where it stands, what the paper says, which experiment makes it here.
 
-    method: None where the paper itself only quotes the number from other work. others: the paper's figures of
-    the table's other metrics.
+    method: None where the paper itself only quotes the number from other work. protocol: where it is not the
+    table's. multi_scale: the number is that of the run's test at several scales. others: the paper's figures of the
+    table's other metrics.
     """
 
     row: str
@@ -43,6 +44,8 @@ class Cell(Frozen):
     amount: str = "1K"
     size: str | None = None
     schedule: str | None = None
+    protocol: str | None = None
+    multi_scale: bool = False
     set: dict[str, Any] = {}  # dotted settings of this cell alone
     marks: dict[str, str] = {}  # mark column -> what stands there, such as ✓
     paper: float | None = None
@@ -87,20 +90,23 @@ class Table(Frozen):
     def rows(self) -> list[str]:
         return list(dict.fromkeys(cell.row for cell in self.cells))
 
-    def baseline_cell(self, column: str, backbone: str, amount: str) -> Cell:
-        """The baseline beside the cells of a column, backbone and amount; its row names what varies there."""
-        beside = [cell for cell in self.cells if cell.column == column]
-        backbones, amounts = ({getattr(cell, name) for cell in beside} for name in ("backbone", "amount"))
-        varying = [backbone] * (len(backbones) > 1) + [amount] * (len(amounts) > 1)
-        figure = self.baseline_paper.get(column)
+    def baseline_cell(self, cell: Cell) -> Cell:
+        """The baseline beside a cell: its column, backbone, amount and size; its row names what varies there."""
+        beside = [one for one in self.cells if one.column == cell.column]
+        varying = [
+            getattr(cell, name)
+            for name in ("backbone", "amount", "size")
+            if len({getattr(one, name) for one in beside}) > 1
+        ]
+        figure = self.baseline_paper.get(cell.column)
         if isinstance(figure, dict):
-            figure = figure.get(amount)
+            figure = figure.get(cell.amount)
         elif varying:
             figure = None  # one figure cannot be that of several baselines
-        row = ", ".join([self.baseline, *varying])
         return Cell(
-            row=row, column=column, method=self.baseline, backbone=backbone, amount=amount, paper=figure
-        )
+            row=", ".join([self.baseline, *varying]), column=cell.column, method=self.baseline,
+            backbone=cell.backbone, amount=cell.amount, size=cell.size, protocol=cell.protocol, paper=figure,
+        )  # fmt: skip
 
     @model_validator(mode="after")
     def _names_agree(self) -> Table:
@@ -185,7 +191,8 @@ class _Maker:
             if name is not None and name not in known:
                 raise SSHPEError(f"no {kind} {name!r}; choose one of: {', '.join(known)}")
         values = merge(
-            self.profile.base, self._chosen("protocol", self.protocol), self._chosen("size", cell.size),
+            self.profile.base, self._chosen("protocol", cell.protocol or self.protocol),
+            self._chosen("size", cell.size),
             {"model": self.profile.backbones[cell.backbone]}, self.profile.amounts[cell.amount],
             self.methods[cell.method],
         )  # fmt: skip
@@ -225,7 +232,7 @@ def not_run(profile: Profile, cell: Cell, protocol: str | None = None) -> str | 
     if cell.method is None:
         return "quoted by the paper from other work"
     for kind, choices in profile.choices().items():
-        choice = protocol if kind == "protocol" else getattr(cell, kind)
+        choice = getattr(cell, kind) or (protocol if kind == "protocol" else None)
         if choice is None:
             continue
         if choice not in choices:

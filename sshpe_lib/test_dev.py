@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
 
 from sshpe_lib import checkpoints, initial, parts, paths, records
 from sshpe_lib.config import Experiment
-from sshpe_lib.data import coco, sources
+from sshpe_lib.data import coco, sources, whole_images
 from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.top_down import Crops
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate import submission
-from sshpe_lib.evaluate.top_down import TopDownEvaluation
 from sshpe_lib.machine import Machine
 from sshpe_lib.records import Record
 from sshpe_lib.skeleton import COCO17, Skeleton
@@ -22,31 +22,57 @@ PERSON = 1  # COCO's category
 
 
 def submit(
-    key: str, detections: Path, image_info: Path, images: Path, output: Path, name: str, machine: Machine
+    key: str,
+    detections: Path | None,
+    image_info: Path,
+    images: Path,
+    output: Path,
+    name: str,
+    machine: Machine,
 ) -> Path:
-    """Predict every detected person of test-dev and write the zip file for the server; returns its path.
+    """Predict everybody in test-dev and write the zip file for the server; returns its path.
 
-    key: of a record, or its first letters; detections: a results file with boxes and scores; relative paths start
-    at the data folder, `output` at the working directory.
+    key: of a record, or its first letters; detections: a results file with boxes and scores, which a top-down
+    network needs and a bottom-up one does not; relative paths start at the data folder, `output` at the working
+    directory. A record with a test at several scales is predicted at these.
     Raises SSHPEError where there is no such record or no checkpoint of it, or a file is missing or wrong.
     """
     record = records.only(paths.records(), key)
     experiment = record.experiment
-    info, boxes, folder = (sources.resolve(str(path)) for path in (image_info, detections, images))
-    people = coco.load_detections(info, folder, boxes, COCO17, PERSON)
+    info, folder = (sources.resolve(str(path)) for path in (image_info, images))
+    _check_detections(record, detections)
+    people = (
+        whole_images.load_unlabelled(info, folder, COCO17, PERSON)
+        if experiment.bottom_up
+        else _crops(experiment, info, folder, sources.resolve(str(detections)))
+    )
     network = trained(record, COCO17)
     fabric = machine.fabric(experiment.train.precision, paths.runs() / record.key)
-    evaluation = TopDownEvaluation(
-        Crops(
-            people, experiment.data.input_size, cache=ImageCache(color=experiment.data.color),
-            unbiased=experiment.data.unbiased,
-        ),
-        parts.codec_of(experiment.data), {"categories": [{"id": PERSON}]}, flip=experiment.evaluate.flip,
-        nms=experiment.evaluate.nms, score_threshold=experiment.evaluate.score_threshold, device=fabric.device,
-        autocast=fabric.autocast, progress=machine.progress,
-    )  # fmt: skip
+    evaluation = replace(
+        parts.evaluation_of(experiment, people, {"categories": [{"id": PERSON}]}, COCO17, fabric),
+        progress=machine.progress,
+    )
+    if experiment.evaluate.multi_scale:
+        evaluation = replace(evaluation, scales=experiment.evaluate.multi_scale)
     predicted = evaluation.predict({"network": network.to(fabric.device)})["network"]
     return submission.write(output, name, evaluation.results(predicted), info)
+
+
+def _check_detections(record: Record, detections: Path | None) -> None:
+    network = record.experiment.model
+    if record.experiment.bottom_up and detections is not None:
+        raise SSHPEError(f"record {record.key}: {network} finds people by itself; leave --detections out")
+    if not record.experiment.bottom_up and detections is None:
+        raise SSHPEError(
+            f"record {record.key}: {network} looks at detected people; name a detector's results by --detections"
+        )
+
+
+def _crops(experiment: Experiment, info: Path, images: Path, boxes: Path) -> Crops:
+    """Every detected person of test-dev."""
+    data = experiment.data
+    people = coco.load_detections(info, images, boxes, COCO17, PERSON)
+    return Crops(people, data.input_size, cache=ImageCache(color=data.color), unbiased=data.unbiased)
 
 
 def trained(record: Record, skeleton: Skeleton) -> nn.Module:
@@ -73,4 +99,4 @@ def trained(record: Record, skeleton: Skeleton) -> nn.Module:
 
 
 def _network(experiment: Experiment, skeleton: Skeleton) -> nn.Module:
-    return initial.network(experiment.model, parts.codec_of(experiment.data).channels(len(skeleton)))
+    return initial.network(experiment.model, parts.channels_of(experiment, len(skeleton)))

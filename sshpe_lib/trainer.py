@@ -19,13 +19,13 @@ from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.augment.view import Strong
 from sshpe_lib.config import Train
 from sshpe_lib.data.loaders import Batches, TrainBatch
+from sshpe_lib.data.scenes import SceneBatch
 from sshpe_lib.data.top_down import CropBatch
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.methods import semi_supervised, supervised
-from sshpe_lib.methods.step import Labeled, Losses, Teacher
+from sshpe_lib.methods.step import CrowdLabeled, Labeled, Losses, Supervised, Teacher
 from sshpe_lib.records import Point
 from sshpe_lib.seeding import torch_stream
-from sshpe_lib.supervision import Supervision
 from sshpe_lib.teacher import Single
 
 # A run that is killed loses at most this much work besides the steps since the last evaluation.
@@ -54,7 +54,7 @@ class Trainer:
         student: nn.Module,
         teacher: Teacher | None,
         batches: Batches,
-        teaching: Supervision,
+        teaching: Supervised,
         train: Train,
         evaluate: Evaluation,
         *,
@@ -134,8 +134,8 @@ class Trainer:
                 self._draw("strong"), joint=self.train.forward == "joint",
             )  # fmt: skip
 
-    def _labeled(self, crops: CropBatch) -> Labeled:
-        labeled = self.teaching.label(normalize(crops.image), crops.points, crops.visible)
+    def _labeled(self, batch: CropBatch | SceneBatch) -> Labeled | CrowdLabeled:
+        labeled = self.teaching.label(normalize(batch.image), batch)
         if not self.dropping.operations:
             return labeled
         view, _ = self.dropping(labeled.image, labeled.target[-1], self._draw("dropping"))

@@ -76,7 +76,7 @@ def facts(experiment: Experiment) -> dict[str, object]:
         "seconds": 61.2,
         "started": "2026-01-01T00:00:00+00:00",
         "checkpoint_sha256": "ab" * 32,
-        "data": {"labeled": experiment.data.labels},
+        "data": {"labeled": experiment.data.labels or 48},
         "command": f"sshpe reproduce {experiment.key()}",
     }
 

@@ -5,6 +5,7 @@ import pytest
 from sshpe_lib import config, tables
 from sshpe_lib.config import Experiment
 from sshpe_lib.errors import SSHPEError
+from tests import choices
 
 
 def values(**changes) -> dict:
@@ -141,7 +142,11 @@ def test_every_fault_is_listed_at_once():
 @pytest.mark.parametrize("profile", ["smoke", "quick", "lsp", "paper"])
 @pytest.mark.parametrize("method", list(tables.load_methods()))
 def test_every_profile_runs_every_method(profile, method):
-    experiment = tables.experiment(profile, method)
+    if profile == "lsp" and choices.of(method):
+        with pytest.raises(SSHPEError, match="one person an image"):
+            tables.experiment(profile, method, **choices.of(method))
+        return
+    experiment = tables.experiment(profile, method, **choices.of(method))
     assert experiment.semi_supervised == (tables.load_methods()[method]["teacher"]["kind"] != "none")
 
 
@@ -194,8 +199,37 @@ def test_a_table_with_a_misspelt_field_names_the_file(tmp_path):
         tables.load_table(tmp_path / "t.yaml")
 
 
-def test_mum_needs_the_stages_of_a_resnet():
-    with pytest.raises(
-        SSHPEError, match=r"stages of a ResNet .*, which HRNet-W16 .* does not have; use model.network"
-    ):
-        tables.experiment("quick", "mum", backbone="hrnet-w32")
+def test_mum_needs_stages_that_the_network_has():
+    with pytest.raises(SSHPEError, match=r"stages \['layer2'\].*HRNet-W16.*it has stem, layer1, stage2"):
+        tables.experiment(
+            "quick", "mum", backbone="hrnet-w32", set={"augment.strong": [{"kind": "mum", "unmix": "layer2"}]}
+        )
+    mixed = [{"kind": "mum", "sites": ["layer1", "stage2", "stage3"]}]
+    made = tables.experiment("quick", "mum", backbone="hrnet-w32", set={"augment.strong": mixed})
+    assert made.unmix_stage(made.augment.strong[0]) == "stage4"
+    with pytest.raises(SSHPEError, match=r"between the stages of a network, and 2xRSN-50.*has none"):
+        tables.experiment("quick", "mum", backbone="2xrsn50")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"data.input_size": [64, 96]}, "input_size 64x96: HigherHRNet-W16.*trained on squares"),
+        ({"data.input_size": [72, 72]}, "multiples of 32"),
+        ({"data.codec": "udp-offset"}, "has no offsets; use data.codec 'udp-gaussian'"),
+        ({"train.hard_keypoints": 8}, "one person's; a bottom-up network sees many"),
+        ({"data.extra": {"kind": "synthetic", "images": 4}}, "data.extra is for top-down networks"),
+        ({"evaluate.multi_scale": [0.5, 2]}, "positive scales, with 1 once among them"),
+        ({"augment.scene": {"scale": [1.5, 0.75]}}, "smallest and the largest share of the short side"),
+    ],
+)
+def test_what_a_bottom_up_network_cannot_have_is_told(settings, message):
+    with pytest.raises(SSHPEError, match=message):
+        tables.experiment("quick", "udpv1", set=settings, **choices.WHOLE)
+
+
+def test_joints_of_one_person_are_not_cut_out_of_whole_images():
+    with pytest.raises(SSHPEError, match=r"\['joint_cutout'\], placed at the joints of one person"):
+        tables.experiment("quick", "jc-single", **choices.WHOLE)
+    with pytest.raises(SSHPEError, match="multi_scale is of bottom-up networks; ResNet-18 .* looks at crops"):
+        tables.experiment("quick", "supervised", set={"evaluate.multi_scale": [1]})

@@ -16,12 +16,14 @@ from sshpe_lib.data import sources
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.experiment import run, train
 from sshpe_lib.machine import Machine
+from tests import choices
 
 QUIET = Machine(threads=1, progress=False)
 
 
 def smoke(method: str = "pose-mum+", **settings) -> Experiment:
-    return tables.experiment("smoke", method, set={k.replace("__", "."): v for k, v in settings.items()})
+    values = {k.replace("__", "."): v for k, v in settings.items()}
+    return tables.experiment("smoke", method, set=values, **choices.of(method))
 
 
 def test_a_record_holds_what_was_measured(tmp_path):
@@ -200,3 +202,85 @@ def test_a_processor_without_bfloat16_trains_in_float32_and_the_record_says_so(t
     plain = train(smoke("supervised", **short), QUIET, tmp_path / "plain")
     assert asked.experiment.train.precision == "bf16-mixed" and asked.precision == "32-true"
     assert asked.provenance.checkpoint_sha256 == plain.provenance.checkpoint_sha256
+
+
+def whole(method: str = "pose-mum-whole+", **settings) -> Experiment:
+    """A bottom-up experiment, on whole images."""
+    values = {k.replace("__", "."): v for k, v in settings.items()}
+    return tables.experiment("smoke", method, set=values, **choices.WHOLE)
+
+
+def test_a_bottom_up_record_holds_what_was_measured(tmp_path):
+    made = whole("udpv1", evaluate__protocol="crowdpose")
+    record = run(made, QUIET, records_folder=tmp_path / "records", runs_folder=tmp_path / "runs")
+    found = record.metrics["student"]
+    assert {"AP", "AP-vis", "AP-easy", "AP-ms", "AP-vis-ms", "AP-easy-ms"} <= set(found)
+    assert record.provenance.data["labeled"] == 48 and record.provenance.data["labeled_people"] > 48
+    assert record.provenance.data["val"] == 8 and not record.examples
+    assert [scene.image_id for scene in record.scenes] == [1, 2, 3, 4]
+    assert records.path_of(tmp_path / "records", record.key).stat().st_size < records.MAX_BYTES
+
+
+@pytest.mark.parametrize("how", ["separate", "joint"])
+def test_a_bottom_up_run_gives_the_same_bits_and_others_with_another_seed(tmp_path, how):
+    one, two = (train(whole(train__forward=how), QUIET, tmp_path / name) for name in ("one", "two"))
+    assert one.provenance.checkpoint_sha256 == two.provenance.checkpoint_sha256
+    assert (one.metrics, one.curve, one.scenes) == (two.metrics, two.curve, two.scenes)
+    assert one.curve[-1].consistency > 0
+    other = train(whole(train__forward=how, train__seed=1), QUIET, tmp_path / "other")
+    assert other.provenance.checkpoint_sha256 != one.provenance.checkpoint_sha256
+
+
+def test_a_bottom_up_run_that_is_stopped_goes_on_with_the_same_bits(tmp_path, monkeypatch):
+    from sshpe_lib.trainer import Trainer
+
+    through = train(whole(), QUIET, tmp_path / "through")
+    log = Trainer._log
+
+    def stop(self, losses):
+        log(self, losses)
+        if self.step == 4:
+            self.save()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_log", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(whole(), QUIET, tmp_path / "stopped")
+    again = train(whole(), QUIET, tmp_path / "stopped")
+    assert again.provenance.checkpoint_sha256 == through.provenance.checkpoint_sha256
+    assert (again.metrics, again.curve) == (through.metrics, through.curve)
+
+
+def test_a_second_stage_of_whole_images_starts_from_the_first(tmp_path):
+    made = tables.experiment("smoke", "aid-has-whole", schedule="bottom-up S3", **choices.WHOLE)
+    record = run(made, QUIET, records_folder=tmp_path / "records", runs_folder=tmp_path / "runs")
+    assert record.provenance.data["start"] == made.start.key()
+    assert not made.start.augment.dropping and made.augment.dropping
+
+
+def test_too_many_images_name_the_file(tmp_path):
+    with pytest.raises(SSHPEError, match=r"annotations.json.*99 labels are wanted of 48 images"):
+        train(whole(data__labels=99), QUIET, tmp_path)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("annotations", "images", "joints", "protocol"),
+    [
+        ("coco-slice/annotations/person_keypoints_val.json", "coco-slice/images/val", 17, "coco"),
+        ("crowdpose-slice/test_crowdpose.json", "crowdpose-slice", 14, "crowdpose"),
+    ],
+    ids=["coco", "crowdpose"],
+)
+def test_a_bottom_up_network_trains_on_photographs(
+    tmp_path, sshpe_data, annotations, images, joints, protocol
+):
+    source = {"kind": "coco", "annotations": annotations, "images": images}
+    made = whole(
+        "udpv1", data__labeled=source, data__val=source, train__steps=2, train__batch_size=2, evaluate__times=1,
+        evaluate__protocol=protocol, evaluate__multi_scale=(),
+    )  # fmt: skip
+    record = train(sources.pin(made), QUIET, tmp_path)
+    assert np.isfinite(record.curve[-1].loss) and record.metrics["student"]["AP"] >= 0
+    assert all(len(person) == joints for scene in record.scenes for person in scene.people)

@@ -19,6 +19,7 @@ from papermill import cli
 from sshpe_lib import records, tables
 from sshpe_lib.data import sources
 from sshpe_lib.machine import Machine
+from tests import choices
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -147,9 +148,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("SSHPE_RECORDS", str(folder / "records"))
         patch.setenv("SSHPE_RUNS", str(folder / "runs"))
         patch.setattr(Machine, "jobs_for", lambda machine, runs: 1)
-        people = tables.experiment("smoke", "supervised").data
-        for source in (people.labeled, people.val):
-            sources.annotations(source)  # drawn now: a notebook that draws them shows a progress bar
+        for chosen in ({}, choices.WHOLE):
+            data = tables.experiment("smoke", "udpv1", **chosen).data
+            for source in (data.labeled, data.val):
+                sources.annotations(source)  # drawn now: a notebook that draws them shows a progress bar
         yield folder
 
 

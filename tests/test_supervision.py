@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sshpe_lib.codec import MSRAHeatmap, UDPHeatmap
+from sshpe_lib.data.top_down import CropBatch
 from sshpe_lib.losses import heatmap_mse
 from sshpe_lib.supervision import Supervision, unit_scales
 
@@ -17,6 +18,13 @@ def people(batch: int = 2, joints: int = 17) -> tuple[torch.Tensor, torch.Tensor
     points = torch.rand(batch, joints, 2, generator=generator) * torch.tensor([47.0, 63.0])
     visible = (torch.rand(batch, joints, generator=generator) > 0.2).float()
     return torch.randn(batch, 3, 64, 48, generator=generator), points, visible
+
+
+def batch(points: torch.Tensor, visible: torch.Tensor) -> CropBatch:
+    nothing = torch.zeros(len(points), 2)
+    return CropBatch(
+        torch.zeros(len(points), 3, 64, 48), points, visible, nothing, nothing, torch.arange(len(points))
+    )
 
 
 def outputs(count: int, channels: int = 17) -> list[torch.Tensor]:
@@ -36,7 +44,7 @@ def test_units_go_from_coarse_to_fine_and_an_earlier_stage_starts_one_wider() ->
 def test_one_output_is_the_plain_loss() -> None:
     codec, (image, points, visible) = MSRAHeatmap(**SIZES), people()
     teaching = Supervision(codec)
-    labeled = teaching.label(image, points, visible)
+    labeled = teaching.label(image, batch(points, visible))
     target, weight = codec.encode(points, visible)
     (output,) = outputs(1)
     assert torch.equal(labeled.target[0], target) and torch.equal(labeled.weight, weight)
@@ -47,7 +55,7 @@ def test_one_output_is_the_plain_loss() -> None:
 def test_every_unit_is_taught_and_the_last_of_a_stage_counts_whole(stages: int) -> None:
     codec, (image, points, visible) = UDPHeatmap(**SIZES, sigma=1.0), people()
     teaching = Supervision(codec, unit_scales(stages), hard_keypoints=8)
-    labeled = teaching.label(image, points, visible)
+    labeled = teaching.label(image, batch(points, visible))
     found = outputs(4 * stages)
     expected = torch.zeros(())
     for index, (output, scale) in enumerate(zip(found, unit_scales(stages), strict=True)):
@@ -62,13 +70,16 @@ def test_every_unit_is_taught_and_the_last_of_a_stage_counts_whole(stages: int) 
 
 def test_a_wider_target_covers_more() -> None:
     image, points, visible = people()
-    labeled = Supervision(MSRAHeatmap(**SIZES, sigma=1.0), unit_scales(1)).label(image, points, visible)
+    labeled = Supervision(MSRAHeatmap(**SIZES, sigma=1.0), unit_scales(1)).label(
+        image, batch(points, visible)
+    )
     covered = [(target > 0).float().mean().item() for target in labeled.target]
     assert covered == sorted(covered, reverse=True) and covered[0] > covered[-1]
 
 
 def test_an_output_too_many_is_no_silent_loss() -> None:
     teaching = Supervision(MSRAHeatmap(**SIZES))
-    labeled = teaching.label(*people())
+    image, points, visible = people()
+    labeled = teaching.label(image, batch(points, visible))
     with pytest.raises(ValueError):
         teaching.loss(outputs(2), labeled)

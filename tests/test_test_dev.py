@@ -17,6 +17,7 @@ from sshpe_lib.experiment import run
 from sshpe_lib.machine import Machine
 from sshpe_lib.records import Record
 from sshpe_lib.skeleton import COCO17, Skeleton
+from tests import choices
 
 QUIET = Machine(threads=1, progress=False, accelerator="cpu")
 IMAGES = {11: (120, 160), 12: (200, 90), 13: (64, 64)}  # (height, width) by id
@@ -122,4 +123,38 @@ def test_a_missing_image_is_named_before_anything_is_predicted(project: Path, tm
             tmp_path,
             "ours",
             QUIET,
+        )
+
+
+def test_a_bottom_up_network_needs_no_boxes(home: Path, tmp_path: Path, monkeypatch) -> None:
+    for name in ("records", "runs"):
+        monkeypatch.setenv(f"SSHPE_{name.upper()}", str(tmp_path / name))
+    monkeypatch.setenv("SSHPE_DATA", str(home))
+    made = tables.experiment("smoke", "udpv1", set={"train.steps": 2, "evaluate.times": 1}, **choices.WHOLE)
+    key = run(made, QUIET, records_folder=tmp_path / "records", runs_folder=tmp_path / "runs").key
+    asked = Path("info.json"), Path("images"), tmp_path, "ours", QUIET
+    with pytest.raises(SSHPEError, match="finds people by itself; leave --detections out"):
+        test_dev.submit(key, Path("boxes.json"), *asked)
+    load = test_dev.trained
+
+    def sure(*which):
+        """The trained network, but for two steps' worth of modesty: its heatmaps are high enough to be read."""
+        network = load(*which)
+        for final in network.final_layers:
+            final.bias.data[:17] += 0.5
+        return network
+
+    monkeypatch.setattr(test_dev, "trained", sure)
+    path = test_dev.submit(key, None, *asked)
+    with zipfile.ZipFile(path) as archive:
+        results = json.loads(archive.read(archive.namelist()[0]))
+    assert all(entry["image_id"] in IMAGES and len(entry["keypoints"]) == 51 for entry in results)
+
+
+def test_a_top_down_network_needs_boxes(project: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        SSHPEError, match="looks at detected people; name a detector's results by --detections"
+    ):
+        test_dev.submit(
+            the_record(project).key, None, Path("info.json"), Path("images"), tmp_path, "ours", QUIET
         )

@@ -10,6 +10,7 @@ from sshpe_lib.config.augment import (
     Operation,
     RandAugment,
     Weak,
+    WeakScene,
 )
 from sshpe_lib.config.data import AIChallengerSource, CocoSource, Data, Source, SyntheticSource
 from sshpe_lib.config.experiment import (
@@ -21,7 +22,7 @@ from sshpe_lib.config.experiment import (
     validate,
 )
 from sshpe_lib.config.frozen import Frozen
-from sshpe_lib.config.model import RSN, HRNet, Model, SimpleBaseline
+from sshpe_lib.config.model import RSN, HigherHRNet, HRNet, Model, SimpleBaseline
 
 __all__ = [
     "METHOD_VERSION",
@@ -37,6 +38,7 @@ __all__ = [
     "Experiment",
     "Frozen",
     "HRNet",
+    "HigherHRNet",
     "JointCutout",
     "Model",
     "Mum",
@@ -48,5 +50,6 @@ __all__ = [
     "Teacher",
     "Train",
     "Weak",
+    "WeakScene",
     "validate",
 ]

@@ -25,6 +25,26 @@ class Weak(Frozen):
     half_body: float = Field(0.0, ge=0, le=1)
 
 
+class WeakScene(Frozen):
+    """The easy augmentation of whole images (`data.scenes.SceneAffine`), the reference's of HigherHRNet.
+
+    scale: smallest and largest side of the square that is shown, in short sides of the image; rotation in degrees;
+    shift: of the square, in 200ths of its side.
+    """
+
+    scale: tuple[float, float] = (0.75, 1.5)
+    rotation: float = Field(30.0, ge=0)
+    shift: float = Field(40.0, ge=0)
+    flip: float = Field(0.5, ge=0, le=1)
+
+    @field_validator("scale")
+    @classmethod
+    def _rising(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < scale[0] <= scale[1]:
+            raise ValueError(f"give the smallest and the largest share of the short side, not {scale}")
+        return scale
+
+
 class Affine(Frozen):
     """The hard affine ("A60") on top of the weak crop (`augment.affine.HardAffine`)."""
 
@@ -87,29 +107,25 @@ class Mum(Frozen):
 
     stages "independent": every site is mixed with `probability`; "uniform": the number of mixed sites is
     uniform over 0 to all of them, whichever they are. toss "batch": one toss decides for the whole batch;
-    "group": one for every group.
+    "group": one for every group. The sites of a ResNet are its layers, those of an HRNet its stages; the encoder
+    ends with layer4 or stage4.
     """
 
     kind: Literal["mum"]
     group: int = Field(4, ge=2)
     tiles: tuple[int, int] = (4, 3)
     unmix: Literal["layer2", "encoder", "decoder"] = "encoder"
-    sites: tuple[Literal["stem", "layer1", "layer2", "layer3"], ...] = ()
+    sites: tuple[Literal["stem", "layer1", "layer2", "layer3", "stage2", "stage3"], ...] = ()
     probability: float = Field(0.5, ge=0, le=1)
     stages: Literal["independent", "uniform"] = "independent"
     toss: Literal["batch", "group"] = "batch"
 
-    @property
-    def unmix_stage(self) -> str:
-        """The network stage after which the mix is undone; the encoder ends with layer 4."""
-        return "layer4" if self.unmix == "encoder" else self.unmix
-
     @model_validator(mode="after")
     def _sites_before_unmix(self) -> Mum:
-        order = ("stem", "layer1", "layer2", "layer3", "layer4", "decoder")
+        order = ("stem", "layer1", "layer2", "stage2", "layer3", "stage3", "encoder", "decoder")
         if list(self.sites) != sorted(set(self.sites), key=order.index):
             raise ValueError(f"name each mix site once and in the network's order, not {list(self.sites)}")
-        late = [s for s in self.sites if order.index(s) >= order.index(self.unmix_stage)]
+        late = [s for s in self.sites if order.index(s) >= order.index(self.unmix)]
         if late:
             raise ValueError(
                 f"mix sites {late} are not before the unmix after {self.unmix!r}; drop them or unmix later"
@@ -174,11 +190,12 @@ Operation = Annotated[
 class Augment(Frozen):
     """The weak augmentation of every crop, and what happens to labelled and to unlabelled crops after it.
 
-    dropping: information dropping on labelled crops (AID); strong: the operations that make the student's view
-    of unlabelled ones, in order.
+    weak: of crops; scene: of whole images. dropping: information dropping on labelled ones (AID); strong: the
+    operations that make the student's view of unlabelled ones, in order.
     """
 
     weak: Weak = Weak()
+    scene: WeakScene = WeakScene()
     dropping: tuple[Dropping, ...] = ()
     strong: tuple[Operation, ...] = ()
 

@@ -55,6 +55,10 @@ class Data(Frozen):
 
     codec: how keypoints become heatmaps and back, and with it the convention of every crop: "msra" (SimpleBaseline
     and HRNet, with Pose-MUM), or the unbiased ones of UDP, whose targets are Gaussians or discs with offsets.
+
+    Where the network is a bottom-up one, `labels` and an epoch count images and not people, `input_size` is a square
+    in training and its side that of the short side in a test, and `people` and `masks` say how many people of an
+    image are learned from and whether crowds and people without keypoints are left out of the loss.
     """
 
     labeled: Source
@@ -71,6 +75,8 @@ class Data(Frozen):
         None, gt=0
     )  # of the disc ("KPD"), heatmap pixels; None: 3.5 for 64 rows, and so on
     kernel: int = Field(7, gt=0)  # of UDP's blur before a heatmap is read, odd
+    people: int = Field(30, gt=0)  # of an image, at most
+    masks: bool = True
     color: Literal["rgb", "bgr"] = "rgb"  # bgr: the reference's unconverted OpenCV order
 
     @property

@@ -65,6 +65,8 @@ class Train(Frozen):
     burn_in: float = Field(0.0, ge=0, lt=1)
     warmup: int = Field(0, ge=0)  # steps in which the rate rises linearly from a thousandth to its value
     consistency: float = Field(1.0, ge=0)  # lambda_u of Eq. 1
+    push: float = Field(1.0e-3, ge=0)  # weights of what parts the tags of two people, and of what
+    pull: float = Field(1.0e-3, ge=0)  # keeps those of one together (bottom-up)
     hard_keypoints: int | None = Field(
         None, gt=0
     )  # only these, the worst of a person, count in the finest loss (OHKM)
@@ -83,13 +85,27 @@ class Train(Frozen):
 
 
 class Evaluate(Frozen):
-    """How the networks are measured: flip test, OKS-NMS, rescoring; by visibility too (AP-vis and AP-invis)."""
+    """How the networks are measured: flip test, OKS-NMS, rescoring; by visibility too (AP-vis and AP-invis).
+
+    protocol: "coco", or "crowdpose", whose AP has no sizes and a split by how crowded an image is. multi_scale: of
+    a bottom-up network, the scales of one more test at the end, 1 among them; its metrics end in "-ms".
+    """
 
     times: int = Field(10, gt=0)  # evaluations on the way, the last at the end
+    protocol: Literal["coco", "crowdpose"] = "coco"
     flip: bool = False
+    multi_scale: tuple[float, ...] = ()
     nms: float = Field(0.9, gt=0, le=1)
     score_threshold: float = Field(0.2, ge=0, lt=1)  # keypoints that count in a person's score
     visibility: bool = False
+
+    @model_validator(mode="after")
+    def _scales(self) -> Evaluate:
+        if self.multi_scale and (min(self.multi_scale) <= 0 or self.multi_scale.count(1) != 1):
+            raise ValueError(
+                f"evaluate.multi_scale {self.multi_scale} are positive scales, with 1 once among them"
+            )
+        return self
 
 
 class Experiment(Frozen):
@@ -106,6 +122,11 @@ class Experiment(Frozen):
     @property
     def semi_supervised(self) -> bool:
         return self.teacher.kind != "none"
+
+    @property
+    def bottom_up(self) -> bool:
+        """Whether the network reads whole images, and not a crop of every person."""
+        return self.model.network == "higher_hrnet"
 
     @property
     def stream_seed(self) -> int:
@@ -150,6 +171,7 @@ class Experiment(Frozen):
             raise ValueError("a supervised run (teacher.kind 'none') has no data.unlabeled")
         self._check_sizes()
         self._check_networks()
+        self._check_paradigm()
         for operation in self.augment.strong:
             if operation.kind == "mum":
                 self._check_mix(operation)
@@ -182,11 +204,47 @@ class Experiment(Frozen):
         if self.train.forward == "joint" and self.model.network == "rsn":
             raise ValueError("train.forward 'joint' cannot supervise the units of an RSN; use 'separate'")
 
-    def _check_mix(self, mix: Mum) -> None:
-        if self.model.network != "simple_baseline":
+    def _check_paradigm(self) -> None:
+        if not self.bottom_up:
+            if self.evaluate.multi_scale:
+                raise ValueError(
+                    f"evaluate.multi_scale is of bottom-up networks; {self.model} looks at crops"
+                )
+            return
+        width, height = self.data.input_size
+        if width != height:
+            raise ValueError(f"data.input_size {width}x{height}: {self.model} is trained on squares")
+        if self.data.codec == "udp-offset":
             raise ValueError(
-                f"mum mixes and unmixes at the stages of a ResNet (layer1 to decoder), which {self.model} does not "
-                "have; use model.network simple_baseline"
+                f"{self.model} has no offsets; use data.codec 'udp-gaussian' (unbiased) or 'msra'"
+            )
+        if self.train.hard_keypoints is not None:
+            raise ValueError("train.hard_keypoints are one person's; a bottom-up network sees many at once")
+        if self.data.extra is not None:
+            raise ValueError(
+                "data.extra is for top-down networks; put whole images into one file, data.labeled"
+            )
+        placed = [one.kind for one in self.augment.strong if one.kind in ("joint_cutout", "cut_occlude")]
+        if placed:
+            raise ValueError(
+                f"augment.strong has {placed}, placed at the joints of one person; {self.model} sees many at once"
+            )
+
+    def unmix_stage(self, mix: Mum) -> str:
+        """The network stage after which a mix is undone."""
+        return self.model.encoder if mix.unmix == "encoder" else mix.unmix
+
+    def _check_mix(self, mix: Mum) -> None:
+        stages = self.model.named_stages
+        if not stages:
+            raise ValueError(
+                f"mum mixes and unmixes between the stages of a network, and {self.model} has none; use a ResNet or "
+                "an HRNet"
+            )
+        foreign = [stage for stage in (*mix.sites, self.unmix_stage(mix)) if stage not in stages]
+        if foreign:
+            raise ValueError(
+                f"mum names the stages {foreign}, which {self.model} does not have; it has {', '.join(stages)}"
             )
         if self.train.batch_size % mix.group:
             raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -15,6 +15,9 @@ class SimpleBaseline(Frozen):
     init: "scratch"; "imagenet", torchvision's weights (the papers'); "objects", the shipped trunk of this depth,
     width and stride, whose sha256 starts with the 16 digits of `trunk`.
     """
+
+    named_stages: ClassVar[tuple[str, ...]] = ("stem", "layer1", "layer2", "layer3", "layer4", "decoder")
+    encoder: ClassVar[str] = "layer4"  # the stage that ends it
 
     network: Literal["simple_baseline"] = "simple_baseline"
     depth: Literal[18, 34, 50, 101, 152] = 18
@@ -53,19 +56,20 @@ class SimpleBaseline(Frozen):
         return self
 
 
-class HRNet(Frozen):
-    """HRNet: channels of its finest branch and of its stem, modules of stages 2 to 4, blocks of a branch.
+class _HRNetTrunk(Frozen):
+    """What HRNet and HigherHRNet share: channels of the finest branch and of the stem, modules of stages 2 to 4,
+    blocks of a branch.
 
-    wide_fuse: the last fusion ends in four times the width, as in the reference of UDP. init: "scratch", or
-    "imagenet", the published trunks of width 32 and 48.
+    init: "scratch", or "imagenet", the published trunks of width 32 and 48.
     """
 
-    network: Literal["hrnet"]
+    named_stages: ClassVar[tuple[str, ...]] = ("stem", "layer1", "stage2", "stage3", "stage4")
+    encoder: ClassVar[str] = "stage4"
+
     width: int = Field(32, gt=0)
     stem: int = Field(64, gt=0)
     modules: tuple[int, int, int] = (1, 4, 3)
     blocks: int = Field(4, gt=0)
-    wide_fuse: bool = False
     init: Literal["scratch", "imagenet"] = "imagenet"
 
     @property
@@ -74,27 +78,21 @@ class HRNet(Frozen):
         return 32
 
     @property
-    def architecture(self) -> HRNet:
+    def architecture(self) -> _HRNetTrunk:
         """The same network from scratch: what decides its cost."""
         return self.model_copy(update={"init": "scratch"})
-
-    @property
-    def short(self) -> str:
-        """Such as "HRNet-W32"."""
-        return f"HRNet-W{self.width}"
 
     def __str__(self) -> str:
         """Such as "HRNet-W32", or "HRNet-W48 of 2, 8, 6 modules"."""
         deeper = f" of {', '.join(map(str, self.modules))} modules" if self.modules != (1, 4, 3) else ""
-        return f"HRNet-W{self.width}{deeper}"
+        return self.short + deeper
 
     @property
     def _published(self) -> bool:
-        plain = HRNet(network="hrnet", width=self.width, wide_fuse=self.wide_fuse, init="scratch")
-        return self.width in (32, 48) and self.architecture == plain
+        return (self.width in (32, 48), self.stem, self.modules, self.blocks) == (True, 64, (1, 4, 3), 4)
 
     @model_validator(mode="after")
-    def _possible(self) -> HRNet:
+    def _possible(self) -> _HRNetTrunk:
         if min(self.modules) < 1:
             raise ValueError(f"model.modules {self.modules}: every stage needs one module at least")
         if self.init == "imagenet" and not self._published:
@@ -105,6 +103,35 @@ class HRNet(Frozen):
         return self
 
 
+class HRNet(_HRNetTrunk):
+    """HRNet (`models.hrnet`); wide_fuse: the last fusion ends in four times the width, as in UDP's reference."""
+
+    network: Literal["hrnet"]
+    wide_fuse: bool = False
+
+    @property
+    def short(self) -> str:
+        """Such as "HRNet-W32"."""
+        return f"HRNet-W{self.width}"
+
+
+class HigherHRNet(_HRNetTrunk):
+    """HigherHRNet, which reads whole images (`models.higher_hrnet`); higher: predict at 1/2 of the input too.
+
+    Without `higher` it is HRNet for bottom-up pose.
+    """
+
+    named_stages: ClassVar[tuple[str, ...]] = (*_HRNetTrunk.named_stages, "decoder")
+
+    network: Literal["higher_hrnet"]
+    higher: bool = True
+
+    @property
+    def short(self) -> str:
+        """Such as "HigherHRNet-W32"."""
+        return f"HigherHRNet-W{self.width}" if self.higher else f"HRNet-W{self.width}"
+
+
 class RSN(Frozen):
     """Residual Steps Network: depth, number of stages, base width, channels of its units (`models.rsn`).
 
@@ -112,6 +139,10 @@ class RSN(Frozen):
     the pose refine machine. Every unit of every stage is supervised. There is no public ImageNet file, so it
     starts from scratch.
     """
+
+    named_stages: ClassVar[
+        tuple[str, ...]
+    ] = ()  # its branches lead past one another: nothing is mixed on the way
 
     network: Literal["rsn"]
     depth: Literal[18, 50] = 18
@@ -142,7 +173,7 @@ class RSN(Frozen):
         return self.short + (f" of width {self.width}" if self.width != 64 else "")
 
 
-NETWORKS = ("simple_baseline", "hrnet", "rsn")
+NETWORKS = ("simple_baseline", "hrnet", "higher_hrnet", "rsn")
 
 
 def _network(model: Any) -> str:
@@ -155,6 +186,7 @@ def _network(model: Any) -> str:
 Model = Annotated[
     Annotated[SimpleBaseline, Tag("simple_baseline")]
     | Annotated[HRNet, Tag("hrnet")]
+    | Annotated[HigherHRNet, Tag("higher_hrnet")]
     | Annotated[RSN, Tag("rsn")],
     Discriminator(_network),
 ]

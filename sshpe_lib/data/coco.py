@@ -63,15 +63,21 @@ def load_detections(
     say. Raises SSHPEError for a malformed file, a missing image, or no box.
     """
     image_info, image_root = Path(image_info), Path(image_root)
+    images = listed_images(image_info)
+    found = _detected(images, category, skeleton, image_info, image_root, Path(detections))
+    refuse(missing_images(found.file_names, image_root, image_info))
+    return found
+
+
+def listed_images(image_info: Path) -> ImageTable:
+    """The images of a file, whether or not it labels anybody. Raises SSHPEError for a malformed file."""
     document = read_json(image_info)
     if not isinstance(document, dict) or not isinstance(document.get("images"), list):
         problem = "it holds no list of images"
         raise bad_input(image_info, "images", problem, "give COCO's image_info_*.json, or a keypoint file")
     images, faults = image_table(document["images"], image_info)
     refuse(faults)
-    found = _detected(images, category, skeleton, image_info, image_root, Path(detections))
-    refuse(missing_images(found.file_names, image_root, image_info))
-    return found
+    return images
 
 
 def ground_truth(annotations: Path, category: str | int | None = None) -> dict:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
+from sshpe_lib.data.scenes import SceneBatch, Scenes
 from sshpe_lib.data.top_down import CropBatch, Crops
 from sshpe_lib.seeding import numpy_stream
 
@@ -15,8 +16,8 @@ from sshpe_lib.seeding import numpy_stream
 class TrainBatch(NamedTuple):
     """What one step sees; `unlabeled` is None while the run is supervised."""
 
-    labeled: CropBatch
-    unlabeled: CropBatch | None
+    labeled: CropBatch | SceneBatch
+    unlabeled: CropBatch | SceneBatch | None
 
 
 class Batches(Dataset):
@@ -29,8 +30,8 @@ class Batches(Dataset):
 
     def __init__(
         self,
-        labeled: Crops,
-        unlabeled: Crops | None,
+        labeled: Crops | Scenes,
+        unlabeled: Crops | Scenes | None,
         *,
         batch_size: int,
         steps: int,
@@ -60,7 +61,7 @@ class Batches(Dataset):
             self.unlabeled.batch(order[places], epoch, places),
         )
 
-    def _supervised(self, step: int) -> CropBatch:
+    def _supervised(self, step: int) -> CropBatch | SceneBatch:
         places = self._share(np.arange(step * self.batch_size, (step + 1) * self.batch_size))
         count = len(self.labeled)
         orders = {

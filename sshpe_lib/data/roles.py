@@ -1,4 +1,4 @@
-"""The people of an experiment in their roles: labelled, unlabelled, test."""
+"""The data of an experiment in its roles: labelled, unlabelled, test."""
 
 from __future__ import annotations
 
@@ -6,26 +6,34 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from sshpe_lib.config import Experiment
+from sshpe_lib.config import Data, Experiment, HigherHRNet
 from sshpe_lib.data import sources, splits
 from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.instances import Instances, concatenate
 from sshpe_lib.data.loaders import steps_per_epoch
+from sshpe_lib.data.scenes import SceneAffine, Scenes
 from sshpe_lib.data.top_down import Crops, WeakAffine
+from sshpe_lib.data.whole_images import WholeImages
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.skeleton import Skeleton
 
 
+def strides(model: HigherHRNet) -> tuple[int, ...]:
+    """Input over heatmaps of a bottom-up network, in the order of its outputs."""
+    return (4, 2) if model.higher else (4,)
+
+
 @dataclass(frozen=True)
 class Roles:
-    """The data of an experiment, checked: labelled and unlabelled crops, test crops, ground truth.
+    """The data of an experiment, checked: what is learned from and measured on, and the ground truth.
 
-    pool: people in one epoch, the unlabelled ones or, for a supervised run, those that could be.
+    labeled, unlabeled, val: crops of people, or whole images where the network is a bottom-up one. pool: people, or
+    images, in one epoch, the unlabelled ones or, for a supervised run, those that could be.
     """
 
-    labeled: Crops
-    unlabeled: Crops | None
-    val: Crops
+    labeled: Crops | Scenes
+    unlabeled: Crops | Scenes | None
+    val: Crops | WholeImages
     ground_truth: dict
     skeleton: Skeleton
     pool: int
@@ -34,24 +42,25 @@ class Roles:
 
 def load(experiment: Experiment) -> Roles:
     """Read, split and check the data of `experiment`. Raises SSHPEError on the first fault."""
-    data = experiment.data
+    return _whole_images(experiment) if experiment.bottom_up else _people(experiment)
+
+
+def _people(experiment: Experiment) -> Roles:
+    """Crops of people, for a top-down network."""
+    data, semi = experiment.data, experiment.semi_supervised
     everyone = sources.instances(data.labeled)
     if data.split == "random":
         chosen = splits.random_instances(everyone, data.labels, data.split_seed)
     else:
         chosen = splits.first_instances(everyone, data.labels)
     labeled = everyone.select(chosen)
-    extra = None if data.extra is None else sources.instances(data.extra)
-    pool = everyone if data.unlabeled is None else sources.instances(data.unlabeled)
+    extra, pool = _others(data, everyone)
     val = sources.instances(data.val)
-    for role, other in (("extra", extra), ("unlabeled", pool), ("val", val)):
-        if other is not None:
-            _check_skeleton(role, other, everyone)
+    _check_skeleton("val", val, everyone)
     cache = ImageCache(color=data.color)
     weak = WeakAffine(**experiment.augment.weak.model_dump())
     common = {"weak": weak, "seed": experiment.stream_seed, "cache": cache, "unbiased": data.unbiased}
     taught = labeled if extra is None else concatenate(labeled, extra)
-    semi = experiment.semi_supervised
     return Roles(
         labeled=Crops(taught, data.input_size, stream="labeled", **common),
         unlabeled=Crops(pool, data.input_size, stream="unlabeled", **common) if semi else None,
@@ -68,7 +77,53 @@ def load(experiment: Experiment) -> Roles:
     )
 
 
-def _check_skeleton(role: str, other: Instances, labeled: Instances) -> None:
+def _whole_images(experiment: Experiment) -> Roles:
+    """Whole images with all their people, for a bottom-up network; `labels` counts images."""
+    data, semi = experiment.data, experiment.semi_supervised
+    everyone = sources.instances(data.labeled)
+    if data.split == "random":
+        chosen = splits.random_images(everyone, data.labels, data.split_seed)
+    else:
+        chosen = splits.first_images(everyone, data.labels)
+    labeled = everyone.select(chosen)
+    _, pool = _others(data, everyone)
+    val = sources.whole_images(data.val)
+    _check_skeleton("val", val, everyone)
+    cache = ImageCache(color=data.color)
+    common = {
+        "affine": SceneAffine(**experiment.augment.scene.model_dump()), "most": data.people,
+        "seed": experiment.stream_seed, "cache": cache, "unbiased": data.unbiased,
+        "strides": strides(experiment.model),
+    }  # fmt: skip
+    hidden = sources.unlabelled_people(data.labeled) if data.masks else None
+    return Roles(
+        labeled=Scenes(labeled, data.input_size[0], stream="labeled", unlabelled=hidden, **common),
+        unlabeled=Scenes(pool, data.input_size[0], stream="unlabeled", **common) if semi else None,
+        val=val,
+        ground_truth=sources.ground_truth(data.val),
+        skeleton=everyone.skeleton,
+        pool=len(pool.file_names),
+        facts={
+            "labeled": len(labeled.file_names),
+            "labeled_people": len(labeled),
+            "unlabeled": len(pool.file_names) if semi else 0,
+            "val": len(val),
+            "labeled_ids_sha256": _digest(labeled.annotation_ids.tolist()),
+        },
+    )
+
+
+def _others(data: Data, everyone: Instances) -> tuple[Instances | None, Instances]:
+    """More labelled people, if any, and the unlabelled pool; both have the keypoints of `everyone`."""
+    extra = None if data.extra is None else sources.instances(data.extra)
+    pool = everyone if data.unlabeled is None else sources.instances(data.unlabeled)
+    for role, other in (("extra", extra), ("unlabeled", pool)):
+        if other is not None:
+            _check_skeleton(role, other, everyone)
+    return extra, pool
+
+
+def _check_skeleton(role: str, other: Instances | WholeImages, labeled: Instances) -> None:
     if other.skeleton != labeled.skeleton:
         raise SSHPEError(
             f"{other.source}: the keypoints of data.{role} ({other.skeleton.name}) are not those of data.labeled "
@@ -81,6 +136,6 @@ def _digest(value: object) -> str:
 
 
 def total_steps(experiment: Experiment, pool: int) -> int:
-    """Optimiser steps of a run; an epoch is one pass over a pool of `pool` people, for every method."""
+    """Optimiser steps of a run; an epoch is one pass over a pool of so many people or images, for every method."""
     train = experiment.train
     return train.steps or train.epochs * steps_per_epoch(pool, train.batch_size)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,15 +11,11 @@ import torch
 from torch import Tensor
 
 from sshpe_lib import geometry
-from sshpe_lib.data import coco
 from sshpe_lib.data.cache import ImageCache
-from sshpe_lib.data.faults import bad_input, refuse
 from sshpe_lib.data.instances import Instances
+from sshpe_lib.data.unlabelled import Unlabelled, drawn
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.seeding import numpy_stream
-
-# Image id -> segmentations (COCO polygons or run lengths) of what is in no way labelled in it.
-Unlabelled = Mapping[int, list]
 
 
 class SceneBatch(NamedTuple):
@@ -37,6 +31,19 @@ class SceneBatch(NamedTuple):
     visible: Tensor
     masks: tuple[Tensor, ...]
     index: Tensor
+
+    def to(self, device: torch.device | str) -> SceneBatch:
+        """The batch on `device`, copied asynchronously where the memory is pinned."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> SceneBatch:
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> SceneBatch:
+        image, points, visible, masks, index = self
+        return SceneBatch(
+            change(image), change(points), change(visible), tuple(map(change, masks)), change(index)
+        )
 
 
 @dataclass(frozen=True)
@@ -139,7 +146,7 @@ class Scenes:
     def _hidden(self, index: int, size: tuple[int, int]) -> np.ndarray | None:
         """(H, W) uint8, 255 where people are that nobody labelled; None where there are none."""
         found = self.unlabelled.get(int(self.instances.image_ids[self.people[index][0]]))
-        return _drawn(found, size) if found else None
+        return drawn(found, size) if found else None
 
     def _where(self, row: int) -> str:
         return f"{self.instances.source}, image {self.instances.image_ids[row]}"
@@ -161,59 +168,3 @@ class _Square:
         if not self.mirrored:
             return straight
         return np.array([[-1.0, 0, side - 1], [0, 1, 0]]) @ np.vstack([straight, [0, 0, 1]])
-
-
-def unlabelled_people(annotations: Path, category: str | int | None = None) -> Unlabelled:
-    """What training must not take for background: crowds, and people without a keypoint, by image.
-
-    A segmentation that is missing is replaced by the box. Raises SSHPEError for a malformed file.
-    """
-    annotations = Path(annotations)
-    parsed = coco.parse(annotations, category, outlines=True)
-    refuse(parsed.faults)
-    found: dict[int, list] = {}
-    for entry in parsed.document["annotations"]:
-        if entry.get("category_id") != parsed.category:
-            continue
-        labelled = any(v > 0 for v in (entry.get("keypoints") or [])[2::3])
-        if labelled and not entry.get("iscrowd"):
-            continue
-        segmentation = entry.get("segmentation")
-        if not segmentation:
-            x, y, width, height = entry["bbox"]
-            segmentation = [[x, y, x + width, y, x + width, y + height, x, y + height]]
-        if not _readable(segmentation):
-            where, cure = (
-                f"annotation {entry.get('id')}",
-                "give polygons of three points or more, or run lengths",
-            )
-            raise bad_input(annotations, where, "its segmentation cannot be read", cure)
-        found.setdefault(entry["image_id"], []).append(segmentation)
-    return found
-
-
-def _readable(segmentation: object) -> bool:
-    if isinstance(segmentation, dict):
-        return "counts" in segmentation and "size" in segmentation
-    return isinstance(segmentation, list) and all(
-        isinstance(one, list) and len(one) >= 6 for one in segmentation
-    )
-
-
-def _drawn(segmentations: list, size: tuple[int, int]) -> np.ndarray:
-    """The union of segmentations in an image of (width, height), 255 inside."""
-    from pycocotools import mask
-
-    width, height = size
-    union = np.zeros((height, width), np.uint8)
-    for one in segmentations:
-        with warnings.catch_warnings():  # pycocotools' arrays do not know NumPy 2's `copy`
-            warnings.simplefilter("ignore", DeprecationWarning)
-            drawn = mask.decode(one if _compressed(one) else mask.frPyObjects(one, height, width))
-        union |= drawn.any(axis=2).astype(np.uint8) if drawn.ndim == 3 else drawn
-    return 255 * union
-
-
-def _compressed(segmentation: object) -> bool:
-    """Whether run lengths are a text already."""
-    return isinstance(segmentation, dict) and isinstance(segmentation["counts"], str | bytes)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from sshpe_lib import paths, records
 from sshpe_lib.config import Experiment, Source, SyntheticSource
-from sshpe_lib.data import ai_challenger, coco
+from sshpe_lib.data import ai_challenger, coco, unlabelled
 from sshpe_lib.data.instances import Instances
 from sshpe_lib.data.synthetic import VERSION, SyntheticPeople, build
+from sshpe_lib.data.whole_images import WholeImages
+from sshpe_lib.data.whole_images import load as load_whole_images
 from sshpe_lib.errors import SSHPEError
 
 
@@ -51,6 +53,25 @@ def instances(source: Source) -> Instances:
         resolve(source.images),
         detections=resolve(source.detections) if source.detections else None,
     )
+
+
+def whole_images(source: Source) -> WholeImages:
+    """Every image of a source, with or without people. Raises SSHPEError for AI Challenger's, which only teach."""
+    if source.kind == "ai_challenger":
+        raise SSHPEError(f"{source.annotations}: AI Challenger's people are learned from, not measured on")
+    if source.kind == "synthetic":
+        file = annotations(source)
+        return load_whole_images(file, file.parent / "images")
+    if source.detections:
+        raise SSHPEError(
+            f"{source.detections}: a bottom-up network needs no detected boxes; leave data.val.detections out"
+        )
+    return load_whole_images(resolve(source.annotations), resolve(source.images))
+
+
+def unlabelled_people(source: Source) -> unlabelled.Unlabelled:
+    """What training on a source's whole images must not take for background."""
+    return {} if source.kind == "ai_challenger" else unlabelled.unlabelled_people(annotations(source))
 
 
 def ground_truth(source: Source) -> dict:

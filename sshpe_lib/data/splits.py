@@ -38,6 +38,28 @@ def random_instances(instances: Instances, count: int, seed: int) -> np.ndarray:
     return np.sort(order[:count])
 
 
+def first_images(instances: Instances, count: int | None) -> np.ndarray:
+    """Everybody in the first `count` images that have people, (N,) int64; None takes everybody.
+
+    Raises SSHPEError for a count outside 1..M.
+    """
+    images = len(instances.file_names)
+    count = images if count is None else count
+    _check_count(instances, count, images, "images")
+    return np.flatnonzero(instances.image_index < count)
+
+
+def random_images(instances: Instances, count: int, seed: int) -> np.ndarray:
+    """Everybody in `count` images drawn without replacement, (N,) int64 in file order.
+
+    With one seed a smaller split is part of a larger one. Raises SSHPEError for a count outside 1..M.
+    """
+    images = len(instances.file_names)
+    _check_count(instances, count, images, "images")
+    chosen = numpy_stream("labelled split", seed).permutation(images)[:count]
+    return np.flatnonzero(np.isin(instances.image_index, chosen))
+
+
 def write_split(
     path: Path,
     instances: Instances,
@@ -95,7 +117,10 @@ def read_split(path: Path, instances: Instances) -> np.ndarray:
     return np.array([place[number] for number in ids], dtype=np.int64)
 
 
-def _check_count(instances: Instances, count: int) -> None:
-    if not 1 <= count <= len(instances):
-        problem = f"{count:,} labels are wanted of {len(instances):,} valid people"
-        raise bad_input(instances.source, "labelled split", problem, f"ask for 1 to {len(instances):,}")
+def _check_count(
+    instances: Instances, count: int, there: int | None = None, what: str = "valid people"
+) -> None:
+    there = len(instances) if there is None else there
+    if not 1 <= count <= there:
+        problem = f"{count:,} labels are wanted of {there:,} {what}"
+        raise bad_input(instances.source, "labelled split", problem, f"ask for 1 to {there:,}")

@@ -12,7 +12,7 @@ from sshpe_lib.errors import SSHPEError
 
 METRICS = {
     "keypoints": ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL"),
-    "keypoints_crowd": ("AP", "AP50", "AP75", "AR", "AR50", "AR75", "AP_easy", "AP_medium", "AP_hard"),
+    "keypoints_crowd": ("AP", "AP50", "AP75", "AR", "AR50", "AR75", "AP-easy", "AP-medium", "AP-hard"),
 }
 _REQUIRED_RESULT = ("image_id", "category_id", "keypoints", "score")
 
@@ -30,7 +30,7 @@ def average_precision(
     them; sigmas: K OKS constants; image_ids: the images to evaluate, all by default. `iou_type` "keypoints"
     is COCO's protocol (pycocotools) and gives AP AP50 AP75 APM APL AR AR50 AR75 ARM ARL; "keypoints_crowd" is
     CrowdPose's (area 0.53 of the box; images need `crowdIndex`, split at 0.2 and 0.8) and gives AP AP50 AP75
-    AR AR50 AR75 AP_easy AP_medium AP_hard. Without results every number is 0; a size or split without people
+    AR AR50 AR75 AP-easy AP-medium AP-hard. Without results every number is 0; a size or split without people
     has -1, COCO's mark.
 
     Raises:

@@ -107,9 +107,9 @@ def aggregate(
         raise SSHPEError("tags are read at scale 1: give it once among the scales, or one scale alone")
     total, tags = None, None
     for one in ordered:
-        answers = [_stages(one.outputs, align_corners)]
+        answers = [one_answer(one.outputs, align_corners)]
         if one.mirrored is not None:
-            heat, embedding = _stages(one.mirrored, align_corners)
+            heat, embedding = one_answer(one.mirrored, align_corners)
             order = list(flip_order)
             answers.append((heat.flip(3)[:, order], embedding.flip(3)[:, order]))
         heat = sum(heat for heat, _ in answers) / len(answers)
@@ -122,8 +122,11 @@ def aggregate(
     return total / len(ordered), tags
 
 
-def _stages(outputs: Sequence[Tensor], align_corners: bool) -> tuple[Tensor, Tensor]:
-    """The mean of the heatmaps of all outputs, and the first output's tags, at the last one's resolution."""
+def one_answer(outputs: Sequence[Tensor], align_corners: bool) -> tuple[Tensor, Tensor]:
+    """The mean of the heatmaps of all outputs, and the first output's tags, at the last one's resolution.
+
+    outputs: as `Scale`. Returns (B, K, h, w) twice.
+    """
     joints, size = outputs[0].shape[1] // 2, outputs[-1].shape[-2:]
     resized = [_resized(output, size, align_corners) for output in outputs]
     heat = sum(output[:, :joints] for output in resized) / len(resized)

@@ -15,9 +15,9 @@ from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.codec import Codec
 from sshpe_lib.data.instances import Instances
 from sshpe_lib.data.top_down import Crops
-from sshpe_lib.evaluate.average_precision import average_precision, visible_only
 from sshpe_lib.evaluate.flip import flip_test
 from sshpe_lib.evaluate.results import rescore, to_results
+from sshpe_lib.evaluate.statistics import Protocol, statistics
 
 
 def _alone(tensor: Tensor) -> Tensor:
@@ -29,9 +29,9 @@ def _alone(tensor: Tensor) -> Tensor:
 class TopDownEvaluation:
     """The reference's protocol: one crop a box, the codec's decoding, rescoring, OKS-NMS, pycocotools.
 
-    ground_truth: the parsed COCO file; visibility: measure on visible and on occluded joints alone, too;
-    progress: show a bar. Only `predict` touches the device; `rank` and `world` share the crops, and `reduce` sums a
-    tensor over the ranks.
+    ground_truth: the parsed COCO file; visibility: measure on visible and on occluded joints alone, too; protocol:
+    whose statistics; progress: show a bar. Only `predict` touches the device; `rank` and `world` share the crops, and
+    `reduce` sums a tensor over the ranks.
     """
 
     crops: Crops
@@ -42,6 +42,7 @@ class TopDownEvaluation:
     nms: float = 0.9
     score_threshold: float = 0.2
     visibility: bool = False
+    protocol: Protocol = "coco"
     progress: bool = False
     device: torch.device | str = "cpu"
     autocast: Callable[[], AbstractContextManager] = nullcontext
@@ -112,9 +113,4 @@ class TopDownEvaluation:
     def measure(self, predicted: np.ndarray) -> dict[str, float]:
         """COCO statistics of (N, K, 3) predictions, in percent; a size that no person has is left out."""
         sigmas, results = self.crops.instances.skeleton.sigmas, self.results(predicted)
-        statistics = average_precision(self.ground_truth, results, sigmas)
-        if self.visibility:
-            for name, flag in (("AP-vis", 2), ("AP-invis", 1)):
-                alone = visible_only(self.ground_truth, flag)
-                statistics[name] = average_precision(alone, results, sigmas)["AP"]
-        return {name: 100 * value for name, value in statistics.items() if value >= 0}
+        return statistics(self.ground_truth, results, sigmas, self.visibility, self.protocol)

@@ -9,13 +9,12 @@ from torch import Tensor, nn
 
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.view import Strong, View
-from sshpe_lib.losses import heatmap_mse
-from sshpe_lib.methods.step import Labeled, Losses, Supervised, Teacher
+from sshpe_lib.methods.step import CrowdLabeled, Labeled, Losses, Supervised, Teacher
 
 
 def train_step(
     pairs: Sequence[tuple[nn.Module, Teacher]],
-    labeled: Labeled,
+    labeled: Labeled | CrowdLabeled,
     teaching: Supervised,
     unlabeled: Tensor,
     strong: Strong,
@@ -25,7 +24,7 @@ def train_step(
 ) -> Losses:
     """Eq. 1 of Pose-MUM; unlabeled: (B, 3, H, W) normalised easy views; weight: lambda_u.
 
-    teaching: what labelled people teach, `supervision.Supervision`.
+    teaching: what people teach, `Supervision` or `CrowdSupervision`.
 
     pairs: the student and its teacher; two of them where two networks teach each other (Dual), whose
     supervised losses are averaged and consistency losses added, as in the reference. Every pseudo heatmap
@@ -42,7 +41,7 @@ def train_step(
 def student_losses(
     student: nn.Module,
     teacher: Teacher,
-    labeled: Labeled,
+    labeled: Labeled | CrowdLabeled,
     teaching: Supervised,
     unlabeled: Tensor,
     strong: Strong,
@@ -51,19 +50,19 @@ def student_losses(
 ) -> Losses:
     """Both terms of Eq. 1 for one student: it must find in a hard view what its teacher found in an easy one."""
     on_labeled = None if joint else teaching.answer(student, labeled.image)
-    pseudo = teacher.predict(unlabeled).float()
+    pseudo = teaching.maps(teacher.predict(unlabeled)).float()
     view, pseudo = strong(unlabeled, pseudo, draw)
     if joint:
         on_labeled, on_unlabeled = _together(student, labeled.image, view)
     else:
         on_unlabeled = student(view.image, after_stage=view.after_stage)
     supervised = teaching.loss(on_labeled, labeled)
-    consistency = heatmap_mse(on_unlabeled, pseudo)
+    consistency = teaching.consistency(teaching.maps(on_unlabeled), pseudo)
     return Losses(supervised + consistency, supervised, consistency)
 
 
-def _together(student: nn.Module, labeled: Tensor, view: View) -> tuple[tuple[Tensor], Tensor]:
-    """Heatmaps of labelled images and of the strong view from one forward; only the view is mixed on the way."""
+def _together(student: nn.Module, labeled: Tensor, view: View) -> tuple[list[Tensor], Tensor | list[Tensor]]:
+    """Outputs on labelled images and on the strong view from one forward; only the view is mixed on the way."""
     count = len(labeled)
 
     def after_stage(name: str, features: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
@@ -73,5 +72,7 @@ def _together(student: nn.Module, labeled: Tensor, view: View) -> tuple[tuple[Te
         return whole[0] if isinstance(features, Tensor) else whole
 
     images = torch.cat([labeled, view.image])
-    heatmaps = student(images, after_stage=after_stage if view.after_stage is not None else None)
-    return (heatmaps[:count],), heatmaps[count:]
+    outputs = student(images, after_stage=after_stage if view.after_stage is not None else None)
+    if isinstance(outputs, Tensor):
+        return [outputs[:count]], outputs[count:]
+    return [output[:count] for output in outputs], [output[count:] for output in outputs]

@@ -33,12 +33,32 @@ class Labeled(NamedTuple):
     weight: Tensor
 
 
+class CrowdLabeled(NamedTuple):
+    """image: (B, 3, S, S) normalised; target: heatmaps (B, K, h, w) and masks (B, h, w), one for every output;
+    index: (B, P, K), where the tags of people are read."""
+
+    image: Tensor
+    target: tuple[Tensor, ...]
+    masks: tuple[Tensor, ...]
+    index: Tensor
+
+
 class Supervised(Protocol):
-    """What labelled people teach (`supervision.Supervision`): a student's outputs on them, and the loss of these."""
+    """What people teach (`Supervision` for crops, `CrowdSupervision` for whole images).
+
+    Labelled ones: the targets of a batch, a student's outputs and their loss. Unlabelled ones: the maps that a
+    teacher and a student make of an image, and in what these differ.
+    """
+
+    def label(self, image: Tensor, batch: NamedTuple) -> Labeled | CrowdLabeled: ...
 
     def answer(self, student: nn.Module, image: Tensor) -> Sequence[Tensor]: ...
 
-    def loss(self, outputs: Sequence[Tensor], labeled: Labeled) -> Tensor: ...
+    def loss(self, outputs: Sequence[Tensor], labeled: Labeled | CrowdLabeled) -> Tensor: ...
+
+    def maps(self, outputs: Tensor | Sequence[Tensor]) -> Tensor: ...
+
+    def consistency(self, found: Tensor, pseudo: Tensor) -> Tensor: ...
 
 
 class Losses(NamedTuple):

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from sshpe_lib.methods.step import Labeled, Losses, Supervised
+from sshpe_lib.methods.step import CrowdLabeled, Labeled, Losses, Supervised
 
 
-def train_step(students: Sequence[nn.Module], labeled: Labeled, teaching: Supervised) -> Losses:
+def train_step(
+    students: Sequence[nn.Module], labeled: Labeled | CrowdLabeled, teaching: Supervised
+) -> Losses:
     """The labelled term of Eq. 1 of Pose-MUM, averaged over the networks that learn (two for Dual)."""
     each = [teaching.loss(teaching.answer(student, labeled.image), labeled) for student in students]
     supervised = sum(each) / len(each)

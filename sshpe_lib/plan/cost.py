@@ -20,7 +20,8 @@ COUNTING_RULE = (
     "step of a batch of B labelled and B unlabelled people: labelled forward and backward (3 forward passes of "
     "B), teacher forward (1), strong view forward and backward (3); in the burn-in and without a teacher the "
     "labelled part alone; two networks (dual): all of it twice; one forward for both batches (joint): the "
-    "same. Evaluations are counted too: a forward pass for every person and network, two with the flip test."
+    "same. Evaluations are counted too: a forward pass for every person (bottom-up: image, as if it were square) and "
+    "network, two with the flip test."
 )
 _FLOAT = 4  # bytes: weights, averages and moments stay float32 under every precision
 
@@ -61,7 +62,7 @@ class NetworkCost:
 
 
 def run_cost(experiment: Experiment, pool: int | None, tested: int | None, keypoints: int = 17) -> Cost:
-    """The cost of a run on a `pool` of unlabelled people, evaluated on `tested` people.
+    """The cost of a run on a `pool` of unlabelled people (or images), evaluated on `tested` of them.
 
     Every step counts a full batch, also the smaller one at the end of an epoch.
     """
@@ -98,7 +99,8 @@ def step_flops(experiment: Experiment, forward: int, supervised: bool = False) -
 def evaluation_flops(experiment: Experiment, forward: int, steps: int, tested: int) -> int:
     """FLOPs of all evaluations on the way and of the last one."""
     times = min(experiment.evaluate.times, steps)
-    return times * tested * networks(experiment) * forward * (2 if experiment.evaluate.flip else 1)
+    of_one_scale = tested * networks(experiment) * forward * (2 if experiment.evaluate.flip else 1)
+    return round((times + sum(scale**2 for scale in experiment.evaluate.multi_scale)) * of_one_scale)
 
 
 def learners(experiment: Experiment) -> int:

@@ -19,10 +19,11 @@ from sshpe_lib.models.weights import Weights
 
 @dataclass(frozen=True)
 class Expected:
-    """A published keypoint file: its valid people, its images, and where both can be had."""
+    """A published keypoint file: its valid people, its images, how many have people, and where both can be had."""
 
     people: int
     images: int
+    peopled: int
     annotations_from: str
     images_from: str
 
@@ -33,9 +34,11 @@ _COCO = "http://images.cocodataset.org"
 _COCO_FILES = f"{_COCO}/annotations/annotations_trainval2017.zip (241 MB)"
 EXPECTED = {
     "person_keypoints_train2017.json": Expected(
-        149_813, 118_287, _COCO_FILES, f"{_COCO}/zips/train2017.zip (18 GB)"
+        149_813, 118_287, 56_599, _COCO_FILES, f"{_COCO}/zips/train2017.zip (18 GB)"
     ),
-    "person_keypoints_val2017.json": Expected(6_352, 5_000, _COCO_FILES, f"{_COCO}/zips/val2017.zip (1 GB)"),
+    "person_keypoints_val2017.json": Expected(
+        6_352, 5_000, 2_346, _COCO_FILES, f"{_COCO}/zips/val2017.zip (1 GB)"
+    ),
 }
 
 
@@ -45,6 +48,7 @@ class Found:
 
     people: valid people, of the file where there is one, else as expected; None where neither tells. there: it
     can be loaded from here. keypoints: a person's. image_bytes: of the image folder. said: lines for people to read.
+    images, peopled: numbers of images, and of those with valid people.
     """
 
     people: int | None
@@ -52,6 +56,16 @@ class Found:
     said: tuple[str, ...]
     keypoints: int = 17
     image_bytes: int = 0
+    images: int | None = None
+    peopled: int | None = None
+
+    def learned_from(self, bottom_up: bool) -> int | None:
+        """How many there are to learn from: people, or for a bottom-up network images with people."""
+        return self.peopled if bottom_up else self.people
+
+    def tested(self, bottom_up: bool) -> int | None:
+        """How many there are to predict: people, or for a bottom-up network images."""
+        return self.images if bottom_up else self.people
 
 
 def look(source: Source) -> Found:
@@ -87,29 +101,35 @@ def _look_synthetic(source: SyntheticSource) -> Found:
     file = paths.cache() / "synthetic" / fingerprint(spec) / "annotations.json"
     fewest, most = source.people
     if fewest != most and not file.is_file():
-        return Found(None, False, (f"{source.images:,} synthetic images; the first run draws them",))
-    count = source.images * fewest if fewest == most else len(sources.instances(source))
+        said = (f"{source.images:,} synthetic images; the first run draws them",)
+        return Found(None, False, said, images=source.images)
+    count, peopled = source.images * fewest, source.images
+    if fewest != most:
+        people = sources.instances(source)
+        count, peopled = len(people), len(people.file_names)
     state = "in the cache" if file.is_file() else "the first run draws them"
-    return Found(count, True, (f"{count:,} synthetic people in {source.images:,} images; {state}",))
+    said = (f"{count:,} synthetic people in {source.images:,} images; {state}",)
+    return Found(count, True, said, images=source.images, peopled=peopled)
 
 
 def _look_coco(source: CocoSource) -> Found:
     expected = EXPECTED.get(Path(source.annotations).name)
-    people = expected.people if expected else None
+    known = {"people": None}
+    if expected:
+        known = {"people": expected.people, "images": expected.images, "peopled": expected.peopled}
     if paths.data() is None and not Path(source.annotations).is_absolute():
         where = "SSHPE_DATA is not set, so it was not looked for"
-        return Found(people, False, _wanting(source.annotations, source.images, where, expected))
+        return Found(**known, there=False, said=_wanting(source.annotations, source.images, where, expected))
     annotations, images = sources.resolve(source.annotations), sources.resolve(source.images)
     if not annotations.is_file():
-        return Found(
-            people, False, _wanting(str(annotations), str(images), "there is no such file", expected)
-        )
+        said = _wanting(str(annotations), str(images), "there is no such file", expected)
+        return Found(**known, there=False, said=said)
     try:
         parsed = coco.parse(annotations)
         refuse(parsed.faults)
         boxes = _boxes(source, annotations, images)
     except SSHPEError as error:
-        return Found(people, False, (f"{annotations}: cannot be used: {error}",))
+        return Found(**known, there=False, said=(f"{annotations}: cannot be used: {error}",))
     valid = ~np.any(list(coco.exclusions(parsed.people, parsed.images).values()), axis=0)
     rows = np.unique(parsed.people.image_rows[valid])
     counts = int(valid.sum()), len(parsed.images.ids)
@@ -117,7 +137,8 @@ def _look_coco(source: CocoSource) -> Found:
     said = [f"{annotations}: {_compared(counts, expected)}", told]
     if boxes is not None:
         said.append(f"{source.detections}: {boxes:,} detected boxes")
-    return Found(boxes or counts[0], whole, tuple(said), len(parsed.skeleton), size)
+    keypoints = len(parsed.skeleton)
+    return Found(boxes or counts[0], whole, tuple(said), keypoints, size, counts[1], len(rows))
 
 
 def _boxes(source: CocoSource, annotations: Path, images: Path) -> int | None:

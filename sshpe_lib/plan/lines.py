@@ -22,7 +22,8 @@ from sshpe_lib.tables import Cell, Table
 class Line:
     """One cell: its experiments, one a seed, and what one of them does.
 
-    people, pool: those who may have labels, and the unlabelled ones, None where not known; hours: of one run,
+    people, pool: those who may have labels, and the unlabelled ones (images where the network is a bottom-up one),
+    None where not known; hours: of one run,
     None where not known; recorded: seeds that have a record, None where that cannot be told; same_as: the
     earlier line that has these very runs; not_run: why the profile does not run the cell.
     """
@@ -135,13 +136,14 @@ def _line(
     first = experiments[0]
     people, val = found[first.data.labeled], found[first.data.val]
     pool = found[first.data.unlabeled] if first.data.unlabeled else people
-    cost = run_cost(first, pool.people, val.people, val.keypoints)
+    people, pool = (found.learned_from(first.bottom_up) for found in (people, pool))
+    cost = run_cost(first, pool, val.tested(first.bottom_up), val.keypoints)
     known = [recorded[one] for one in experiments if one in recorded]
     return Line(
         cell,
         experiments,
-        people.people,
-        pool.people,
+        people,
+        pool,
         cost,
         speeds.hours(first, cost.flops),
         sum(known) if len(known) == len(experiments) else None,

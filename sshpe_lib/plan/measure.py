@@ -9,17 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from sshpe_lib import initial, parts, progress
 from sshpe_lib.config import Experiment
 from sshpe_lib.data.loaders import TrainBatch
+from sshpe_lib.data.scenes import SceneBatch
 from sshpe_lib.data.top_down import CropBatch
 from sshpe_lib.machine import Machine
 from sshpe_lib.plan import cost
 from sshpe_lib.trainer import Trainer
 
 KEYPOINTS = 17
+PEOPLE = 5  # of a whole image
 WARM_UP, TIMED = 1, 3
 
 
@@ -89,26 +92,39 @@ class _Unsaved(Trainer):
 
 def _trainer(experiment: Experiment, machine: Machine, batches: _Repeated, folder: Path) -> Trainer:
     fabric = machine.fabric(experiment.train.precision, folder)
-    codec = parts.codec_of(experiment.data)
-    channels = codec.channels(KEYPOINTS)
+    channels = parts.channels_of(experiment, KEYPOINTS)
     student = initial.build(experiment.model, channels, experiment.train.seed)
     return _Unsaved(
         fabric, student, parts.teacher_of(experiment, student, channels), batches,
-        parts.supervision_of(experiment, codec), experiment.train, lambda networks: {}, key="measured", folder=folder,
+        parts.supervision_of(experiment), experiment.train, lambda networks: {}, key="measured", folder=folder,
         strong=parts.strong_of(experiment), dropping=parts.dropping_of(experiment), evaluations=0, progress=False,
     )  # fmt: skip
 
 
 def _batch(experiment: Experiment) -> TrainBatch:
     generator = torch.Generator().manual_seed(0)
-    labeled, unlabeled = (_crops(experiment, generator) for _ in range(2))
+    made = _scenes if experiment.bottom_up else _crops
+    labeled, unlabeled = (made(experiment, generator) for _ in range(2))
     return TrainBatch(labeled, unlabeled if experiment.semi_supervised else None)
 
 
-def _crops(experiment: Experiment, generator: torch.Generator) -> CropBatch:
-    """Crops of noise with every keypoint visible, in the memory layout of real ones."""
+def _noise(experiment: Experiment, generator: torch.Generator, people: int) -> tuple[Tensor, Tensor]:
+    """Images of noise in the memory layout of real ones, and keypoints (B, P, K, 2) anywhere in them."""
     count, (width, height) = experiment.train.batch_size, experiment.data.input_size
     image = torch.randint(0, 256, (count, height, width, 3), dtype=torch.uint8, generator=generator)
-    points = torch.rand(count, KEYPOINTS, 2, generator=generator) * torch.tensor([width - 1.0, height - 1.0])
-    visible, box = torch.ones(count, KEYPOINTS), torch.zeros(count, 2)
-    return CropBatch(image.permute(0, 3, 1, 2), points, visible, box, box, torch.arange(count))
+    places = torch.rand(count, people, KEYPOINTS, 2, generator=generator)
+    return image.permute(0, 3, 1, 2), places * torch.tensor([width - 1.0, height - 1.0])
+
+
+def _crops(experiment: Experiment, generator: torch.Generator) -> CropBatch:
+    """Crops of noise with every keypoint visible."""
+    image, points = _noise(experiment, generator, 1)
+    visible, box = torch.ones(len(image), KEYPOINTS), torch.zeros(len(image), 2)
+    return CropBatch(image, points[:, 0], visible, box, box, torch.arange(len(image)))
+
+
+def _scenes(experiment: Experiment, generator: torch.Generator) -> SceneBatch:
+    """Whole images of noise, each with `PEOPLE` people of whom every keypoint is visible."""
+    image, points = _noise(experiment, generator, PEOPLE)
+    masks = tuple(torch.ones(len(image), side, side) for side in parts.heatmap_sides(experiment))
+    return SceneBatch(image, points, torch.ones(points.shape[:-1]), masks, torch.arange(len(image)))

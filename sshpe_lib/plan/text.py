@@ -16,7 +16,7 @@ NOTHING = "–"
 _HEADINGS = ("net", "labels", "pool", "epochs", "steps", "FLOP", "hours", "disk", "records")
 _GAP = "  "  # between two columns
 _LEGEND = (
-    "Each row is one run, once for each seed; pool: unlabelled people; epochs: passes over the "
+    "Each row is one run, once for each seed; pool: unlabelled people (bottom-up: images); epochs: passes over the "
     "pool; hours: training and evaluation; disk: what the run leaves behind, its networks and Adam's two moments in "
     "float32 (twice that while a checkpoint is written) and a record of at most 20 KB; records: found, of those wanted."
 )
@@ -177,10 +177,16 @@ def _data(plan: Plan) -> list[str]:
             lines += _wrapped(f"  {said}", "    ")
     for told in plan.weights:
         lines += _wrapped(told, "  ")
-    wanted = {(line.experiments[0].data.labels or 0, line.people) for line in plan.distinct}
-    for labels, people in sorted(pair for pair in wanted if pair[1] is not None and pair[0] > pair[1]):
-        lines += _wrapped(f"A RUN WOULD STOP: {labels:,} labels are wanted of {people:,} people")
+    for labels, there, what in sorted(set(map(_labels, plan.distinct))):
+        if there and labels > there:
+            lines += _wrapped(f"A RUN WOULD STOP: {labels:,} labels are wanted of {there:,} {what}")
     return lines
+
+
+def _labels(line: Line) -> tuple[int, int, str]:
+    """Labels that a line wants, those there are (0 where not known), and of what."""
+    first = line.experiments[0]
+    return first.data.labels or 0, line.people or 0, "images" if first.bottom_up else "people"
 
 
 def _bytes(count: float) -> str:

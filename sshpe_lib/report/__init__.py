@@ -6,6 +6,9 @@ from sshpe_lib.report.curves import curves
 from sshpe_lib.report.people import Picture, people
 from sshpe_lib.report.results import Result, Study
 from sshpe_lib.report.runs import runs
+from sshpe_lib.report.scenes import Scene, scenes
 from sshpe_lib.report.table import TableView, table, to_text
 
-__all__ = ["Picture", "Result", "Study", "TableView", "curves", "people", "runs", "table", "to_text"]
+__all__ = [
+    "Picture", "Result", "Scene", "Study", "TableView", "curves", "people", "runs", "scenes", "table", "to_text",
+]  # fmt: skip

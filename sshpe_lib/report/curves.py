@@ -28,7 +28,7 @@ def curves(study: Study) -> Figure:
 
     from sshpe_lib.report.style import SETTINGS, Plate
 
-    shown = [result for result in study.results if result.records]
+    shown = _trained(study)
     if not shown:
         raise SSHPEError(f"{study.table.name}: no row was run on the profile {study.profile}, so no curve")
     count = len(shown) + 1
@@ -48,6 +48,13 @@ def curves(study: Study) -> Figure:
         figure.suptitle(f"{study.table.title}\nprofile {study.profile}, {_seeds(shown)}", fontsize=9)
         figure.legend(handles=_legend(study), loc="outside lower center", ncols=4)
     return figure
+
+
+def _trained(study: Study) -> list[Result]:
+    """The results that were run, without those that are another test of runs that are there already."""
+    run = [result for result in study.results if result.records]
+    shown = {record.key for result in run if not result.cell.multi_scale for record in result.records}
+    return [result for result in run if not result.cell.multi_scale or result.records[0].key not in shown]
 
 
 def band(records: Sequence[Record], name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

@@ -92,7 +92,7 @@ def entry(result: Result, study: Study) -> Entry:
 
 def _spread(result: Result, metric: str) -> Spread | None:
     """Ours of another metric; None where a test set has nobody to measure it on, as records then leave it out."""
-    if not all(metric in record.metrics[record.headline] for record in result.records):
+    if not all(result.measured(metric) in record.metrics[record.headline] for record in result.records):
         return None
     return Spread.of(result.scores(metric)) if result.records else None
 
@@ -109,7 +109,7 @@ def _gain(result: Result, other: Result | None, metric: str) -> Gain | None:
 
 
 def setting(experiments: Sequence[Experiment]) -> str:
-    """How a column of ours was measured, such as "100 labels, 64x48, width 16, from scratch"."""
+    """How a column of ours was measured, such as "100 labels, 64x48, ResNet-18 of width 16, from scratch"."""
     if not experiments:
         return ""
     counts = dict.fromkeys(experiment.data.labels for experiment in experiments)
@@ -117,8 +117,7 @@ def setting(experiments: Sequence[Experiment]) -> str:
     for experiment in experiments:
         (width, height), model = experiment.data.input_size, experiment.model
         words[f"{height}x{width}"] = None
-        if model.width != type(model).model_fields["width"].default:
-            words[f"width {model.width}"] = None
+        words[str(model)] = None
         if model.init != "imagenet":
             words["from scratch" if model.init == "scratch" else f"trunk from {model.init}"] = None
     return ", ".join(words)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.report.scenes import Scene, scenes
 from sshpe_lib.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -36,12 +37,15 @@ class Picture:
     skeleton: Skeleton
 
 
-def people(pictures: Sequence[Picture]) -> Figure:
+def people(pictures: Sequence[Picture] | Sequence[Scene]) -> Figure:
     """Crops of test people with the predicted skeleton: the fainter, the less sure; hollow dots: the truth.
 
-    The person's left side is orange, the right side blue, what is neither green.
+    The person's left side is orange, the right side blue, what is neither green. Whole images are drawn as `scenes`
+    draws them.
     Raises SSHPEError where there is no picture.
     """
+    if pictures and isinstance(pictures[0], Scene):
+        return scenes(pictures)
     from matplotlib import rc_context
 
     from sshpe_lib.report.style import SETTINGS, Plate

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.records import Record
+from sshpe_lib.records import MULTI_SCALE, Record
 from sshpe_lib.tables import Cell, Table
 
 
@@ -25,11 +25,16 @@ class Result:
         """AP in percent of the headline network, one a seed."""
         return self.scores("AP")
 
+    def measured(self, metric: str) -> str:
+        """What records call a metric of this cell."""
+        return metric + MULTI_SCALE if self.cell.multi_scale else metric
+
     def scores(self, metric: str) -> np.ndarray:
-        """A metric in percent of the headline network, (seeds,).
+        """A metric in percent of the headline network, (seeds,); of the test at several scales where the cell says so.
 
         Raises SSHPEError where a record lacks it.
         """
+        metric = self.measured(metric)
         for record in self.records:
             if metric not in record.metrics[record.headline]:
                 known = ", ".join(record.metrics[record.headline])
@@ -87,7 +92,6 @@ class Study:
 
 
 def side_by_side(one: Cell, other: Cell) -> bool:
-    """Whether two cells share column, backbone, amount of labels and input, and so may be set against each other."""
-    return all(
-        getattr(one, name) == getattr(other, name) for name in ("column", "backbone", "amount", "size")
-    )
+    """Whether two cells share network, labels, input, protocol and test, and so may be set against each other."""
+    shared = ("column", "backbone", "amount", "size", "protocol", "multi_scale")
+    return all(getattr(one, name) == getattr(other, name) for name in shared)

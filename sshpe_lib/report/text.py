@@ -45,7 +45,7 @@ def _numbers(table: Printed, block: Block, column: Column, marks: bool = False) 
     headings += [_ours(name) for name in column.ours] or [("our", column.paper[0])]
     rows = []
     for line in column.lines:
-        ours = line.ours or (f"not run ({table.reason_number(line)})",)
+        ours = line.ours or (f"not run ({table.reason_number(line)})", *[""] * (len(column.ours) - 1))
         rows.append([line.row, *(line.marks if marks else ()), *line.paper, *ours])
     align = ("left", *["center"] * len(names), *["right"] * (len(headings) - 1 - len(names)))
     return _grid(headings, rows, align)

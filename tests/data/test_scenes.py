@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from sshpe_lib.data.instances import Instances
-from sshpe_lib.data.scenes import SceneAffine, Scenes, unlabelled_people
+from sshpe_lib.data.scenes import SceneAffine, Scenes
+from sshpe_lib.data.unlabelled import drawn, unlabelled_people
 from sshpe_lib.errors import SSHPEError
 from tests import toy
 
@@ -156,16 +157,14 @@ def test_crowds_and_people_without_keypoints_are_found(tmp_path: Path) -> None:
 def test_run_lengths_and_polygons_are_drawn_alike() -> None:
     from pycocotools import mask
 
-    from sshpe_lib.data.scenes import _drawn
-
     square = np.zeros((10, 20), np.uint8)
     square[2:6, 3:9] = 1
     packed = mask.encode(np.asfortranarray(square))
     columns = {"size": [10, 20], "counts": [32, 4, 6, 4, 6, 4, 6, 4, 6, 4, 6, 4, 114]}
     polygon = [[3, 2, 9, 2, 9, 6, 3, 6]]
     for one in (packed, columns, polygon):
-        np.testing.assert_array_equal(_drawn([one], (20, 10)), 255 * square)
-    assert (_drawn([polygon, [[0, 0, 20, 0, 20, 10, 0, 10]]], (20, 10)) == 255).all()
+        np.testing.assert_array_equal(drawn([one], (20, 10)), 255 * square)
+    assert (drawn([polygon, [[0, 0, 20, 0, 20, 10, 0, 10]]], (20, 10)) == 255).all()
 
 
 def test_a_side_that_a_stride_does_not_divide_is_refused(people: Instances) -> None:

@@ -62,7 +62,7 @@ def test_coco_numbers_equal_the_reference_and_faster_coco_eval(coco, statistics,
 def test_crowdpose_numbers_equal_the_reference(crowd, statistics):
     ours = average_precision(*crowd, CROWDPOSE14.sigmas, iou_type="keypoints_crowd")
     expected = statistics["crowdpose"]["crowdposetools"]
-    renamed = {"APE": "AP_easy", "APM": "AP_medium", "APH": "AP_hard"}
+    renamed = {"APE": "AP-easy", "APM": "AP-medium", "APH": "AP-hard"}
     assert ours == {renamed.get(name, name): value for name, value in expected.items()}
 
 
@@ -119,8 +119,8 @@ def test_crowdpose_split_without_images_is_marked(crowd):
     ground_truth, results = crowd
     hard = [image["id"] for image in ground_truth["images"] if image["crowdIndex"] >= 0.8]
     ours = average_precision(ground_truth, results, CROWDPOSE14.sigmas, hard, "keypoints_crowd")
-    assert ours["AP_easy"] == ours["AP_medium"] == -1
-    assert ours["AP_hard"] == round(ours["AP"], 4) > 0
+    assert ours["AP-easy"] == ours["AP-medium"] == -1
+    assert ours["AP-hard"] == round(ours["AP"], 4) > 0
 
 
 @pytest.mark.parametrize("kind", METRICS)

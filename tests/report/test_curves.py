@@ -126,3 +126,13 @@ def test_a_notebook_shows_the_figure_once_and_the_settings_stay() -> None:
 def test_the_best_record_is_the_first_seed_of_the_highest_mean() -> None:
     made = fakes.study(ap=lambda cell, seed: {"0.6": 30.0 - seed, "0.9": 20.0 + 8 * seed}.get(cell.row, 1.0))
     assert made.best == made.results[3].records[0]
+
+
+def test_another_test_of_the_same_runs_has_no_panel_of_its_own() -> None:
+    profile, made = tables.load_profile("smoke"), fakes.study("smoke")
+    again = report.Result(
+        made.results[0].cell.model_copy(update={"multi_scale": True}), made.results[0].records
+    )
+    for results, panels in (((made.results[0], again), 1), ((again,), 1)):
+        figure = report.curves(Study(made.table, profile.title, 1, results, made.baselines))
+        assert len(figure.axes) == panels + 1

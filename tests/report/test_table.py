@@ -204,15 +204,15 @@ def test_setting_names_what_differs_from_the_papers() -> None:
     experiment = tables.experiment("quick", "pose-mum+")
     data = experiment.data.model_copy(update={"labels": 1000, "input_size": (48, 64)})
     papers = experiment.model_copy(update={"data": data, "model": SimpleBaseline()})
-    assert setting([papers]) == "1,000 labels, 64x48"
+    assert setting([papers]) == "1,000 labels, 64x48, ResNet-18"
     narrow = papers.model_copy(update={"model": SimpleBaseline(width=16, init="scratch")})
-    assert setting([narrow, narrow]) == "1,000 labels, 64x48, width 16, from scratch"
+    assert setting([narrow, narrow]) == "1,000 labels, 64x48, ResNet-18 of width 16, from scratch"
     assert setting([]) == ""
 
 
 def test_setting_names_every_amount_of_labels_first() -> None:
     few, many = (tables.experiment("smoke", "mum", amount=amount) for amount in ("1K", "10K"))
-    assert setting([few, many]) == "16 / 32 labels, 64x48, width 8, from scratch"
+    assert setting([few, many]) == "16 / 32 labels, 64x48, ResNet-18 of width 8, from scratch"
 
 
 def test_minus_is_a_minus_sign() -> None:
@@ -315,3 +315,22 @@ def test_p_has_two_significant_digits() -> None:
     view = report.table(fakes.study(ap=ap))
     rows = {row[0]: row[6] for row in html_rows(view)[3:]}
     assert (rows["0.999"], rows["0.5"], rows["supervised"]) == ("0.00076", "0.48", "–")
+
+
+def test_a_quoted_row_stands_among_rows_that_were_run() -> None:
+    """Table 3 of AID: HigherHRNet's figures are the paper's, UDPv1's are ours too; the test at several scales is."""
+    base = tables.load_table("aid_table3")
+    ap = {True: 30.0, False: 20.0}
+    made = fakes.study("quick", 2, table=base, ap=lambda cell, seed: 20.0)
+    for result in made.results:
+        for record in result.records:
+            metrics = record.metrics["student"]
+            metrics |= {f"{name}-ms": value + 10 for name, value in list(metrics.items())}
+    view = report.table(made)
+    for one in view.entries:
+        assert (one.ours is None) == one.row.startswith(("SPPE", "HigherHRNet,"))
+        if one.ours:
+            assert one.ours.mean == ap["multi-scale" in one.column]
+    assert "quoted by the paper from other work" in repr(view) and len(html_rows(view)) == 6 + 3
+    lead = find(view, "+AID, HigherHRNet-W48 640x640", "bottom-up, multi-scale").lead
+    assert lead.paper == pytest.approx(69.7 - 68.2) and lead.ours.mean == 0

@@ -1,0 +1,89 @@
+"""What labelled and unlabelled people of whole images teach."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sshpe_lib.codec.crowd import CrowdHeatmap
+from sshpe_lib.crowd_supervision import CrowdSupervision
+from sshpe_lib.data.scenes import SceneBatch
+from sshpe_lib.losses import associative_embedding, masked_mse
+
+SIDE, JOINTS = 64, 17
+
+
+def teaching(unbiased: bool = False, **weights: float) -> CrowdSupervision:
+    codecs = [CrowdHeatmap((SIDE // stride,) * 2, 1.5, unbiased) for stride in (4, 2)]
+    return CrowdSupervision(codecs, SIDE, unbiased=unbiased, **weights)
+
+
+def scene() -> SceneBatch:
+    """Two images, one of three and one of no people; half of the second is hidden by a mask."""
+    generator = torch.Generator().manual_seed(0)
+    points = torch.rand(2, 5, JOINTS, 2, generator=generator) * (SIDE - 1)
+    visible = (torch.rand(2, 5, JOINTS, generator=generator) > 0.3).float()
+    visible[0, 3:], visible[1] = 0, 0
+    masks = tuple(torch.ones(2, side, side) for side in (16, 32))
+    for mask in masks:
+        mask[1, :, : mask.shape[2] // 2] = 0
+    return SceneBatch(torch.zeros(2, 3, SIDE, SIDE), points, visible, masks, torch.arange(2))
+
+
+def outputs(seed: int = 1) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        torch.randn(2, channels, side, side, generator=generator).requires_grad_()
+        for channels, side in ((2 * JOINTS, 16), (JOINTS, 32))
+    ]
+
+
+@pytest.mark.parametrize("unbiased", [False, True])
+def test_targets_are_those_of_the_codecs(unbiased: bool) -> None:
+    batch, taught = scene(), teaching(unbiased)
+    labeled = taught.label(batch.image, batch)
+    for codec, target, mask in zip(taught.codecs, labeled.target, batch.masks, strict=True):
+        ratio = (codec.heatmap_size[0] - unbiased) / (SIDE - unbiased)
+        assert torch.equal(target, codec.encode(batch.points * ratio, batch.visible))
+        assert target.shape == (2, JOINTS, *mask.shape[1:])
+    assert labeled.index.shape == (2, 5, JOINTS) and (labeled.index[1] == -1).all()
+    assert torch.equal(labeled.index >= 0, batch.visible > 0)
+
+
+def test_the_loss_is_that_of_higher_hrnet() -> None:
+    batch, taught, found = scene(), teaching(push=0.3, pull=0.2), outputs()
+    labeled = taught.label(batch.image, batch)
+    push, pull = associative_embedding(found[0][:, JOINTS:].flatten(1), labeled.index)
+    expected = 0.3 * push.mean() + 0.2 * pull.mean()
+    for output, target, mask in zip(found, labeled.target, batch.masks, strict=True):
+        expected = expected + masked_mse(output[:, :JOINTS], target, mask).mean()
+    loss = taught.loss(found, labeled)
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    assert all(output.grad.isfinite().all() and output.grad.abs().sum() > 0 for output in found)
+    assert (found[1].grad[1, :, :, :16] == 0).all(), "what is hidden teaches nothing"
+
+
+def test_a_student_that_answers_as_its_teacher_is_consistent() -> None:
+    taught, found = teaching(), outputs()
+    maps = taught.maps(found)
+    assert maps.shape == (2, 2 * JOINTS, 32, 32)
+    assert taught.consistency(maps, maps.detach()) == 0
+
+
+def test_tags_count_where_the_teacher_sees_joints() -> None:
+    taught = teaching(pull=1.0)
+    pseudo = torch.zeros(1, 2 * JOINTS, 8, 8)
+    pseudo[0, 0, 3, 4] = 1.0
+    found = pseudo.clone()
+    found[0, JOINTS, 3, 4] += 2.0  # the tag of the joint that is seen
+    assert taught.consistency(found, pseudo) == 4
+    found = pseudo.clone()
+    found[0, JOINTS, 0, 0] += 2.0  # a tag where nothing is
+    assert taught.consistency(found, pseudo) == 0
+
+
+def test_another_number_of_outputs_is_refused() -> None:
+    batch, taught = scene(), teaching()
+    with pytest.raises(ValueError):
+        taught.loss(outputs()[:1], taught.label(batch.image, batch))
