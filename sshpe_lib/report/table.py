@@ -98,7 +98,7 @@ class TableView:
 
     def _amounts(self) -> list[str]:
         """How many labels stand for the paper's amounts, where the table has several of these."""
-        if self.study.same_data or len({cell.amount for cell in self.study.table.cells}) < 2:
+        if self.study.same_data or len({cell.amount for cell in self.study.table.cells if cell.method}) < 2:
             return []
         labels = {cell.amount: record.experiment.data.labels for cell, record in self.study.runs()}
         counts = {name: "all" if count is None else f"{count:,}" for name, count in labels.items()}
