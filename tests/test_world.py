@@ -20,15 +20,25 @@ def end_of(folder, network: str, processes: int) -> list[dict]:
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(processes)]
 
 
+def ends(folder, network: str) -> tuple[list[dict], list[dict]]:
+    """What one process and two end with."""
+    return end_of(folder / "one", network, 1), end_of(folder / "two", network, 2)
+
+
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("plain")
-    return end_of(folder / "one", "plain", 1), end_of(folder / "two", "plain", 2)
+    return ends(tmp_path_factory.mktemp("plain"), "plain")
 
 
-def test_world_size_two_is_world_size_one(plain):
-    """Without batch statistics, up to the rounding of a sum taken in two halves."""
-    (one,), (first, second) = plain
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return ends(tmp_path_factory.mktemp("whole"), "whole")
+
+
+@pytest.mark.parametrize("kind", ["plain", "whole"])
+def test_world_size_two_is_world_size_one(kind, request):
+    """Without batch statistics, up to the rounding of a sum taken in two halves; crops and whole images."""
+    (one,), (first, second) = request.getfixturevalue(kind)
     for network in ("student", "teacher"):
         for name, tensor in one[network].items():
             assert torch.equal(first[network][name], second[network][name])
