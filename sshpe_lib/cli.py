@@ -71,7 +71,8 @@ def run(
 
     machine = _machine(threads, workers, accelerator, devices, tensorboard)
     made = study(table, profile, seeds=seeds, row=row, column=column, machine=machine, jobs=jobs)
-    typer.echo(report.to_text(made))
+    if machine.progress:  # of several processes the first speaks
+        typer.echo(report.to_text(made))
 
 
 @app.command()
@@ -104,10 +105,10 @@ def plan(
 def _machine(
     threads: int, workers: int, accelerator: str, devices: str, tensorboard: bool = False
 ) -> Machine:
-    from sshpe_lib.machine import Machine
+    from sshpe_lib.machine import Machine, first_process
 
     count = devices if devices == "auto" else int(devices)
-    return Machine(accelerator, count, threads, workers, tensorboard=tensorboard)
+    return Machine(accelerator, count, threads, workers, progress=first_process(), tensorboard=tensorboard)
 
 
 @app.command()

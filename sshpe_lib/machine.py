@@ -30,8 +30,11 @@ class Machine:
     tensorboard: bool = False
 
     def jobs_for(self, runs: int) -> int:
-        """How many of `runs` to train at the same time: one a core (`threads` cores) on a CPU, one on a GPU."""
-        if self._on_gpu or not self.threads:
+        """How many of `runs` to train at the same time: one a core (`threads` cores) on a CPU, one on a GPU.
+
+        Processes that torchrun started train one run together.
+        """
+        if self._on_gpu or not self.threads or processes() > 1:
             return 1
         return max(1, min(runs, len(os.sched_getaffinity(0)) // self.threads))
 
@@ -67,7 +70,7 @@ class Machine:
         devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if self.devices == "auto" else self.devices
         # A step forwards twice before it goes backwards, which DDP's own broadcast of buffers forbids; the
         # trainer averages the batch-norm statistics instead.
-        strategy = DDPStrategy(broadcast_buffers=False) if processes() > 1 else "auto"
+        strategy = DDPStrategy(forward_sync_buffers=False) if processes() > 1 else "auto"
         fabric = Fabric(
             accelerator=self.accelerator, devices=devices, strategy=strategy, loggers=loggers,
             precision=self.precision(precision),
@@ -81,6 +84,11 @@ def cpu_has_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 itself: AVX-512 BF16, AMX, or Arm's BF16."""
     found = torch.cpu.get_capabilities()
     return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+
+
+def first_process() -> bool:
+    """Whether this process is the one that speaks: the only one, or the first that torchrun started."""
+    return int(os.environ.get("RANK", 0)) == 0
 
 
 def processes() -> int:
