@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,13 +74,26 @@ class Machine:
         # A step forwards twice before it goes backwards, which DDP's own broadcast of buffers forbids; the
         # trainer averages the batch-norm statistics instead.
         strategy = DDPStrategy(forward_sync_buffers=False) if processes() > 1 else "auto"
-        fabric = Fabric(
-            accelerator=self.accelerator, devices=devices, strategy=strategy, loggers=loggers,
-            precision=self.precision(precision),
-            num_nodes=processes() // int(os.environ.get("LOCAL_WORLD_SIZE", processes())),
-        )  # fmt: skip
-        fabric.launch()
+        with nullcontext() if self.progress else _silent("lightning_fabric.utilities.rank_zero"):
+            fabric = Fabric(
+                accelerator=self.accelerator, devices=devices, strategy=strategy, loggers=loggers,
+                precision=self.precision(precision),
+                num_nodes=processes() // int(os.environ.get("LOCAL_WORLD_SIZE", processes())),
+            )  # fmt: skip
+            fabric.launch()
         return fabric
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Inside the block a logger says nothing below a warning."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def cpu_has_bfloat16() -> bool:

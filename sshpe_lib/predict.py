@@ -22,6 +22,7 @@ from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate.results import rescore, write_results
 from sshpe_lib.machine import Machine
 from sshpe_lib.report.overlay import overlay
+from sshpe_lib.skeleton import Skeleton
 from sshpe_lib.trained import Trained
 
 PERSON = 1  # the category of results, COCO's
@@ -33,13 +34,22 @@ Boxes = Mapping[str, np.ndarray]  # file name -> (P, 4) x, y, width, height in p
 class Prediction:
     """The people of one image.
 
-    path: its file; image: (H, W, 3) uint8 RGB; people: (P, K, 3) x, y in image pixels and score; scores: (P,).
+    path: its file; image: (H, W, 3) uint8 RGB; people: (P, K, 3) x, y in image pixels and score; scores: (P,). A
+    notebook shows the picture with everybody's skeleton.
     """
 
     path: Path
     image: np.ndarray
     people: np.ndarray
     scores: np.ndarray
+    skeleton: Skeleton
+
+    def drawn(self) -> np.ndarray:
+        """The image with everybody's skeleton, (H, W, 3) uint8 RGB."""
+        return overlay(self.image, self.people, self.skeleton)
+
+    def _repr_png_(self) -> bytes:
+        return cv2.imencode(".png", self.drawn()[..., ::-1])[1].tobytes()
 
 
 def run(
@@ -60,8 +70,7 @@ def run(
         write_results(output / "keypoints.json", listed)
         for one in found:
             path = output / f"{one.path.stem}.pose.png"
-            drawn = overlay(one.image, one.people, network.skeleton)
-            if not cv2.imwrite(str(path), drawn[..., ::-1]):
+            if not cv2.imwrite(str(path), one.drawn()[..., ::-1]):
                 raise OSError(f"{path} could not be written")
             scores = ", ".join(f"{score:.2f}" for score in one.scores)
             count = f"{len(one.scores)} {'person' if len(one.scores) == 1 else 'people'}"
@@ -118,9 +127,8 @@ def predict(
         ]
     if network.experiment.data.color == "bgr":
         pixels = [picture[..., ::-1] for picture in pixels]
-    return [
-        Prediction(path, picture, *one) for path, picture, one in zip(images, pixels, people, strict=True)
-    ]
+    shown = zip(images, pixels, people, strict=True)
+    return [Prediction(path, picture, *one, network.skeleton) for path, picture, one in shown]
 
 
 def results(predictions: Sequence[Prediction]) -> list[dict]:
