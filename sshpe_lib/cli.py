@@ -170,15 +170,24 @@ def predict(
 
 @app.command()
 def export(
-    key: Annotated[str, typer.Argument(help="the key of a record, or its first letters")],
+    key: Annotated[
+        str,
+        typer.Argument(
+            help="the key of a record, or its first letters; or a .safetensors file that this wrote"
+        ),
+    ],
     output: Annotated[
-        Path | None, typer.Option(help="the file to write; KEY.safetensors if left out")
+        Path | None,
+        typer.Option(
+            help="the file to write: .safetensors for `sshpe predict`, .onnx, or .pt2 for torch.export.load; "
+            "KEY.safetensors if left out"
+        ),
     ] = None,
 ) -> None:
-    """Write a record's network with its experiment inside, for `sshpe predict`."""
-    from sshpe_lib import trained
+    """Write a trained network for `sshpe predict`, or as one graph from crops (uint8 RGB) to keypoints."""
+    from sshpe_lib import exporting
 
-    typer.echo(trained.export(key, output))
+    typer.echo(exporting.export(key, output))
 
 
 @app.command("test-dev")

@@ -10,9 +10,8 @@ import safetensors
 from pydantic import ValidationError
 from torch import nn
 
-from sshpe_lib import checkpoints, initial, parts, paths, records
+from sshpe_lib import checkpoints, initial, parts, paths
 from sshpe_lib.config import Experiment
-from sshpe_lib.data import sources
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import weights
 from sshpe_lib.records import Record
@@ -88,17 +87,6 @@ def save(record: Record, skeleton: Skeleton, path: Path) -> str:
     return weights.save_state(
         of_record(record, skeleton), Path(path), {HEADER: json.dumps(about, sort_keys=True)}
     )
-
-
-def export(key: str, output: Path | None = None) -> str:
-    """Write the network of the record whose key begins so; returns the path and what it is, in words.
-
-    Raises SSHPEError as `records.only` and `save`.
-    """
-    record = records.only(paths.records(), key)
-    path = output or Path(f"{record.key}.safetensors")
-    digest = save(record, sources.skeleton(sources.pin(record.experiment).data.labeled), path)
-    return f"{path}: {record.experiment.model}, AP {record.ap:.1f}, sha256 {digest}"
 
 
 def load(path: Path) -> Trained:
