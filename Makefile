@@ -39,7 +39,7 @@ reproduce: $(READY)
 	@echo "==> training the $(DECAY) row of Table 4 from scratch, profile $(PROFILE)"
 	@rm -rf $(FRESH) && mkdir -p $(FRESH)
 	cd notebooks && SSHPE_RECORDS="$(CURDIR)/$(FRESH)/records" SSHPE_RUNS="$(CURDIR)/$(FRESH)/runs" \
-	  ../$(BIN)/python -m papermill --log-output table4.ipynb ../$(FRESH)/table4.ipynb -p profile $(PROFILE) -p decay $(DECAY) -p seeds 1
+	  ../$(BIN)/python -m papermill --log-output table4.ipynb ../$(FRESH)/table4.ipynb -p profile $(PROFILE) -p decay $(DECAY) -p backbone resnet18 -p seeds 1
 	@echo "==> the fresh record beside the committed one"
 	$(BIN)/sshpe compare book/records $(FRESH)/records
 	@$(MAKE) --no-print-directory book

@@ -22,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Look at data before training on it.", no_args_is_help=True)
+data_app = typer.Typer(help="Look at data before training on it, draw some, split it.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 
@@ -71,7 +71,8 @@ def run(
 
     machine = _machine(threads, workers, accelerator, devices, tensorboard)
     made = study(table, profile, seeds=seeds, row=row, column=column, machine=machine, jobs=jobs)
-    typer.echo(report.to_text(made))
+    if machine.progress:  # of several processes the first speaks
+        typer.echo(report.to_text(made))
 
 
 @app.command()
@@ -104,10 +105,10 @@ def plan(
 def _machine(
     threads: int, workers: int, accelerator: str, devices: str, tensorboard: bool = False
 ) -> Machine:
-    from sshpe_lib.machine import Machine
+    from sshpe_lib.machine import Machine, first_process
 
     count = devices if devices == "auto" else int(devices)
-    return Machine(accelerator, count, threads, workers, tensorboard=tensorboard)
+    return Machine(accelerator, count, threads, workers, progress=first_process(), tensorboard=tensorboard)
 
 
 @app.command()
@@ -139,6 +140,54 @@ def reproduce(
     from sshpe_lib.reproduce import reproduce as train_again
 
     _show([train_again(key, _machine(threads, workers, accelerator, devices), keep=keep)])
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="pictures with people")],
+    weights: Annotated[
+        Path | None, typer.Option(help="a network that `sshpe export` wrote; the package's own if left out")
+    ] = None,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(
+            help="where the people are: a JSON list of {file_name, bbox}, bbox being x, y, width and height, or a COCO "
+            "file. Without it a top-down network takes every picture for one person; a bottom-up one needs none"
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="the folder for keypoints.json and the drawn pictures")] = Path(
+        "."
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="print the COCO results, and nothing else")] = False,
+    accelerator: AcceleratorOption = "auto",
+) -> None:
+    """Find people's joints in pictures: writes keypoints.json (COCO results) and a drawn copy of each picture."""
+    from sshpe_lib.predict import run
+
+    told, found = run(images, weights, boxes, output, _machine(1, 0, accelerator, "1"))
+    typer.echo(found if as_json else told)
+
+
+@app.command()
+def export(
+    key: Annotated[
+        str,
+        typer.Argument(
+            help="the key of a record, or its first letters; or a .safetensors file that this wrote"
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="the file to write: .safetensors for `sshpe predict`, .onnx, or .pt2 for torch.export.load; "
+            "KEY.safetensors if left out"
+        ),
+    ] = None,
+) -> None:
+    """Write a trained network for `sshpe predict`, or as one graph from crops (uint8 RGB) to keypoints."""
+    from sshpe_lib import exporting
+
+    typer.echo(exporting.export(key, output))
 
 
 @app.command("test-dev")
@@ -195,6 +244,49 @@ def data_check(
     typer.echo(str(report))
     if not report.ok:
         raise typer.Exit(1)
+
+
+@data_app.command("synth")
+def data_synth(
+    folder: Annotated[Path, typer.Argument(help="where the data set goes; made if missing")],
+    images: Annotated[int, typer.Option(min=1, help="how many")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="another one, other people")] = 0,
+    height: Annotated[int, typer.Option(help="of an image, pixels")] = 128,
+    width: Annotated[int, typer.Option(help="of an image, pixels")] = 96,
+    fewest: Annotated[int, typer.Option(min=1, help="people in an image")] = 1,
+    most: Annotated[int, typer.Option(min=1, help="people in an image")] = 1,
+    crowding: Annotated[
+        float, typer.Option(min=0, max=1, help="share of a person its neighbour overlaps")
+    ] = 0.0,
+    difficulty: Annotated[
+        float, typer.Option(min=0, max=1, help="of poses, clutter, blur and contrast")
+    ] = 1.0,
+) -> None:
+    """Draw people into pictures, with a COCO keypoint file."""
+    from sshpe_lib.data.synthetic import SyntheticPeople, build
+
+    spec = SyntheticPeople(images, seed, height, width, (fewest, most), crowding, difficulty=difficulty)
+    typer.echo(build(spec, folder))
+
+
+@data_app.command("split")
+def data_split(
+    annotations: Annotated[Path, typer.Argument(help="a COCO-format keypoint file")],
+    count: Annotated[int, typer.Option(min=1, help="how many people have labels")],
+    output: Annotated[Path, typer.Option(help="the file to write")] = Path("split.json"),
+    rule: Annotated[
+        Literal["first", "random"], typer.Option(help="first in the file, as the reference, or drawn")
+    ] = "first",
+    seed: Annotated[int, typer.Option(min=0, help="of the draw")] = 0,
+) -> None:
+    """Choose the people who have labels, and write their annotation ids."""
+    from sshpe_lib.data import coco, splits
+
+    people = coco.load_instances(annotations, annotations.parent, check_images=False)
+    drawn = rule == "random"
+    chosen = splits.random_instances(people, count, seed) if drawn else splits.first_instances(people, count)
+    splits.write_split(output, people, chosen, rule=rule, seed=seed if drawn else None)
+    typer.echo(f"{output}: {count:,} of {len(people):,} people, {rule}" + (f", seed {seed}" if drawn else ""))
 
 
 def main() -> None:

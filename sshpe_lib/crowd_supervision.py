@@ -67,11 +67,13 @@ class CrowdSupervision:
     def consistency(self, found: Tensor, pseudo: Tensor) -> Tensor:
         """What a student's `maps` differ in from a teacher's: in heatmaps, and in tags where the teacher sees joints.
 
-        Tags mean something relative to each other only, but a teacher and its student share them: a tag counts as
-        much as the teacher's heatmap is high there. Neither paper has this term.
+        Tags mean something relative to each other only, but a teacher and its student share them: in every image a
+        tag counts as much as the teacher's heatmap is high there. Neither paper has this term.
         """
         joints = found.shape[1] // 2
         heat, tags = found[:, :joints].float(), found[:, joints:].float()
         sure = pseudo[:, :joints].clamp(0, 1)
-        apart = (sure * (tags - pseudo[:, joints:]).square()).sum() / sure.sum().clamp_min(1)
-        return 2 * heatmap_mse(heat, pseudo[:, :joints]) + self.pull * apart
+        apart = (sure * (tags - pseudo[:, joints:]).square()).sum((1, 2, 3)) / sure.sum((1, 2, 3)).clamp_min(
+            1
+        )
+        return 2 * heatmap_mse(heat, pseudo[:, :joints]) + self.pull * apart.mean()

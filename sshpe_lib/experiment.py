@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -24,7 +23,7 @@ from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate.bottom_up import BottomUpEvaluation
 from sshpe_lib.evaluate.hard_cases import hardest
 from sshpe_lib.evaluate.top_down import TopDownEvaluation
-from sshpe_lib.machine import Machine
+from sshpe_lib.machine import Machine, first_process
 from sshpe_lib.records import MULTI_SCALE, Example, Record, SceneExample
 from sshpe_lib.trainer import Trainer
 
@@ -55,7 +54,7 @@ def run(
     if experiment.start is not None:
         run(experiment.start, machine, records_folder=records_folder, runs_folder=runs_folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if _rank():
+    if not first_process():
         return train(experiment, machine, folder)  # the first process holds the lock and writes the record
     with _lock(folder / "lock", machine.progress):
         found = records.find(records_folder, experiment.key())
@@ -64,10 +63,6 @@ def run(
         record = train(experiment, machine, folder)
         records.write(records_folder, record)
         return record
-
-
-def _rank() -> int:
-    return int(os.environ.get("RANK", 0))
 
 
 def _lock(path: Path, progress: bool) -> FileLock:
@@ -150,7 +145,7 @@ def _go_on_from(
     folder.mkdir(parents=True, exist_ok=True)
     path = checkpoints.of(folder)
     # Several second stages may want one first stage at a time; of one run's processes, the first holds the lock.
-    with nullcontext() if _rank() else _lock(folder / "lock", machine.progress):
+    with _lock(folder / "lock", machine.progress) if first_process() else nullcontext():
         state = checkpoints.finished(path, start.key())
         if state is None:
             train(start, machine, folder)

@@ -79,7 +79,7 @@ def associative_embedding(
 
     tags: (B, N), one number a pixel of every joint's map; index: (B, P, K) int64, where each joint's tag is read,
     -1 for none; people without joints are padding. push: "exp", exp(-d^2) of two people's distance d, or "max",
-    max(0, 1 - |d|); half its mean over ordered pairs. Pull is the variance of a person's tags, averaged over
+    `max(0, 1 - |d|)`; half its mean over ordered pairs. Pull is the variance of a person's tags, averaged over
     people. A sample with nobody has 0 of both, with one person no push. Source: Newell et al. (2017), `AELoss` of
     HigherHRNet.
     """

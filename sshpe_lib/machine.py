@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +33,11 @@ class Machine:
     tensorboard: bool = False
 
     def jobs_for(self, runs: int) -> int:
-        """How many of `runs` to train at the same time: one a core (`threads` cores) on a CPU, one on a GPU."""
-        if self._on_gpu or not self.threads:
+        """How many of `runs` to train at the same time: one a core (`threads` cores) on a CPU, one on a GPU.
+
+        Processes that torchrun started train one run together.
+        """
+        if self._on_gpu or not self.threads or processes() > 1:
             return 1
         return max(1, min(runs, len(os.sched_getaffinity(0)) // self.threads))
 
@@ -67,20 +73,38 @@ class Machine:
         devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if self.devices == "auto" else self.devices
         # A step forwards twice before it goes backwards, which DDP's own broadcast of buffers forbids; the
         # trainer averages the batch-norm statistics instead.
-        strategy = DDPStrategy(broadcast_buffers=False) if processes() > 1 else "auto"
-        fabric = Fabric(
-            accelerator=self.accelerator, devices=devices, strategy=strategy, loggers=loggers,
-            precision=self.precision(precision),
-            num_nodes=processes() // int(os.environ.get("LOCAL_WORLD_SIZE", processes())),
-        )  # fmt: skip
-        fabric.launch()
+        strategy = DDPStrategy(forward_sync_buffers=False) if processes() > 1 else "auto"
+        with nullcontext() if self.progress else _silent("lightning_fabric.utilities.rank_zero"):
+            fabric = Fabric(
+                accelerator=self.accelerator, devices=devices, strategy=strategy, loggers=loggers,
+                precision=self.precision(precision),
+                num_nodes=processes() // int(os.environ.get("LOCAL_WORLD_SIZE", processes())),
+            )  # fmt: skip
+            fabric.launch()
         return fabric
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Inside the block a logger says nothing below a warning."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def cpu_has_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 itself: AVX-512 BF16, AMX, or Arm's BF16."""
     found = torch.cpu.get_capabilities()
     return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+
+
+def first_process() -> bool:
+    """Whether this process is the one that speaks: the only one, or the first that torchrun started."""
+    return int(os.environ.get("RANK", 0)) == 0
 
 
 def processes() -> int:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from torch import nn
-
-from sshpe_lib import checkpoints, initial, parts, paths, records
+from sshpe_lib import parts, paths, records, trained
 from sshpe_lib.config import Experiment
 from sshpe_lib.data import coco, sources, whole_images
 from sshpe_lib.data.cache import ImageCache
@@ -16,7 +14,7 @@ from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate import submission
 from sshpe_lib.machine import Machine
 from sshpe_lib.records import Record
-from sshpe_lib.skeleton import COCO17, Skeleton
+from sshpe_lib.skeleton import COCO17
 
 PERSON = 1  # COCO's category
 
@@ -46,7 +44,7 @@ def submit(
         if experiment.bottom_up
         else _crops(experiment, info, folder, sources.resolve(str(detections)))
     )
-    network = trained(record, COCO17)
+    network = trained.of_record(record, COCO17)
     fabric = machine.fabric(experiment.train.precision, paths.runs() / record.key)
     evaluation = replace(
         parts.evaluation_of(experiment, people, {"categories": [{"id": PERSON}]}, COCO17, fabric),
@@ -73,30 +71,3 @@ def _crops(experiment: Experiment, info: Path, images: Path, boxes: Path) -> Cro
     data = experiment.data
     people = coco.load_detections(info, images, boxes, COCO17, PERSON)
     return Crops(people, data.input_size, cache=ImageCache(color=data.color), unbiased=data.unbiased)
-
-
-def trained(record: Record, skeleton: Skeleton) -> nn.Module:
-    """The network whose result a record quotes, from the checkpoint of its finished run, in eval mode.
-
-    skeleton: of the people it was trained on. Raises SSHPEError where there is no such checkpoint, or where it
-    holds other weights than the record's.
-    """
-    path = checkpoints.of(paths.runs() / record.key)
-    state = checkpoints.finished(path, record.key)
-    cure = f"train it again: sshpe reproduce {record.key} --keep"
-    if state is None:
-        raise SSHPEError(f"{path}: no checkpoint of a finished run; {cure}")
-    network = _network(record.experiment, skeleton)
-    weights = state["student"] if record.headline == "student" else state["teacher"]["network"]
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError:
-        raise SSHPEError(
-            f"{path}: its network is not one of the {len(skeleton)} keypoints of {skeleton.name}; choose a record "
-            f"of people with those"
-        ) from None
-    return network.eval()
-
-
-def _network(experiment: Experiment, skeleton: Skeleton) -> nn.Module:
-    return initial.network(experiment.model, parts.channels_of(experiment, len(skeleton)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,7 +69,7 @@ def assert_refused(result: tuple[int, str, str], *words: str) -> None:
 def test_help_names_every_command(sshpe) -> None:
     code, out, _ = sshpe("--help")
     assert code == 0
-    for command in ("run", "plan", "status", "reproduce", "compare", "test-dev", "data"):
+    for command in ("run", "plan", "status", "reproduce", "compare", "predict", "export", "test-dev", "data"):
         assert f" {command} " in out
 
 
@@ -362,3 +363,15 @@ def test_data_check_fails_on_fatal_faults_only(
 
     monkeypatch.setattr(check, "check", lambda path, images: Report())
     assert sshpe("data", "check", "some.json") == (code, "what was found\n", "")
+
+
+def test_people_are_drawn_and_split_as_typed(sshpe, tmp_path: Path) -> None:
+    code, out, _ = sshpe("data", "synth", tmp_path, "--images", 3, "--most", 2, "--width", 64)
+    file = Path(out.strip().splitlines()[-1])
+    assert code == 0 and len(json.loads(file.read_text())["images"]) == 3
+    split = tmp_path / "split.json"
+    typed = ("data", "split", file, "--count", 2, "--rule", "random", "--seed", 1, "--output", split)
+    code, out, _ = sshpe(*typed)
+    assert code == 0 and "2 of " in out and "random, seed 1" in out
+    assert len(json.loads(split.read_text())["annotation_ids"]) == 2
+    assert_refused(sshpe("data", "split", file, "--count", 99), "annotations.json", "99 labels are wanted")

@@ -20,7 +20,7 @@ from sshpe_lib.pretrain import ObjectClassifier, Pretraining, command, main, pre
 
 SHORT = Pretraining(width=4, images=64, val_images=64, steps=5, batch_size=16, seed=7)
 TINY = SHORT.model_copy(update={"images": 16, "val_images": 16, "batch_size": 4, "steps": 1})
-SHIPPED = sorted(file.stem for file in (paths.params() / "weights").glob("*.safetensors"))
+SHIPPED = sorted(file.stem for file in (paths.params() / "weights").glob("objects-*.safetensors"))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sshpe_lib import records, tables, test_dev
+from sshpe_lib import records, tables, test_dev, trained
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate import submission
 from sshpe_lib.experiment import run
@@ -90,8 +90,8 @@ def test_the_network_is_the_one_that_the_record_quotes(project: Path) -> None:
     """The teacher of Pose-MUM+, and not the student beside it in the checkpoint."""
     record = the_record(project)
     assert record.headline == "teacher"
-    teacher = test_dev.trained(record, COCO17).state_dict()
-    student = test_dev.trained(record.model_copy(update={"headline": "student"}), COCO17).state_dict()
+    teacher = trained.of_record(record, COCO17).state_dict()
+    student = trained.of_record(record.model_copy(update={"headline": "student"}), COCO17).state_dict()
     assert any(not np.array_equal(teacher[name], student[name]) for name in teacher)
 
 
@@ -110,7 +110,7 @@ def test_an_unknown_key_and_other_keypoints_are_refused(project: Path, tmp_path:
         submit(project, tmp_path, "xyz")
     half = Skeleton("half", COCO17.keypoints[:5], (), (), COCO17.sigmas[:5], ())
     with pytest.raises(SSHPEError, match="its network is not one of the 5 keypoints of half"):
-        test_dev.trained(the_record(project), half)
+        trained.of_record(the_record(project), half)
 
 
 def test_a_missing_image_is_named_before_anything_is_predicted(project: Path, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_bottom_up_network_needs_no_boxes(home: Path, tmp_path: Path, monkeypa
     asked = Path("info.json"), Path("images"), tmp_path, "ours", QUIET
     with pytest.raises(SSHPEError, match="finds people by itself; leave --detections out"):
         test_dev.submit(key, Path("boxes.json"), *asked)
-    load = test_dev.trained
+    load = trained.of_record
 
     def sure(*which):
         """The trained network, but for two steps' worth of modesty: its heatmaps are high enough to be read."""
@@ -144,7 +144,7 @@ def test_a_bottom_up_network_needs_no_boxes(home: Path, tmp_path: Path, monkeypa
             final.bias.data[:17] += 0.5
         return network
 
-    monkeypatch.setattr(test_dev, "trained", sure)
+    monkeypatch.setattr(trained, "of_record", sure)
     path = test_dev.submit(key, None, *asked)
     with zipfile.ZipFile(path) as archive:
         results = json.loads(archive.read(archive.namelist()[0]))

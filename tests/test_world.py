@@ -1,10 +1,13 @@
 """Two processes that share a batch end where one ends."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 import torch
+
+from sshpe_lib import records, tables
 
 
 def end_of(folder, network: str, processes: int) -> list[dict]:
@@ -20,15 +23,25 @@ def end_of(folder, network: str, processes: int) -> list[dict]:
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(processes)]
 
 
+def ends(folder, network: str) -> tuple[list[dict], list[dict]]:
+    """What one process and two end with."""
+    return end_of(folder / "one", network, 1), end_of(folder / "two", network, 2)
+
+
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("plain")
-    return end_of(folder / "one", "plain", 1), end_of(folder / "two", "plain", 2)
+    return ends(tmp_path_factory.mktemp("plain"), "plain")
 
 
-def test_world_size_two_is_world_size_one(plain):
-    """Without batch statistics, up to the rounding of a sum taken in two halves."""
-    (one,), (first, second) = plain
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return ends(tmp_path_factory.mktemp("whole"), "whole")
+
+
+@pytest.mark.parametrize("kind", ["plain", "whole"])
+def test_world_size_two_is_world_size_one(kind, request):
+    """Without batch statistics, up to the rounding of a sum taken in two halves; crops and whole images."""
+    (one,), (first, second) = request.getfixturevalue(kind)
     for network in ("student", "teacher"):
         for name, tensor in one[network].items():
             assert torch.equal(first[network][name], second[network][name])
@@ -47,3 +60,22 @@ def test_ranks_keep_one_network(tmp_path):
     for network in ("student", "teacher"):
         for name, tensor in first[network].items():
             assert torch.equal(tensor, second[network][name]), name
+
+
+def test_the_command_line_trains_a_table_in_two_processes(tmp_path):
+    """`torchrun --nproc-per-node=2 -m sshpe_lib run ...`: one table printed, the records that one process makes."""
+    folders = {"SSHPE_RECORDS": str(tmp_path / "records"), "SSHPE_RUNS": str(tmp_path / "runs")}
+    typed = ["run", "table4", "--profile", "smoke", "--row", "0.9", "--column", "resnet18"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "sshpe_lib"]
+    done = subprocess.run(
+        [sys.executable, *launcher, *typed], capture_output=True, text=True, timeout=240, env=os.environ | folders
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("Table 4. AP of Pose-MUM+") == 1 and "deprecated" not in done.stderr
+    wanted = {
+        tables.experiment("smoke", "supervised").key(),
+        tables.experiment("smoke", "pose-mum+", set={"teacher.decay": 0.9}).key(),
+    }
+    made = records.read_all(tmp_path / "records")
+    assert {record.key for record in made} == wanted
+    assert all(record.provenance.world_size == 2 for record in made)

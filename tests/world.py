@@ -1,6 +1,6 @@
 """Train a small network in the processes that torchrun started (or in one) and save what each ends with.
 
-Usage: world.py FOLDER NETWORK, NETWORK being "plain" (no batch norm) or "baseline".
+Usage: world.py FOLDER NETWORK, NETWORK being "plain" (no batch norm), "whole" (the same on whole images) or "baseline".
 """
 
 import sys
@@ -13,8 +13,11 @@ from sshpe_lib.augment.affine import HardAffine
 from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.augment.view import Strong
 from sshpe_lib.codec import MSRAHeatmap
+from sshpe_lib.codec.crowd import CrowdHeatmap
 from sshpe_lib.config import Train
+from sshpe_lib.crowd_supervision import CrowdSupervision
 from sshpe_lib.data.loaders import Batches
+from sshpe_lib.data.scenes import Scenes
 from sshpe_lib.data.top_down import Crops, WeakAffine
 from sshpe_lib.evaluate.top_down import TopDownEvaluation
 from sshpe_lib.machine import Machine
@@ -41,9 +44,51 @@ class Plain(nn.Module):
         return self.last(features)
 
 
+class Whole(nn.Module):
+    """The same for whole images: heatmaps and tags at a quarter of the input, heatmaps at half of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 4, stride=2, padding=1)
+        self.coarse, self.fine = nn.Conv2d(8, 34, 3, stride=2, padding=1), nn.Conv2d(8, 17, 3, padding=1)
+
+    def forward(self, images, after_stage=None):
+        features = self.first(images).relu()
+        if after_stage:
+            features = after_stage("stage4", after_stage("layer1", features))
+        return [self.coarse(features), self.fine(features)]
+
+
+def whole(folder: Path, fabric) -> None:
+    """A bottom-up network and its teacher on whole images."""
+    torch.manual_seed(0)
+    network = Whole()
+    if fabric.is_global_zero:
+        toy.instances(folder / "l", 6), toy.instances(folder / "u", 16, seed=1)
+    fabric.barrier()
+    labeled = Scenes(toy.instances(folder / "l", 6), 64, stream="labeled")
+    unlabeled = Scenes(toy.instances(folder / "u", 16, seed=1), 64, stream="unlabeled")
+    batches = Batches(
+        labeled, unlabeled, batch_size=8, steps=6, burn_in=2, rank=fabric.global_rank, world=fabric.world_size
+    )
+    teaching = CrowdSupervision(
+        [CrowdHeatmap((16, 16), 1.5), CrowdHeatmap((32, 32), 1.5)], 64, push=0.1, pull=0.1
+    )
+    trainer = Trainer(
+        fabric, network, EMAN(network, 0.6), batches, teaching, Train(steps=6, batch_size=8),
+        lambda networks: {name: {"AP": 0.0} for name in networks}, key="world", folder=folder / "run",
+        strong=Strong([HardAffine(), PoseMUM(tiles=(4, 4), sites=("layer1",), unmix="stage4")]), progress=False,
+    )  # fmt: skip
+    trainer.fit()
+    state = {"student": network.state_dict(), "teacher": trainer.teacher.network.state_dict()}
+    torch.save(state, folder / f"rank{fabric.global_rank}.pt")
+
+
 def main() -> None:
     folder, kind = Path(sys.argv[1]), sys.argv[2]
     fabric = Machine(threads=1).fabric("32-true", folder)
+    if kind == "whole":
+        return whole(folder, fabric)
     torch.manual_seed(0)
     network = (
         Plain()

@@ -23,11 +23,11 @@ class Draw:
         return whole[self.rank * count : (self.rank + 1) * count].to(self.device)
 
     def rand(self, count: int, *shape: int) -> Tensor:
-        """Uniform in [0, 1), (count, *shape)."""
+        """Uniform in [0, 1), (count, ...)."""
         return self._share(torch.rand(count * self.world, *shape, generator=self.generator), count)
 
     def randn(self, count: int, *shape: int) -> Tensor:
-        """Standard normal, (count, *shape)."""
+        """Standard normal, (count, ...)."""
         return self._share(torch.randn(count * self.world, *shape, generator=self.generator), count)
 
     def coin(self, probability: float) -> bool:

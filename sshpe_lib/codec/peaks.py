@@ -19,7 +19,7 @@ def highest_pixels(heatmaps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     count = math.gcd(height * width, 32)
     pieces = heatmaps.reshape(batch * joints, count, height * width // count)
     heights, piece = pieces.amax(dim=-1).max(dim=-1)
-    best = pieces[torch.arange(len(pieces), device=heatmaps.device), piece]
+    best = pieces[torch.arange(pieces.shape[0], device=heatmaps.device), piece]
     index = (piece * pieces.shape[-1] + best.argmax(dim=-1)).view(batch, joints)
     heights = heights.view(batch, joints)
     pixels = torch.stack([index % width, index.div(width, rounding_mode="floor")], dim=-1)

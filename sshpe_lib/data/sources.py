@@ -12,6 +12,7 @@ from sshpe_lib.data.synthetic import VERSION, SyntheticPeople, build
 from sshpe_lib.data.whole_images import WholeImages
 from sshpe_lib.data.whole_images import load as load_whole_images
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.skeleton import Skeleton
 
 
 def annotations(source: Source) -> Path:
@@ -53,6 +54,13 @@ def instances(source: Source) -> Instances:
         resolve(source.images),
         detections=resolve(source.detections) if source.detections else None,
     )
+
+
+def skeleton(source: Source) -> Skeleton:
+    """The keypoints of a source's people."""
+    if source.kind == "ai_challenger":
+        return instances(source).skeleton
+    return coco.parse(annotations(source)).skeleton
 
 
 def whole_images(source: Source) -> WholeImages:

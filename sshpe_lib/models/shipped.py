@@ -32,7 +32,9 @@ def load_shipped_trunk(model: nn.Module, name: str) -> dict:
     """
     file = paths.params() / "weights" / f"{name}.safetensors"
     if not file.is_file():
-        shipped = ", ".join(sorted(other.stem for other in file.parent.glob("*.safetensors"))) or "none"
+        shipped = (
+            ", ".join(sorted(other.stem for other in file.parent.glob("objects-*.safetensors"))) or "none"
+        )
         raise SSHPEError(
             f"{file}: no such shipped trunk (there are: {shipped}); `python -m sshpe_lib.pretrain` makes one"
         )

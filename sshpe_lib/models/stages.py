@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sshpe_lib.errors import SSHPEError
 
@@ -16,6 +16,33 @@ AfterStage = Callable[[str, Tensor], Tensor]
 def keep(name: str, features: Tensor) -> Tensor:
     """The `after_stage` that changes nothing."""
     return features
+
+
+@contextmanager
+def at_stages(model: nn.Module, stages: Iterable[str], after_stage: AfterStage) -> Iterator[nn.Module]:
+    """Inside the block `after_stage` is called after named parts of any module, as the networks here call theirs.
+
+    stages: names of submodules, such as "layer1" of torchvision's ResNet; what `after_stage(name, output)` returns
+    takes the output's place. A part that runs several times in one pass is seen each time.
+
+    Raises:
+        SSHPEError: the module has no part of that name.
+    """
+    handles = []
+    try:
+        for name in stages:
+            try:
+                part = model.get_submodule(name)
+            except AttributeError:
+                known = ", ".join(name for name, _ in model.named_children()) or "none"
+                raise SSHPEError(f"{type(model).__name__} has no part {name!r}; it has: {known}") from None
+            handles.append(
+                part.register_forward_hook(lambda _, __, output, name=name: after_stage(name, output))
+            )
+        yield model
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def belongs(name: str, modules: Iterable[str]) -> bool:

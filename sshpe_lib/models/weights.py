@@ -141,7 +141,7 @@ def load_pose(model: nn.Module, path: Path) -> None:
         SSHPEError: as `load_state`, or names or shapes differ; the model is then unchanged.
     """
     state = load_state(path)
-    _check_fit(state, model.state_dict(), str(path), type(model).__name__)
+    check_fit(state, model, path)
     model.load_state_dict(state, strict=False)  # checked above: an old file's counters may be missing
 
 
@@ -255,6 +255,11 @@ def _load_pickled(path: Path) -> dict[str, Tensor]:
                 f"{path}: entry {name!r} is a {type(value).__name__}, not a tensor; save model.state_dict()"
             )
     return {name: value.detach() for name, value in state.items()}
+
+
+def check_fit(state: dict[str, Tensor], model: nn.Module, path: Path) -> None:
+    """Raises SSHPEError where a file's tensors are not the model's, by name and shape."""
+    _check_fit(state, model.state_dict(), str(path), type(model).__name__)
 
 
 def _check_fit(state: dict[str, Tensor], wanted: dict[str, Tensor], source: str, target: str) -> None:

@@ -64,7 +64,8 @@ class Orderings:
         others = total - agree
         if not others:
             return f"{words}."
-        return f"{words}; {others} stand the other way round, {counts[CONTRARY]} of them beyond the noise."
+        stand = "stands" if others == 1 else "stand"
+        return f"{words}; {others} {stand} the other way round, {counts[CONTRARY]} of them beyond the noise."
 
     @property
     def frame(self) -> pd.DataFrame:

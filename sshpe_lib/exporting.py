@@ -1,0 +1,118 @@
+"""A trained network for other programs: one graph from pixels to keypoints, for torch.export and ONNX."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sshpe_lib import parts, paths, records, trained
+from sshpe_lib.augment.pixels import normalize
+from sshpe_lib.codec import Codec
+from sshpe_lib.data import sources
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.trained import Trained
+
+SUFFIXES = (".pt2", ".onnx")
+MOST = 4096  # crops in a batch
+
+
+class KeypointNetwork(nn.Module):
+    """Crops (B, 3, H, W), uint8 RGB, to keypoints (B, K, 3): x and y in crop pixels, and the score.
+
+    The normalisation before the network and the codec's reading of its heatmaps are part of it.
+    """
+
+    def __init__(self, network: nn.Module, codec: Codec, bgr: bool = False) -> None:
+        super().__init__()
+        self.network, self.codec, self.bgr = network, codec, bgr
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Find the keypoints of the one person of every crop."""
+        pixels = images.flip(1) if self.bgr else images
+        points, scores = self.codec.decode(self.network(normalize(pixels)).float())
+        return torch.cat([points, scores[..., None]], dim=-1)
+
+
+def whole(made: Trained) -> KeypointNetwork:
+    """The network with everything around it, in evaluation mode and float32.
+
+    Raises SSHPEError for a bottom-up network, whose grouping of joints into people is no graph of tensors.
+    """
+    experiment = made.experiment
+    if experiment.bottom_up:
+        raise SSHPEError(
+            f"{experiment.model} finds people by grouping joints, which no exported graph can hold; use its "
+            ".safetensors file with sshpe predict"
+        )
+    codec = parts.codec_of(experiment.data)
+    return KeypointNetwork(made.network, codec, experiment.data.color == "bgr").eval()
+
+
+def program(made: Trained) -> torch.export.ExportedProgram:
+    """The graph for any number of crops, 1 to 4,096. Raises SSHPEError as `whole`."""
+    width, height = made.experiment.data.input_size
+    example = torch.zeros(2, 3, height, width, dtype=torch.uint8)
+    batch = torch.export.Dim("batch", min=1, max=MOST)
+    return torch.export.export(whole(made), (example,), dynamic_shapes=({0: batch},))
+
+
+def write(made: Trained, path: Path) -> None:
+    """Write the graph to a .pt2 file (`torch.export.load` reads it) or a .onnx file, whole or not at all.
+
+    Raises SSHPEError for another suffix, where the packages for ONNX are not installed, and as `whole`.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise SSHPEError(f"{path}: give the name one of the endings .safetensors, {', '.join(SUFFIXES)}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        if path.suffix == ".pt2":
+            torch.export.save(program(made), partial)
+        else:
+            _onnx(made).save(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _onnx(made: Trained) -> torch.onnx.ONNXProgram:
+    try:
+        import onnxscript  # noqa: F401  torch.onnx says it in many more words
+    except ModuleNotFoundError:
+        raise SSHPEError("ONNX needs two packages more; pip install 'sshpe[onnx]'") from None
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # of the exporter's own making
+        return torch.onnx.export(
+            program(made), dynamo=True, input_names=["images"], output_names=["keypoints"], verbose=False
+        )
+
+
+def export(key: str, output: Path | None = None) -> str:
+    """The command `sshpe export`: writes a network, and returns the path and what it is, in words.
+
+    key: of a record, or its first letters, or a .safetensors file. Raises SSHPEError as `records.only`, `trained.save`
+    and `write`.
+    """
+    if key.endswith(".safetensors"):
+        if output is None:
+            raise SSHPEError(f"{key}: name the file to write by --output, ending in {' or '.join(SUFFIXES)}")
+        made, path = trained.load(Path(key)), output
+        write(made, path)
+        return f"{path}: {made.experiment.model} of record {made.key}"
+    record = records.only(paths.records(), key)
+    path = output or Path(f"{record.key}.safetensors")
+    skeleton = sources.skeleton(sources.pin(record.experiment).data.labeled)
+    if path.suffix not in SUFFIXES:
+        trained.save(record, skeleton, path)
+    else:
+        network = trained.of_record(record, skeleton)
+        about = record.metrics[record.headline], record.provenance.commit
+        write(Trained(network, record.experiment, skeleton, record.key, *about), path)
+    return f"{path}: {record.experiment.model}, AP {record.ap:.1f}"

@@ -1,0 +1,73 @@
+"""Skeletons drawn onto a picture at its own size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sshpe_lib.skeleton import Skeleton
+
+# RGB, of the palette of Okabe and Ito, which the colour-blind tell apart: the person's left, right, and the middle.
+SIDES = {"left": (230, 159, 0), "right": (86, 180, 233), "middle": (0, 158, 115)}
+DARK = (20, 20, 20)
+FAINTEST = 0.25  # opacity of what has a score of 0
+_SUBPIXEL = 4  # binary digits of a coordinate below the pixel
+
+
+def overlay(
+    image: np.ndarray, people: Sequence[np.ndarray], skeleton: Skeleton, surest: float = 1.0
+) -> np.ndarray:
+    """A copy of an image with everybody's skeleton: left orange, right blue, the less sure the fainter.
+
+    image: (H, W, 3) uint8 RGB; people: (K, 3) x, y in pixels and score each, a joint of score 0 is not drawn;
+    surest: the score that is drawn without transparency. Lines have a dark rim, so that they show on any picture, and
+    grow with the person.
+    """
+    drawn = image.copy()
+    for person in people:
+        seen = person[:, 2] > 0
+        if not seen.any():
+            continue
+        reach = np.ptp(person[seen, :2], axis=0).max()
+        width = int(np.clip(round(reach / 90), 1, 8))
+        for a, b in skeleton.limbs:
+            if seen[a] and seen[b]:
+                sides = {_side(skeleton, a), _side(skeleton, b)}
+                shade = SIDES[sides.pop() if len(sides) == 1 else "middle"]
+                _blend(drawn, person[[a, b]], shade, width, surest)
+        for joint in np.flatnonzero(seen):
+            _blend(drawn, person[[joint]], SIDES[_side(skeleton, joint)], width + 1, surest)
+    return drawn
+
+
+def _side(skeleton: Skeleton, joint: int) -> str:
+    name = skeleton.keypoints[joint]
+    return next((side for side in ("left", "right") if name.startswith(f"{side}_")), "middle")
+
+
+def _blend(
+    image: np.ndarray, points: np.ndarray, shade: tuple[int, int, int], width: int, surest: float
+) -> None:
+    """Draw a line between two points, or a dot on one, into the image, as opaque as the least sure of them."""
+    import cv2
+
+    certain = float(np.clip(points[:, 2].min() / surest, 0, 1))
+    opacity = FAINTEST + (1 - FAINTEST) * certain
+    margin = 2 * width + 3
+    low = np.floor(points[:, :2].min(0)).astype(int) - margin
+    high = np.ceil(points[:, :2].max(0)).astype(int) + margin
+    x0, y0 = np.maximum(low, 0)
+    x1, y1 = np.minimum(high, image.shape[1::-1])
+    if x0 >= x1 or y0 >= y1:
+        return  # outside the picture
+    part = image[y0:y1, x0:x1]
+    layer = np.ascontiguousarray(part)
+    places = np.rint((points[:, :2] - (x0, y0)) * 2**_SUBPIXEL).astype(int).tolist()
+    for colour, rim in ((DARK, 2), (shade, 0)):
+        if len(places) == 2:
+            cv2.line(layer, *places, colour, width + rim, cv2.LINE_AA, _SUBPIXEL)
+        else:
+            radius = int((width + rim / 2) * 2**_SUBPIXEL)
+            cv2.circle(layer, places[0], radius, colour, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL)
+    image[y0:y1, x0:x1] = cv2.addWeighted(layer, opacity, part, 1 - opacity, 0)

@@ -1,0 +1,139 @@
+"""A trained network: from the checkpoint of a run, or from a file that holds its experiment too."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import safetensors
+from pydantic import ValidationError
+from torch import nn
+
+from sshpe_lib import checkpoints, initial, parts, paths
+from sshpe_lib.config import Experiment
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.models import weights
+from sshpe_lib.records import Record
+from sshpe_lib.skeleton import Skeleton
+
+HEADER = "sshpe"  # the entry of a file's metadata that holds the JSON
+SHIPPED = "people-r18-w16"  # the file in params/weights that `sshpe predict` takes by default
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network in evaluation mode, and what made it.
+
+    skeleton: of the people it finds; key: of its record; metrics: the record's, in percent; commit: its code.
+    """
+
+    network: nn.Module
+    experiment: Experiment
+    skeleton: Skeleton
+    key: str
+    metrics: dict[str, float]
+    commit: str
+
+    @property
+    def learned_from(self) -> str:
+        """What it was trained on, in words."""
+        source = self.experiment.data.labeled
+        return "drawn people" if source.kind == "synthetic" else Path(source.annotations).name
+
+
+def of_record(record: Record, skeleton: Skeleton) -> nn.Module:
+    """The network whose result a record quotes, from the checkpoint of its finished run, in eval mode.
+
+    skeleton: of the people it was trained on. Raises SSHPEError where there is no such checkpoint, or where its network
+    does not have these keypoints.
+    """
+    path = checkpoints.of(paths.runs() / record.key)
+    state = checkpoints.finished(path, record.key)
+    cure = f"train it again: sshpe reproduce {record.key} --keep"
+    if state is None:
+        raise SSHPEError(f"{path}: no checkpoint of a finished run; {cure}")
+    network = empty(record.experiment, skeleton)
+    found = state["student"] if record.headline == "student" else state["teacher"]["network"]
+    try:
+        network.load_state_dict(found)
+    except RuntimeError:
+        raise SSHPEError(
+            f"{path}: its network is not one of the {len(skeleton)} keypoints of {skeleton.name}; choose a record "
+            f"of people with those"
+        ) from None
+    return network.eval()
+
+
+def empty(experiment: Experiment, skeleton: Skeleton) -> nn.Module:
+    """The experiment's network with weights that nothing has taught."""
+    return initial.network(experiment.model, parts.channels_of(experiment, len(skeleton)))
+
+
+def save(record: Record, skeleton: Skeleton, path: Path) -> str:
+    """Write a record's network, from its run's checkpoint, as safetensors with the experiment inside.
+
+    Returns the file's sha256. Raises SSHPEError as `of_record`, and for another suffix.
+    """
+    if Path(path).suffix != ".safetensors":
+        raise SSHPEError(f"{path}: networks are written as .safetensors; end the name so")
+    about = {
+        "experiment": record.experiment.model_dump(mode="json", exclude_defaults=True),
+        "skeleton": asdict(skeleton),
+        "key": record.key,
+        "metrics": record.metrics[record.headline],
+        "commit": record.provenance.commit,
+    }
+    return weights.save_state(
+        of_record(record, skeleton), Path(path), {HEADER: json.dumps(about, sort_keys=True)}
+    )
+
+
+def load(path: Path) -> Trained:
+    """The network of a file that `save` wrote, loaded strictly.
+
+    Raises SSHPEError where the file is missing, cut short, holds no experiment, or one that this version cannot read.
+    """
+    path = Path(path)
+    state = weights.load_state(path)
+    about = _about(path)
+    try:
+        experiment = Experiment.model_validate(about["experiment"])
+        skeleton = Skeleton(**{name: _tuples(value) for name, value in about["skeleton"].items()})
+        made = Trained(
+            empty(experiment, skeleton), experiment, skeleton, about["key"], about["metrics"], about["commit"]
+        )
+    except (KeyError, TypeError, AttributeError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise SSHPEError(
+            f"{path}: the experiment inside cannot be read ({reason}); write the file anew with this version: "
+            "sshpe export KEY"
+        ) from None
+    weights.check_fit(state, made.network, path)
+    made.network.load_state_dict(state)
+    made.network.eval()
+    return made
+
+
+def shipped() -> Path:
+    """The network that comes with the package: small, and trained on drawn people."""
+    return paths.params() / "weights" / f"{SHIPPED}.safetensors"
+
+
+def _about(path: Path) -> dict:
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            header = (file.metadata() or {}).get(HEADER)
+        about = json.loads(header or "null")
+    except (safetensors.SafetensorError, OSError, ValueError):
+        about = None
+    if not isinstance(about, dict):
+        raise SSHPEError(
+            f"{path}: weights without the experiment that made them; give a file that `sshpe export` wrote"
+        )
+    return about
+
+
+def _tuples(value: object) -> object:
+    """JSON's lists as the tuples they were."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

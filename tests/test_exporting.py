@@ -1,0 +1,107 @@
+"""Exported graphs answer as the network and the codec do, for any number of crops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sshpe_lib import exporting, initial, parts, tables, trained
+from sshpe_lib.augment.pixels import normalize
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.skeleton import COCO17
+from sshpe_lib.trained import Trained
+from tests import choices
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the exporter's own deprecations
+
+KINDS = {
+    "simple baseline, shifted peaks": {},
+    "hrnet, offsets": {"method": "udpv1", "backbone": "hrnet-w32", "protocol": "aid"},
+    "rsn, DARK": {
+        "method": "udpv1", "backbone": "2xrsn50", "protocol": "aid", "set": {"data.codec": "udp-gaussian"},
+    },
+}  # fmt: skip
+
+
+def made(method: str = "supervised", **chosen) -> Trained:
+    """A network with weights that nothing has taught, whose answers still differ from crop to crop."""
+    experiment = tables.experiment("smoke", method, **chosen)
+    network = initial.build(experiment.model, parts.channels_of(experiment, 17), seed=0)
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight, generator=torch.Generator().manual_seed(1))
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0  # one batch gives every layer the statistics that keep its numbers near 1
+    width, height = experiment.data.input_size
+    with torch.no_grad():
+        network(torch.randn(8, 3, height, width, generator=torch.Generator().manual_seed(3)))
+    network.eval()
+    return Trained(network, experiment, COCO17, "0" * 16, {"AP": 0.0}, "none")
+
+
+def crops(one: Trained, count: int) -> torch.Tensor:
+    width, height = one.experiment.data.input_size
+    generator = torch.Generator().manual_seed(2)
+    return torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=generator)
+
+
+def answer(one: Trained, images: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        points, scores = parts.codec_of(one.experiment.data).decode(one.network(normalize(images)))
+    return torch.cat([points, scores[..., None]], dim=-1)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_graph_answers_as_the_network(kind: str, tmp_path: Path) -> None:
+    one = made(**KINDS[kind])
+    exporting.write(one, tmp_path / "graph.pt2")
+    graph = torch.export.load(tmp_path / "graph.pt2").module()
+    for count in (1, 5):
+        images = crops(one, count)
+        torch.testing.assert_close(graph(images), answer(one, images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_onnx_answers_as_the_network(kind: str, tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    one = made(**KINDS[kind])
+    exporting.write(one, tmp_path / "graph.onnx")
+    session = runtime.InferenceSession(tmp_path / "graph.onnx", providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].name == "images" and session.get_inputs()[0].type == "tensor(uint8)"
+    for count in (1, 5):
+        images = crops(one, count)
+        (found,) = session.run(["keypoints"], {"images": images.numpy()})
+        expected = answer(one, images).numpy()
+        np.testing.assert_allclose(found[..., 2], expected[..., 2], rtol=1e-3, atol=1e-3)
+        # Where two pixels are equal but for the rounding of a convolution, the peak may be either.
+        same = np.abs(found - expected)[..., :2].max(axis=-1) < 0.05
+        assert same.mean() > 0.97
+
+
+def test_blue_and_red_change_places_where_the_network_learned_so() -> None:
+    one = made(set={"data.color": "bgr"})
+    images = crops(one, 2)
+    assert torch.equal(exporting.whole(one)(images.flip(1)), answer(one, images))
+
+
+def test_what_cannot_be_exported_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SSHPEError, match="finds people by grouping joints, which no exported graph can hold"):
+        exporting.write(made("udpv1", **choices.WHOLE), tmp_path / "graph.onnx")
+    with pytest.raises(
+        SSHPEError, match=r"graph.tflite: give the name one of the endings .safetensors, .pt2, .onnx"
+    ):
+        exporting.write(made(), tmp_path / "graph.tflite")
+    with pytest.raises(SSHPEError, match="name the file to write by --output"):
+        exporting.export(str(trained.shipped()))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_becomes_a_graph(tmp_path: Path) -> None:
+    told = exporting.export(str(trained.shipped()), tmp_path / "people.pt2")
+    assert "people.pt2: ResNet-18 of width 16 of record a05bce50d5e40fc6" in told
+    graph, one = torch.export.load(tmp_path / "people.pt2").module(), trained.load(trained.shipped())
+    images = crops(one, 3)
+    torch.testing.assert_close(graph(images), answer(one, images), rtol=1e-4, atol=1e-4)

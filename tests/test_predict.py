@@ -1,0 +1,184 @@
+"""A trained network in a file, and the people it finds in one's own pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from sshpe_lib import cli, predict, records, tables, trained
+from sshpe_lib.data.synthetic import SyntheticPeople, build
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.evaluate.average_precision import average_precision
+from sshpe_lib.experiment import run, state_sha256
+from sshpe_lib.machine import Machine
+from sshpe_lib.models import weights
+from sshpe_lib.skeleton import COCO17
+from tests import choices
+
+QUIET = Machine(threads=1, progress=False, accelerator="cpu")
+EASY = SyntheticPeople(images=12, seed=77, difficulty=0.2)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> list[Path]:
+    annotations = build(EASY, tmp_path_factory.mktemp("people"), progress=False)
+    return sorted((annotations.parent / "images").glob("*.png"))
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    for name in ("records", "runs"):
+        monkeypatch.setenv(f"SSHPE_{name.upper()}", str(tmp_path / name))
+    return tmp_path
+
+
+def train_one(project: Path, method: str = "pose-mum+", **chosen) -> records.Record:
+    made = tables.experiment("smoke", method, set={"train.steps": 2, "evaluate.times": 1}, **chosen)
+    return run(made, QUIET, records_folder=project / "records", runs_folder=project / "runs")
+
+
+@pytest.mark.parametrize(
+    ("method", "chosen"), [("pose-mum+", {}), ("udpv1", choices.WHOLE)], ids=["crops", "whole"]
+)
+def test_a_file_holds_the_network_that_the_record_quotes(project, method, chosen) -> None:
+    record = train_one(project, method, **chosen)
+    path = project / "network.safetensors"
+    trained.save(record, COCO17, path)
+    loaded = trained.load(path)
+    assert loaded.experiment == record.experiment and loaded.skeleton == COCO17 and loaded.key == record.key
+    assert state_sha256(loaded.network) == record.provenance.checkpoint_sha256
+    assert not loaded.network.training and loaded.learned_from == "drawn people"
+
+
+def test_a_foreign_or_broken_file_is_named(project, pictures) -> None:
+    path = project / "foreign.safetensors"
+    weights.save_state(torch.nn.Linear(2, 2), path, {})
+    with pytest.raises(
+        SSHPEError, match=r"foreign.safetensors: weights without the experiment.*sshpe export"
+    ):
+        trained.load(path)
+    weights.save_state(
+        torch.nn.Linear(2, 2), path, {trained.HEADER: json.dumps({"experiment": {"modle": 1}})}
+    )
+    with pytest.raises(SSHPEError, match=r"foreign.safetensors: the experiment inside cannot be read"):
+        trained.load(path)
+    whole = trained.shipped().read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SSHPEError, match=r"foreign.safetensors is no complete safetensors file"):
+        trained.load(path)
+    with pytest.raises(SSHPEError, match="no such file of weights"):
+        trained.load(project / "nowhere.safetensors")
+    with pytest.raises(SSHPEError, match="written as .safetensors"):
+        trained.save(train_one(project), COCO17, project / "network.pth")
+
+
+def test_the_shipped_network_finds_drawn_people(pictures) -> None:
+    """It was trained on their kind; untaught weights find nobody. A picture without a box is one person's."""
+    truth = json.loads((pictures[0].parents[1] / "annotations.json").read_text())
+    boxes = {
+        path.name: np.array([a["bbox"]], float)
+        for path, a in zip(pictures, truth["annotations"], strict=True)
+    }
+    network = trained.load(trained.shipped())
+    assert trained.shipped().stat().st_size < 4e6
+    found = predict.predict(network, pictures, boxes, QUIET)
+    assert [one.people.shape for one in found] == [(1, 17, 3)] * 12
+    assert average_precision(truth, predict.results(found), COCO17.sigmas)["AP50"] > 0.3
+    torch.nn.init.normal_(network.network.final_layer.weight)
+    blind = predict.results(predict.predict(network, pictures, boxes, QUIET))
+    assert average_precision(truth, blind, COCO17.sigmas)["AP50"] < 0.05
+    alone = predict.predict(network, pictures[:1], None, QUIET)[0]
+    assert alone.people.shape == (1, 17, 3) and alone.image.shape == (128, 96, 3)
+
+
+def test_the_shipped_network_is_that_of_its_record(repository) -> None:
+    network = trained.load(trained.shipped())
+    record = records.find(repository / "book" / "records", network.key)
+    assert record.experiment == network.experiment and record.metrics[record.headline] == network.metrics
+    assert state_sha256(network.network) == record.provenance.checkpoint_sha256
+
+
+def test_every_box_is_a_person(pictures) -> None:
+    network = trained.load(trained.shipped())
+    boxes = {pictures[1].name: np.array([[10.0, 10, 40, 90], [40, 10, 40, 90]])}
+    first, second = predict.predict(network, pictures[:2], boxes, QUIET)
+    assert len(first.people) == 1 and len(second.people) == 2
+    listed = predict.results([first, second])
+    assert [one["image_id"] for one in listed] == [1, 2, 2]
+    assert listed[2]["file_name"] == pictures[1].name and len(listed[2]["keypoints"]) == 51
+
+
+def test_a_bottom_up_network_takes_no_boxes(project, pictures) -> None:
+    path = project / "whole.safetensors"
+    trained.save(train_one(project, "udpv1", **choices.WHOLE), COCO17, path)
+    network = trained.load(path)
+    assert [one.path for one in predict.predict(network, pictures, None, QUIET)] == pictures
+    with pytest.raises(SSHPEError, match="finds people by itself; leave the boxes out"):
+        predict.predict(network, pictures[:1], {pictures[0].name: np.ones((1, 4))}, QUIET)
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        ([], "it lists no boxes"),
+        ([{"file_name": "a.png"}], r"entry 0: file_name 'a.png', bbox None"),
+        ([{"file_name": "a.png", "bbox": [0, 0, -1, 5]}], "entry 0"),
+        ([{"file_name": "a.png", "bbox": [0, 0, 4, 5]}, {"bbox": [0, 0, 4, 5]}], "entry 1: file_name None"),
+        ([{"file_name": "a.png", "bbox": "wide"}], "entry 0"),
+    ],
+)
+def test_wrong_boxes_name_the_entry(tmp_path, entries, told) -> None:
+    path = tmp_path / "boxes.json"
+    path.write_text(json.dumps(entries))
+    with pytest.raises(SSHPEError, match=rf"boxes.json: .*{told}.*give a list of"):
+        predict.read_boxes(path)
+
+
+def test_boxes_of_a_coco_file_and_of_strangers(tmp_path, pictures) -> None:
+    found = predict.read_boxes(pictures[0].parents[1] / "annotations.json")
+    assert sorted(found) == [path.name for path in pictures]
+    with pytest.raises(SSHPEError, match=r"boxes of 000001.png, which is not among the images"):
+        predict.predict(trained.load(trained.shipped()), pictures[:1], found, QUIET)
+
+
+def test_the_command_as_typed(tmp_path, pictures) -> None:
+    typed = ["predict", *map(str, pictures[:2]), "--output", str(tmp_path / "out")]
+    done = CliRunner().invoke(cli.app, typed)
+    assert done.exit_code == 0, done.output
+    assert "1 person, score" in done.output and "has seen no photograph" in done.output
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "keypoints.json", "000000.pose.png", "000001.pose.png",
+    }  # fmt: skip
+    drawn = cv2.imread(str(tmp_path / "out" / "000000.pose.png"))
+    assert drawn.shape == (128, 96, 3) and (drawn != cv2.imread(str(pictures[0]))).any()
+    plain = CliRunner().invoke(cli.app, [*typed, "--json"])
+    assert json.loads(plain.stdout) == json.loads((tmp_path / "out" / "keypoints.json").read_text())
+
+
+def test_what_cannot_be_predicted_is_told(tmp_path, pictures) -> None:
+    network = trained.load(trained.shipped())
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(pictures[0].read_bytes()[:50])
+    with pytest.raises(SSHPEError, match=r"broken.png: to predict: the image is truncated"):
+        predict.predict(network, [broken], None, QUIET)
+    with pytest.raises(SSHPEError, match="another image has this name"):
+        predict.predict(network, [pictures[0], tmp_path / pictures[0].name], None, QUIET)
+    with pytest.raises(SSHPEError, match="no image is named"):
+        predict.predict(network, [], None, QUIET)
+
+
+def test_export_as_typed(project, pictures) -> None:
+    key = train_one(project).key
+    path = project / "mine.safetensors"
+    done = CliRunner().invoke(cli.app, ["export", key[:6], "--output", str(path)])
+    assert done.exit_code == 0 and "ResNet-18 of width 8, AP" in done.output
+    done = CliRunner().invoke(
+        cli.app, ["predict", str(pictures[0]), "--weights", str(path), "--output", str(project / "out")]
+    )
+    assert done.exit_code == 0 and f"record {key}" in done.output and "no photograph" not in done.output
