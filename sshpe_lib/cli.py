@@ -169,6 +169,29 @@ def predict(
 
 
 @app.command()
+def evaluate(
+    network: Annotated[
+        str, typer.Argument(help="a .safetensors file that `sshpe export` wrote, or the key of a record")
+    ],
+    annotations: Annotated[
+        Path | None,
+        typer.Option(help="a COCO-format keypoint file; the network's own test people if left out"),
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="its images; images/ beside it if left out")] = None,
+    output: Annotated[Path | None, typer.Option(help="a folder for results.json and breakdown.png")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print the statistics as JSON, and nothing else")
+    ] = False,
+    accelerator: AcceleratorOption = "auto",
+) -> None:
+    """Measure a network on labelled people: AP, what became of every joint, the worst cases."""
+    from sshpe_lib.evaluating import run
+
+    told, statistics = run(network, annotations, images, output, _machine(1, 0, accelerator, "1"))
+    typer.echo(statistics if as_json else told)
+
+
+@app.command()
 def export(
     key: Annotated[
         str,
