@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sshpe_lib import parts, paths, records, trained
+from sshpe_lib import parts, trained
 from sshpe_lib.config import CocoSource, Source
 from sshpe_lib.data import sources
 from sshpe_lib.data.cache import ImageCache
@@ -105,7 +105,7 @@ def run(
     which: a .safetensors file, or the key of a record or its first letters. output: a folder for results.json and
     breakdown.png. Raises SSHPEError as `evaluate`, and where there is no such network.
     """
-    network = trained.load(Path(which)) if which.endswith(".safetensors") else _of_key(which)
+    network = trained.load(Path(which)) if which.endswith(".safetensors") else trained.of_key(which)
     source = None if annotations is None else _own(annotations, images)
     made = evaluate(network, source, machine)
     told = [
@@ -123,13 +123,6 @@ def run(
         breakdown(made.shares, network.skeleton).savefig(output / "breakdown.png")
         told += ["", f"{output / 'results.json'}, {output / 'breakdown.png'}"]
     return "\n".join(told), json.dumps(made.statistics)
-
-
-def _of_key(key: str) -> Trained:
-    record = records.only(paths.records(), key)
-    skeleton = sources.skeleton(sources.pin(record.experiment).data.val)
-    about = record.metrics[record.headline], record.provenance.commit
-    return Trained(trained.of_record(record, skeleton), record.experiment, skeleton, record.key, *about)
 
 
 def _own(annotations: Path, images: Path | None) -> Source:
