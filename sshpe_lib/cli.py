@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table as Grid
 
+from sshpe_lib.cli_data import data_app
 from sshpe_lib.errors import SSHPEError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Look at data before training on it, draw some, split it.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 
@@ -169,6 +169,29 @@ def predict(
 
 
 @app.command()
+def evaluate(
+    network: Annotated[
+        str, typer.Argument(help="a .safetensors file that `sshpe export` wrote, or the key of a record")
+    ],
+    annotations: Annotated[
+        Path | None,
+        typer.Option(help="a COCO-format keypoint file; the network's own test people if left out"),
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="its images; images/ beside it if left out")] = None,
+    output: Annotated[Path | None, typer.Option(help="a folder for results.json and breakdown.png")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print the statistics as JSON, and nothing else")
+    ] = False,
+    accelerator: AcceleratorOption = "auto",
+) -> None:
+    """Measure a network on labelled people: AP, what became of every joint, the worst cases."""
+    from sshpe_lib.evaluating import run
+
+    told, statistics = run(network, annotations, images, output, _machine(1, 0, accelerator, "1"))
+    typer.echo(statistics if as_json else told)
+
+
+@app.command()
 def export(
     key: Annotated[
         str,
@@ -228,65 +251,6 @@ def _show(comparisons: list[Comparison]) -> None:
         typer.echo(comparison.describe())
     if not all(comparison.agrees for comparison in comparisons):
         raise typer.Exit(1)
-
-
-@data_app.command("check")
-def data_check(
-    path: Annotated[Path, typer.Argument(help="a COCO-format keypoint file, or a folder of them")],
-    images: Annotated[
-        Path | None, typer.Option(help="the folder of images; found beside the file if left out")
-    ] = None,
-) -> None:
-    """Count people and keypoints, and list every fault by file and entry; exit code 1 where one is fatal."""
-    from sshpe_lib.data.check import check
-
-    report = check(path, images)
-    typer.echo(str(report))
-    if not report.ok:
-        raise typer.Exit(1)
-
-
-@data_app.command("synth")
-def data_synth(
-    folder: Annotated[Path, typer.Argument(help="where the data set goes; made if missing")],
-    images: Annotated[int, typer.Option(min=1, help="how many")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="another one, other people")] = 0,
-    height: Annotated[int, typer.Option(help="of an image, pixels")] = 128,
-    width: Annotated[int, typer.Option(help="of an image, pixels")] = 96,
-    fewest: Annotated[int, typer.Option(min=1, help="people in an image")] = 1,
-    most: Annotated[int, typer.Option(min=1, help="people in an image")] = 1,
-    crowding: Annotated[
-        float, typer.Option(min=0, max=1, help="share of a person its neighbour overlaps")
-    ] = 0.0,
-    difficulty: Annotated[
-        float, typer.Option(min=0, max=1, help="of poses, clutter, blur and contrast")
-    ] = 1.0,
-) -> None:
-    """Draw people into pictures, with a COCO keypoint file."""
-    from sshpe_lib.data.synthetic import SyntheticPeople, build
-
-    spec = SyntheticPeople(images, seed, height, width, (fewest, most), crowding, difficulty=difficulty)
-    typer.echo(build(spec, folder))
-
-
-@data_app.command("split")
-def data_split(
-    annotations: Annotated[Path, typer.Argument(help="a COCO-format keypoint file")],
-    count: Annotated[int, typer.Option(min=1, help="how many people have labels")],
-    output: Annotated[Path, typer.Option(help="the file to write")] = Path("split.json"),
-    rule: Annotated[
-        Literal["first", "random"], typer.Option(help="first in the file, as the reference, or drawn")
-    ] = "first",
-    seed: Annotated[int, typer.Option(min=0, help="of the draw")] = 0,
-) -> None:
-    """Choose the people who have labels, and write their annotation ids."""
-    from sshpe_lib.data import coco, splits
-
-    people = coco.load_instances(annotations, annotations.parent, check_images=False)
-    drawn = rule == "random"
-    chosen = splits.random_instances(people, count, seed) if drawn else splits.first_instances(people, count)
-    splits.write_split(output, people, chosen, rule=rule, seed=seed if drawn else None)
-    typer.echo(f"{output}: {count:,} of {len(people):,} people, {rule}" + (f", seed {seed}" if drawn else ""))
 
 
 def main() -> None:

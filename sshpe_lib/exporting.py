@@ -11,14 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sshpe_lib import parts, paths, records, trained
+from sshpe_lib import parts, trained
 from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.codec import Codec
-from sshpe_lib.data import sources
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.trained import Trained
 
-SUFFIXES = (".pt2", ".onnx")
+SUFFIXES = (".safetensors", ".pt2", ".onnx")
 MOST = 4096  # crops in a batch
 
 
@@ -63,13 +62,18 @@ def program(made: Trained) -> torch.export.ExportedProgram:
 
 
 def write(made: Trained, path: Path) -> None:
-    """Write the graph to a .pt2 file (`torch.export.load` reads it) or a .onnx file, whole or not at all.
+    """Write a network, whole or not at all, as the file's ending says.
 
-    Raises SSHPEError for another suffix, where the packages for ONNX are not installed, and as `whole`.
+    .safetensors: with its experiment inside (`trained.save`); .pt2 and .onnx: the graph, which `torch.export.load` and
+    ONNX runtimes read. Raises SSHPEError for another ending, where the packages for ONNX are not installed, and as
+    `whole`.
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
-        raise SSHPEError(f"{path}: give the name one of the endings .safetensors, {', '.join(SUFFIXES)}")
+        raise SSHPEError(f"{path}: give the name one of the endings {', '.join(SUFFIXES)}")
+    if path.suffix == ".safetensors":
+        trained.save(made, path)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
@@ -97,22 +101,13 @@ def _onnx(made: Trained) -> torch.onnx.ONNXProgram:
 def export(key: str, output: Path | None = None) -> str:
     """The command `sshpe export`: writes a network, and returns the path and what it is, in words.
 
-    key: of a record, or its first letters, or a .safetensors file. Raises SSHPEError as `records.only`, `trained.save`
-    and `write`.
+    key: of a record, or its first letters, or a .safetensors file. Raises SSHPEError as `trained.of_key`,
+    `trained.load` and `write`.
     """
-    if key.endswith(".safetensors"):
-        if output is None:
-            raise SSHPEError(f"{key}: name the file to write by --output, ending in {' or '.join(SUFFIXES)}")
-        made, path = trained.load(Path(key)), output
-        write(made, path)
-        return f"{path}: {made.experiment.model} of record {made.key}"
-    record = records.only(paths.records(), key)
-    path = output or Path(f"{record.key}.safetensors")
-    skeleton = sources.skeleton(sources.pin(record.experiment).data.labeled)
-    if path.suffix not in SUFFIXES:
-        trained.save(record, skeleton, path)
-    else:
-        network = trained.of_record(record, skeleton)
-        about = record.metrics[record.headline], record.provenance.commit
-        write(Trained(network, record.experiment, skeleton, record.key, *about), path)
-    return f"{path}: {record.experiment.model}, AP {record.ap:.1f}"
+    file = key.endswith(".safetensors")
+    if file and output is None:
+        raise SSHPEError(f"{key}: name the file to write by --output, ending in {' or '.join(SUFFIXES)}")
+    made = trained.load(Path(key)) if file else trained.of_key(key)
+    path = output or Path(f"{made.key}.safetensors")
+    write(made, path)
+    return f"{path}: {made.experiment.model} of record {made.key}, AP {made.metrics['AP']:.1f}"

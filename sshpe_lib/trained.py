@@ -10,8 +10,9 @@ import safetensors
 from pydantic import ValidationError
 from torch import nn
 
-from sshpe_lib import checkpoints, initial, parts, paths
+from sshpe_lib import checkpoints, initial, parts, paths, records
 from sshpe_lib.config import Experiment
+from sshpe_lib.data import sources
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import weights
 from sshpe_lib.records import Record
@@ -70,23 +71,33 @@ def empty(experiment: Experiment, skeleton: Skeleton) -> nn.Module:
     return initial.network(experiment.model, parts.channels_of(experiment, len(skeleton)))
 
 
-def save(record: Record, skeleton: Skeleton, path: Path) -> str:
-    """Write a record's network, from its run's checkpoint, as safetensors with the experiment inside.
+def from_record(record: Record, skeleton: Skeleton) -> Trained:
+    """The same with everything that is known of it. Raises SSHPEError as `of_record`."""
+    about = record.key, record.metrics[record.headline], record.provenance.commit
+    return Trained(of_record(record, skeleton), record.experiment, skeleton, *about)
 
-    Returns the file's sha256. Raises SSHPEError as `of_record`, and for another suffix.
+
+def of_key(key: str) -> Trained:
+    """The network of the record whose key begins so. Raises SSHPEError as `records.only` and `of_record`."""
+    record = records.only(paths.records(), key)
+    return from_record(record, sources.skeleton(sources.pin(record.experiment).data.labeled))
+
+
+def save(made: Trained, path: Path) -> str:
+    """Write a network as safetensors with its experiment inside.
+
+    Returns the file's sha256. Raises SSHPEError for another suffix.
     """
     if Path(path).suffix != ".safetensors":
         raise SSHPEError(f"{path}: networks are written as .safetensors; end the name so")
     about = {
-        "experiment": record.experiment.model_dump(mode="json", exclude_defaults=True),
-        "skeleton": asdict(skeleton),
-        "key": record.key,
-        "metrics": record.metrics[record.headline],
-        "commit": record.provenance.commit,
+        "experiment": made.experiment.model_dump(mode="json", exclude_defaults=True),
+        "skeleton": asdict(made.skeleton),
+        "key": made.key,
+        "metrics": made.metrics,
+        "commit": made.commit,
     }
-    return weights.save_state(
-        of_record(record, skeleton), Path(path), {HEADER: json.dumps(about, sort_keys=True)}
-    )
+    return weights.save_state(made.network, Path(path), {HEADER: json.dumps(about, sort_keys=True)})
 
 
 def load(path: Path) -> Trained:

@@ -69,7 +69,18 @@ def assert_refused(result: tuple[int, str, str], *words: str) -> None:
 def test_help_names_every_command(sshpe) -> None:
     code, out, _ = sshpe("--help")
     assert code == 0
-    for command in ("run", "plan", "status", "reproduce", "compare", "predict", "export", "test-dev", "data"):
+    for command in (
+        "run",
+        "plan",
+        "status",
+        "reproduce",
+        "compare",
+        "predict",
+        "evaluate",
+        "export",
+        "test-dev",
+        "data",
+    ):
         assert f" {command} " in out
 
 

@@ -49,7 +49,7 @@ def train_one(project: Path, method: str = "pose-mum+", **chosen) -> records.Rec
 def test_a_file_holds_the_network_that_the_record_quotes(project, method, chosen) -> None:
     record = train_one(project, method, **chosen)
     path = project / "network.safetensors"
-    trained.save(record, COCO17, path)
+    trained.save(trained.from_record(record, COCO17), path)
     loaded = trained.load(path)
     assert loaded.experiment == record.experiment and loaded.skeleton == COCO17 and loaded.key == record.key
     assert state_sha256(loaded.network) == record.provenance.checkpoint_sha256
@@ -75,7 +75,7 @@ def test_a_foreign_or_broken_file_is_named(project, pictures) -> None:
     with pytest.raises(SSHPEError, match="no such file of weights"):
         trained.load(project / "nowhere.safetensors")
     with pytest.raises(SSHPEError, match="written as .safetensors"):
-        trained.save(train_one(project), COCO17, project / "network.pth")
+        trained.save(trained.from_record(train_one(project), COCO17), project / "network.pth")
 
 
 def test_the_shipped_network_finds_drawn_people(pictures) -> None:
@@ -116,7 +116,7 @@ def test_every_box_is_a_person(pictures) -> None:
 
 def test_a_bottom_up_network_takes_no_boxes(project, pictures) -> None:
     path = project / "whole.safetensors"
-    trained.save(train_one(project, "udpv1", **choices.WHOLE), COCO17, path)
+    trained.save(trained.from_record(train_one(project, "udpv1", **choices.WHOLE), COCO17), path)
     network = trained.load(path)
     assert [one.path for one in predict.predict(network, pictures, None, QUIET)] == pictures
     with pytest.raises(SSHPEError, match="finds people by itself; leave the boxes out"):
@@ -177,7 +177,7 @@ def test_export_as_typed(project, pictures) -> None:
     key = train_one(project).key
     path = project / "mine.safetensors"
     done = CliRunner().invoke(cli.app, ["export", key[:6], "--output", str(path)])
-    assert done.exit_code == 0 and "ResNet-18 of width 8, AP" in done.output
+    assert done.exit_code == 0 and f"ResNet-18 of width 8 of record {key}, AP" in done.output
     done = CliRunner().invoke(
         cli.app, ["predict", str(pictures[0]), "--weights", str(path), "--output", str(project / "out")]
     )

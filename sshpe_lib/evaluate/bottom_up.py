@@ -17,17 +17,13 @@ from sshpe_lib.data.whole_images import WholeImages
 from sshpe_lib.evaluate.multi_scale import Region, Scale, aggregate, region
 from sshpe_lib.evaluate.results import to_results
 from sshpe_lib.evaluate.statistics import Protocol, statistics
+from sshpe_lib.evaluate.top_down import alone
 from sshpe_lib.grouping import VALUE, Grouping
 
 MOST = 30  # people of an image that are kept, the surest; COCO's evaluation reads 20
 
 # People of one image: (P, K, 3) x and y in image pixels and height, and their scores (P,).
 Found = tuple[np.ndarray, np.ndarray]
-
-
-def _alone(tensor: Tensor) -> Tensor:
-    """The sum over the ranks where there is one."""
-    return tensor
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,7 @@ class BottomUpEvaluation:
     autocast: Callable[[], AbstractContextManager] = nullcontext
     rank: int = 0
     world: int = 1
-    reduce: Callable[[Tensor], Tensor] = _alone
+    reduce: Callable[[Tensor], Tensor] = alone
     cache: ImageCache = field(default_factory=ImageCache)
 
     def __call__(self, networks: Mapping[str, nn.Module]) -> dict[str, dict[str, float]]:

@@ -20,7 +20,7 @@ from sshpe_lib.evaluate.results import rescore, to_results
 from sshpe_lib.evaluate.statistics import Protocol, statistics
 
 
-def _alone(tensor: Tensor) -> Tensor:
+def alone(tensor: Tensor) -> Tensor:
     """The sum over the ranks where there is one."""
     return tensor
 
@@ -48,7 +48,7 @@ class TopDownEvaluation:
     autocast: Callable[[], AbstractContextManager] = nullcontext
     rank: int = 0
     world: int = 1
-    reduce: Callable[[Tensor], Tensor] = _alone
+    reduce: Callable[[Tensor], Tensor] = alone
 
     def __call__(self, networks: Mapping[str, nn.Module]) -> dict[str, dict[str, float]]:
         """AP, AP50, AP75, APM, APL and AR of every network, in percent; with `visibility` AP-vis and AP-invis too."""

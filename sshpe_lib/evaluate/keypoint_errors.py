@@ -1,0 +1,95 @@
+"""Why a keypoint is wrong: jitter, inversion, swap or miss (Ronchi and Perona 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+GOOD, JITTER, INVERSION, SWAP, MISS = range(5)
+KINDS = ("good", "jitter", "inversion", "swap", "miss")
+UNLABELED = -1
+NEAR, EXACT = 0.5, 0.85  # similarity from which a keypoint is about a joint, and on it
+
+
+def similarities(
+    points: np.ndarray, joints: np.ndarray, areas: np.ndarray, sigmas: Sequence[float]
+) -> np.ndarray:
+    """Keypoint similarity, exp(-d^2 / (2 s^2 k^2)) of COCO, elementwise: 1 on the joint, 0 far from it.
+
+    points, joints: (..., K, 2) px; areas: (...,) px^2 of the person whom the joints belong to; sigmas: K OKS constants.
+    Returns (..., K).
+    """
+    squared = np.square(points - joints).sum(-1)
+    variances = np.square(2 * np.asarray(sigmas, np.float64))
+    return np.exp(-squared / (2 * variances * (np.asarray(areas, np.float64)[..., None] + np.spacing(1))))
+
+
+def classify(
+    predicted: np.ndarray,
+    truth: np.ndarray,
+    areas: np.ndarray,
+    image_ids: np.ndarray,
+    sigmas: Sequence[float],
+) -> np.ndarray:
+    """What became of every labelled joint of N people, each with its own prediction.
+
+    predicted: (N, K, 2 or more) px; truth: (N, K, 3) x, y and v; areas: (N,) px^2; image_ids: (N,). Returns (N, K)
+    int8: GOOD from a similarity of 0.85 on, JITTER from 0.5 on; else INVERSION where the prediction is about another
+    joint of the same person, SWAP where it is about the same joint of another person of the image, MISS where it is
+    about neither; UNLABELED where v is 0.
+    """
+    points, joints, labeled = predicted[..., :2], truth[..., :2], truth[..., 2] > 0
+    own = similarities(points, joints, areas, sigmas)
+    kinds = np.select([own >= EXACT, own >= NEAR], [GOOD, JITTER], MISS)
+    wrong = kinds == MISS
+    kinds[wrong & _about_others(points, joints, labeled, areas, image_ids, sigmas)] = SWAP
+    kinds[wrong & _about_another_joint(points, joints, labeled, areas, sigmas)] = INVERSION
+    return np.where(labeled, kinds, UNLABELED).astype(np.int8)
+
+
+def _about_another_joint(
+    points: np.ndarray, joints: np.ndarray, labeled: np.ndarray, areas: np.ndarray, sigmas: Sequence[float]
+) -> np.ndarray:
+    """(N, K): the prediction of a joint is near a different labelled joint of its person."""
+    near = similarities(points[:, :, None], joints[:, None], areas[:, None], sigmas) >= NEAR
+    near &= labeled[:, None] & ~np.eye(points.shape[1], dtype=bool)
+    return near.any(axis=2)
+
+
+def _about_others(
+    points: np.ndarray,
+    joints: np.ndarray,
+    labeled: np.ndarray,
+    areas: np.ndarray,
+    image_ids: np.ndarray,
+    sigmas: Sequence[float],
+) -> np.ndarray:
+    """(N, K): the prediction of a joint is near the same joint of somebody else in the image."""
+    found = np.zeros(labeled.shape, bool)
+    for image in np.unique(image_ids):
+        rows = np.flatnonzero(image_ids == image)
+        if len(rows) > 1:
+            near = similarities(points[rows][:, None], joints[rows][None], areas[rows][None], sigmas) >= NEAR
+            near &= labeled[rows][None] & ~np.eye(len(rows), dtype=bool)[..., None]
+            found[rows] = near.any(axis=1)
+    return found
+
+
+def shares(kinds: np.ndarray) -> np.ndarray:
+    """Of every joint's labels the share that became what, (K, 5), rows adding up to 1; NaN for a joint without any."""
+    counts = np.stack([(kinds == kind).sum(axis=0) for kind in range(len(KINDS))], axis=-1).astype(float)
+    total = counts.sum(axis=-1, keepdims=True)
+    return np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
+
+
+def person_oks(
+    predicted: np.ndarray, truth: np.ndarray, areas: np.ndarray, sigmas: Sequence[float]
+) -> np.ndarray:
+    """Every person's OKS over its labelled joints, (N,), as COCO's; 0 for a person without any.
+
+    Shapes are those of `classify`.
+    """
+    labeled = truth[..., 2] > 0
+    each = similarities(predicted[..., :2], truth[..., :2], areas, sigmas)
+    return (each * labeled).sum(axis=-1) / np.maximum(labeled.sum(axis=-1), 1)

@@ -1,0 +1,147 @@
+"""A trained network on labelled people: AP, what became of every joint, and the worst cases."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sshpe_lib import parts, trained
+from sshpe_lib.config import CocoSource, Source
+from sshpe_lib.data import sources
+from sshpe_lib.data.cache import ImageCache
+from sshpe_lib.data.instances import Instances
+from sshpe_lib.data.top_down import Crops
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.evaluate import keypoint_errors
+from sshpe_lib.evaluate.results import write_results
+from sshpe_lib.machine import Machine
+from sshpe_lib.report.breakdown import breakdown, breakdown_text
+from sshpe_lib.trained import Trained
+
+WORST = 5  # people that are told
+WRONG = (keypoint_errors.MISS, keypoint_errors.SWAP, keypoint_errors.INVERSION, keypoint_errors.JITTER)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What a network made of N labelled people.
+
+    statistics: in percent; results: COCO results; people: the labelled ones; oks: (N,); kinds: (N, K), what became of
+    every joint (`evaluate.keypoint_errors`).
+    """
+
+    statistics: dict[str, float]
+    results: list[dict]
+    people: Instances
+    oks: np.ndarray
+    kinds: np.ndarray
+
+    @property
+    def shares(self) -> np.ndarray:
+        """Of every joint's labels the share that became what, (K, 5)."""
+        return keypoint_errors.shares(self.kinds)
+
+    def worst(self, count: int = WORST) -> list[str]:
+        """The people with the lowest OKS, and what went wrong with their joints, in words."""
+        told = []
+        for row in np.argsort(self.oks, kind="stable")[:count]:
+            kinds = self.kinds[row]
+            wrong = [
+                f"{(kinds == kind).sum()} {keypoint_errors.KINDS[kind]}"
+                for kind in WRONG
+                if (kinds == kind).any()
+            ]
+            where = f"annotation {self.people.annotation_ids[row]}, {self.people.path(row).name}"
+            told.append(f"OKS {self.oks[row]:.2f}  {where}: {', '.join(wrong) or 'nothing labelled'}")
+        return told
+
+
+def evaluate(network: Trained, source: Source | None = None, machine: Machine | None = None) -> Evaluated:
+    """Predict every labelled person of a source, the network's own test data where left out, and measure.
+
+    A top-down network sees the labelled boxes, or the source's detections; what became of the joints is told for the
+    labelled boxes, and for a bottom-up network of the person found that is most like each labelled one.
+    Raises SSHPEError for data that is missing, wrong, or of other keypoints.
+    """
+    experiment = network.experiment
+    source = source or sources.pin(experiment).data.val
+    people, truth = sources.instances(source), sources.ground_truth(source)
+    if people.skeleton != network.skeleton:
+        raise SSHPEError(
+            f"{people.source}: its keypoints ({people.skeleton.name}) are not the network's ({network.skeleton.name})"
+        )
+    fabric = (machine or Machine(progress=False)).fabric(experiment.train.precision, Path())
+    data = experiment.data
+    tested = (
+        sources.whole_images(source)
+        if experiment.bottom_up
+        else Crops(people, data.input_size, cache=ImageCache(color=data.color), unbiased=data.unbiased)
+    )
+    evaluation = parts.evaluation_of(experiment, tested, truth, network.skeleton, fabric)
+    found = evaluation.predict({"network": network.network.to(fabric.device)})["network"]
+    labeled = people
+    if getattr(source, "detections", None):
+        labeled = sources.instances(source.model_copy(update={"detections": None}))
+    matched = (
+        found
+        if labeled is people and not experiment.bottom_up
+        else _nearest(labeled, evaluation.results(found))
+    )
+    about = labeled.areas, labeled.image_ids, network.skeleton.sigmas
+    kinds = keypoint_errors.classify(matched, labeled.keypoints, *about)
+    oks = keypoint_errors.person_oks(matched, labeled.keypoints, labeled.areas, network.skeleton.sigmas)
+    return Evaluated(evaluation.measure(found), evaluation.results(found), labeled, oks, kinds)
+
+
+def run(
+    which: str, annotations: Path | None, images: Path | None, output: Path | None, machine: Machine
+) -> tuple[str, str]:
+    """The command `sshpe evaluate`: what to tell, and the statistics as JSON.
+
+    which: a .safetensors file, or the key of a record or its first letters. output: a folder for results.json and
+    breakdown.png. Raises SSHPEError as `evaluate`, and where there is no such network.
+    """
+    network = trained.load(Path(which)) if which.endswith(".safetensors") else trained.of_key(which)
+    source = None if annotations is None else _own(annotations, images)
+    made = evaluate(network, source, machine)
+    told = [
+        f"{network.experiment.model} (record {network.key}) on {len(made.people):,} people of {made.people.source}",
+        "  ".join(f"{name} {value:.1f}" for name, value in made.statistics.items()),
+        "",
+        breakdown_text(made.shares, network.skeleton),
+        "",
+        "The worst cases:",
+        *made.worst(),
+    ]
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        write_results(output / "results.json", made.results)
+        breakdown(made.shares, network.skeleton).savefig(output / "breakdown.png")
+        told += ["", f"{output / 'results.json'}, {output / 'breakdown.png'}"]
+    return "\n".join(told), json.dumps(made.statistics)
+
+
+def _own(annotations: Path, images: Path | None) -> Source:
+    folder = annotations.parent / "images" if images is None else images
+    return CocoSource(kind="coco", annotations=str(annotations.absolute()), images=str(folder.absolute()))
+
+
+def _nearest(labeled: Instances, results: Sequence[dict]) -> np.ndarray:
+    """For every labelled person the prediction of its image with the highest OKS, (N, K, 3); far away where none is."""
+    predicted: dict[int, list] = {}
+    for one in results:
+        predicted.setdefault(one["image_id"], []).append(np.reshape(one["keypoints"], (-1, 3)))
+    far = np.full((1, len(labeled.skeleton), 3), -1e6)
+    best = []
+    for row, image in enumerate(labeled.image_ids.tolist()):
+        candidates = np.stack(predicted[image]) if image in predicted else far
+        truth = np.repeat(labeled.keypoints[row][None], len(candidates), axis=0)
+        areas = np.full(len(candidates), labeled.areas[row])
+        best.append(
+            candidates[keypoint_errors.person_oks(candidates, truth, areas, labeled.skeleton.sigmas).argmax()]
+        )
+    return np.stack(best)

@@ -1,0 +1,104 @@
+"""Good, jitter, inversion, swap, miss: each made on purpose."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sshpe_lib.evaluate.keypoint_errors import (
+    EXACT,
+    GOOD,
+    INVERSION,
+    JITTER,
+    KINDS,
+    MISS,
+    NEAR,
+    SWAP,
+    UNLABELED,
+    classify,
+    person_oks,
+    shares,
+    similarities,
+)
+from sshpe_lib.skeleton import COCO17
+
+SIGMAS = np.array(COCO17.sigmas)
+AREA = 100.0**2
+
+
+def people() -> np.ndarray:
+    """Two people 400 px apart whose joints are 60 px from one another, (2, 17, 3), all visible."""
+    grid = np.stack([np.arange(17) % 4 * 60.0, np.arange(17) // 4 * 60.0, np.full(17, 2.0)], axis=-1)
+    return np.stack([grid, grid + (400, 0, 0)])
+
+
+def kinds(predicted: np.ndarray, truth: np.ndarray | None = None, image_ids=(1, 1)) -> np.ndarray:
+    truth = people() if truth is None else truth
+    return classify(predicted, truth, np.full(2, AREA), np.array(image_ids), SIGMAS)
+
+
+def away(joint: int, similarity: float) -> float:
+    """The distance, px, at which a joint has that similarity."""
+    return float(np.sqrt(-2 * AREA * (2 * SIGMAS[joint]) ** 2 * np.log(similarity)))
+
+
+def test_distances_decide_between_good_jitter_and_miss() -> None:
+    for joint in range(17):
+        for similarity, kind in ((EXACT + 0.01, GOOD), (EXACT - 0.01, JITTER), (NEAR + 0.01, JITTER)):
+            predicted = people()
+            predicted[0, joint, 1] += away(joint, similarity)
+            found = kinds(predicted)
+            assert found[0, joint] == kind and (np.delete(found[0], joint) == GOOD).all()
+    predicted = people()
+    predicted[0, 5, 1] += 2000
+    assert kinds(predicted)[0, 5] == MISS
+
+
+def test_left_for_right_is_an_inversion_and_anothers_joint_a_swap() -> None:
+    predicted = people()
+    predicted[0, [5, 6]] = predicted[0, [6, 5]]
+    predicted[0, 9] = people()[1, 9]
+    found = kinds(predicted)
+    assert found[0, [5, 6]].tolist() == [INVERSION] * 2 and found[0, 9] == SWAP
+    assert kinds(predicted, image_ids=(1, 2))[0, 9] == MISS, (
+        "in another image there is nobody to take it from"
+    )
+
+
+def test_what_is_not_labelled_is_not_counted_and_explains_nothing() -> None:
+    truth, predicted = people(), people()
+    truth[0, 6, 2] = 0
+    predicted[0, 5] = people()[0, 6]
+    found = kinds(predicted, truth)
+    assert found[0, 6] == UNLABELED and found[0, 5] == MISS
+    table = shares(found)
+    assert table.shape == (17, len(KINDS)) and np.allclose(table.sum(1), 1)
+    assert table[5, MISS] == 0.5 and table[6, GOOD] == 1
+    truth[:, 6, 2] = 0
+    assert np.isnan(shares(kinds(predicted, truth))[6]).all()
+
+
+def test_oks_is_cocos() -> None:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    rng = np.random.default_rng(0)
+    truth, predicted = people(), people()
+    predicted[..., :2] += rng.normal(0, 8, predicted.shape[:2] + (2,))
+    truth[0, :5, 2] = 0
+    annotation = {
+        "id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "area": AREA, "iscrowd": 0,
+        "num_keypoints": 12, "keypoints": truth[0].ravel().tolist(),
+    }  # fmt: skip
+    coco = COCO()
+    coco.dataset = {"images": [{"id": 1}], "annotations": [annotation], "categories": [{"id": 1}]}
+    coco.createIndex()
+    found = coco.loadRes(
+        [{"image_id": 1, "category_id": 1, "keypoints": predicted[0].ravel().tolist(), "score": 1}]
+    )
+    expected = COCOeval(coco, found, "keypoints")
+    expected.params.imgIds = [1]
+    expected._prepare()
+    ours = person_oks(predicted, truth, np.full(2, AREA), SIGMAS)[0]
+    assert ours == pytest.approx(expected.computeOks(1, 1)[0, 0], abs=1e-9)
+    assert similarities(truth[..., :2], truth[..., :2], np.full(2, AREA), SIGMAS).min() == 1

@@ -1,0 +1,97 @@
+"""A trained network measured again, on its own test people and on others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from sshpe_lib import cli, evaluating, records, tables, trained
+from sshpe_lib.config import CocoSource
+from sshpe_lib.data.synthetic import SyntheticPeople, build
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.evaluate.keypoint_errors import KINDS
+from sshpe_lib.experiment import run
+from sshpe_lib.machine import Machine
+from sshpe_lib.report.breakdown import breakdown, breakdown_text
+from sshpe_lib.skeleton import COCO17
+from tests import choices
+
+QUIET = Machine(threads=1, progress=False, accelerator="cpu")
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    for name in ("records", "runs"):
+        monkeypatch.setenv(f"SSHPE_{name.upper()}", str(tmp_path / name))
+    return tmp_path
+
+
+def train_one(project: Path, method: str, **chosen) -> records.Record:
+    made = tables.experiment("smoke", method, set={"train.steps": 2, "evaluate.times": 1}, **chosen)
+    return run(made, QUIET, records_folder=project / "records", runs_folder=project / "runs")
+
+
+@pytest.mark.parametrize(
+    ("method", "chosen"),
+    [("pose-mum+", {}), ("udpv1", {"protocol": "aid"}), ("udpv1", choices.WHOLE)],
+    ids=["teacher", "offsets and visibility", "whole images"],
+)
+def test_measured_again_it_is_what_the_record_says(project, method: str, chosen: dict) -> None:
+    record = train_one(project, method, **chosen)
+    path = project / "network.safetensors"
+    trained.save(trained.from_record(record, COCO17), path)
+    made = evaluating.evaluate(trained.load(path), machine=QUIET)
+    own = {name: value for name, value in record.metrics[record.headline].items() if not name.endswith("-ms")}
+    assert {name: round(value, 3) for name, value in made.statistics.items()} == own
+    assert made.kinds.shape == (len(made.people), 17) and made.oks.shape == (len(made.people),)
+    assert ((made.kinds >= 0) == (made.people.keypoints[..., 2] > 0)).all()
+
+
+def shipped_on(annotations: Path) -> evaluating.Evaluated:
+    source = CocoSource(kind="coco", annotations=str(annotations), images=str(annotations.parent / "images"))
+    return evaluating.evaluate(trained.load(trained.shipped()), source, QUIET)
+
+
+def test_it_is_measured_on_ones_own_people(tmp_path) -> None:
+    made = shipped_on(build(SyntheticPeople(images=8, seed=78, difficulty=0.0), tmp_path, progress=False))
+    assert made.statistics["AP50"] > 30 and np.nanmean(made.shares[:, 0]) > 0.2
+    worst = made.worst(3)
+    assert len(worst) == 3 and worst[0].startswith(f"OKS {made.oks.min():.2f}  annotation ")
+    assert any(kind in worst[0] for kind in KINDS[1:])
+
+
+def test_people_of_other_keypoints_are_refused(tmp_path) -> None:
+    annotations = build(SyntheticPeople(images=2), tmp_path, progress=False)
+    document = json.loads(annotations.read_text())
+    document["categories"][0]["keypoints"][0] = "snout"
+    annotations.write_text(json.dumps(document))
+    with pytest.raises(SSHPEError, match=r"its keypoints \(person\) are not the network's \(coco17\)"):
+        shipped_on(annotations)
+
+
+def test_the_command_as_typed(project, tmp_path) -> None:
+    record = train_one(project, "supervised")
+    typed = ["evaluate", record.key[:6], "--output", str(tmp_path / "out")]
+    done = CliRunner().invoke(cli.app, typed)
+    assert done.exit_code == 0, done.output
+    assert f"record {record.key}) on 16 people" in done.output and "The worst cases:" in done.output
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"results.json", "breakdown.png"}
+    plain = CliRunner().invoke(cli.app, [*typed, "--json"])
+    assert json.loads(plain.stdout)["AP"] == pytest.approx(record.ap, abs=1e-3)
+    annotations = build(SyntheticPeople(images=2), tmp_path / "own", progress=False)
+    own = CliRunner().invoke(cli.app, ["evaluate", record.key, "--annotations", str(annotations)])
+    assert own.exit_code == 0 and "on 2 people" in own.output
+
+
+def test_the_chart_has_a_bar_a_joint_and_none_without_labels() -> None:
+    shares = np.tile([0.5, 0.2, 0.1, 0.0, 0.2], (17, 1))
+    shares[3] = np.nan
+    axes = breakdown(shares, COCO17).axes[0]
+    widths = np.array([bar.get_width() for bar in axes.patches]).reshape(len(KINDS), 17)
+    np.testing.assert_allclose(widths.sum(0), [100] * 3 + [0] + [100] * 13)
+    text = breakdown_text(shares, COCO17).splitlines()
+    assert text[0].split()[-5:] == list(KINDS) and text[5].split() == ["left", "ear", *["–"] * 5]
