@@ -109,7 +109,7 @@ def test_a_row_and_a_column(trained: list, row: object, column: str) -> None:
 
 def test_the_profiles_number_of_seeds_is_the_default(trained: list) -> None:
     seeds = tables.load_profile("quick").seeds
-    assert study("table4", "quick", row=0.6).seeds == seeds
+    assert study("table4", "quick", row=0.6, column="ResNet-18").seeds == seeds
     assert sorted(e.train.seed for e in trained) == sorted([*range(seeds), *range(seeds)])
 
 
@@ -313,7 +313,7 @@ def test_overview_counts_what_is_shared_in_every_table_that_shows_it(folder: Pat
 def test_overview_of_all_profiles_says_whose_data_is_missing(photos: str) -> None:
     lines = {line.profile: line for line in overview() if line.table == "table4"}
     assert {"lsp", "paper", "photos", "quick", "smoke"} <= set(lines)
-    total = 6 * tables.load_profile("quick").seeds
+    total = 12 * tables.load_profile("quick").seeds  # two networks
     assert lines["quick"] == Line("table4", "quick", 0, total, "sshpe run table4 --profile quick")
     seeds = tables.load_profile(photos).seeds
     assert (lines[photos].done, lines[photos].total) == (0, 6 * seeds)

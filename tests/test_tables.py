@@ -78,6 +78,7 @@ SHARED = [
     [("table3", "JC Augment-s"), ("table5", "JC Augment-s, 1K")],
     [("table4", "0.6"), ("table5", "Pose-MUM+, 1K")],
 ]
+DEEPER = [("table4", "0.9"), ("table5", "Pose-MUM+, 1K")]  # with ResNet-101
 
 
 @pytest.mark.parametrize("rows", SHARED, ids=lambda rows: rows[0][1])
@@ -97,8 +98,8 @@ def test_nothing_else_is_shared() -> None:
         for one, _, value in tables.cell_experiments(tables.load_table(name), "quick", 1):
             if isinstance(value, Experiment):
                 shown.setdefault(value.key(), []).append((name, one.row))
-    assert sorted(rows for rows in shown.values() if len(rows) > 1) == sorted(SHARED)
-    assert len(shown) == 22  # and the supervised baseline for three amounts of labels
+    assert sorted(rows for rows in shown.values() if len(rows) > 1) == sorted([*SHARED, DEEPER])
+    assert len(shown) == 32  # and the supervised baseline for three amounts of labels
 
 
 @pytest.mark.parametrize("name", NAMES)
