@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -14,7 +14,6 @@ from sshpe_lib import parts, trained
 from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.documents import read_json
 from sshpe_lib.data.faults import bad_input
-from sshpe_lib.data.images import read_image
 from sshpe_lib.data.instances import Instances
 from sshpe_lib.data.top_down import Crops
 from sshpe_lib.data.whole_images import WholeImages
@@ -106,16 +105,19 @@ def predict(
     twice = next((path for path in images if stems.count(path.stem) > 1), None)
     if twice is not None:
         raise SSHPEError(f"{twice}: another image has this name, too; predict them one after the other")
-    pixels = [read_image(path, "to predict", network.experiment.data.color) for path in images]
+    if network.experiment.bottom_up and boxes:
+        raise SSHPEError(f"{network.experiment.model} finds people by itself; leave the boxes out")
+    cache = ImageCache(color=network.experiment.data.color)  # every image is decoded once
+    pixels = [cache.read(path, "to predict") for path in images]
     fabric = (machine or Machine(progress=False)).fabric(network.experiment.train.precision, Path())
     tested = (
         _whole(network, images, pixels)
         if network.experiment.bottom_up
-        else _crops(network, images, pixels, boxes or {})
+        else _crops(network, images, pixels, boxes or {}, cache)
     )
-    if network.experiment.bottom_up and boxes:
-        raise SSHPEError(f"{network.experiment.model} finds people by itself; leave the boxes out")
     evaluation = parts.evaluation_of(network.experiment, tested, {}, network.skeleton, fabric)
+    if network.experiment.bottom_up:
+        evaluation = replace(evaluation, cache=cache)
     found = evaluation.predict({"network": network.network.to(fabric.device)})["network"]
     if network.experiment.bottom_up:
         people = found
@@ -177,7 +179,9 @@ def read_boxes(path: Path) -> dict[str, np.ndarray]:
     return {name: np.stack(boxes) for name, boxes in found.items()}
 
 
-def _crops(network: Trained, images: list[Path], pixels: list[np.ndarray], boxes: Boxes) -> Crops:
+def _crops(
+    network: Trained, images: list[Path], pixels: list[np.ndarray], boxes: Boxes, cache: ImageCache
+) -> Crops:
     """A crop of every box, or of the whole image where it has none."""
     names = [path.name for path in images]
     strange = sorted(set(boxes) - set(names))
@@ -196,7 +200,7 @@ def _crops(network: Trained, images: list[Path], pixels: list[np.ndarray], boxes
         boxes=every, areas=every[:, 2] * every[:, 3], box_scores=np.ones(count, np.float32),
     )  # fmt: skip
     data = network.experiment.data
-    return Crops(instances, data.input_size, cache=ImageCache(color=data.color), unbiased=data.unbiased)
+    return Crops(instances, data.input_size, cache=cache, unbiased=data.unbiased)
 
 
 def _whole(network: Trained, images: list[Path], pixels: list[np.ndarray]) -> WholeImages:
