@@ -143,6 +143,82 @@ def reproduce(
 
 
 @app.command()
+def train(
+    people: Annotated[Path, typer.Argument(help="a COCO-format keypoint file to learn from")],
+    val: Annotated[
+        Path,
+        typer.Option(
+            help="a COCO-format keypoint file to measure on; `sshpe data split` makes one of a part"
+        ),
+    ],
+    method: Annotated[
+        str, typer.Option(help="how: supervised, pose-mum+, udpv1, aid-cutout, ... (params/methods.yaml)")
+    ] = "supervised",
+    labels: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="how many people have labels, the first of the file; all of them if left out"
+        ),
+    ] = None,
+    unlabeled: Annotated[
+        Path | None,
+        typer.Option(
+            help="a further file, of people without labels for pose-mum+ and the like; everybody in PEOPLE if left out"
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="PEOPLE's images; found beside the file if left out")
+    ] = None,
+    val_images: Annotated[
+        Path | None, typer.Option(help="the images to measure on; found beside their file if left out")
+    ] = None,
+    unlabeled_images: Annotated[
+        Path | None, typer.Option(help="the unlabelled images; found beside their file if left out")
+    ] = None,
+    profile: Annotated[str, typer.Option(help="sizes: smoke and quick for a CPU, paper for a GPU")] = "quick",
+    backbone: Annotated[
+        str,
+        typer.Option(help="resnet18, hrnet-w32, ...; higherhrnet-w32 finds people by itself, without boxes"),
+    ] = "resnet18",
+    size: Annotated[str | None, typer.Option(help="of the input: one of the profile's, as 384x288")] = None,
+    schedule: Annotated[str | None, typer.Option(help="S1, S2 or S3 of params/schedules.yaml")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="one of the profile's, such as aid: UDP, and a flip test")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the weights and all draws")] = 0,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="any other setting, as teacher.decay=0.9; repeatable")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="the .safetensors file to write, for `sshpe predict`")] = Path(
+        "trained.safetensors"
+    ),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print key, metrics and file as JSON, and nothing else")
+    ] = False,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch")] = 0,
+    workers: WorkersOption = 0,
+    accelerator: AcceleratorOption = "auto",
+    devices: DevicesOption = "auto",
+    tensorboard: Annotated[
+        bool, typer.Option(help="also write TensorBoard logs into the run's folder")
+    ] = False,
+) -> None:
+    """Train a network on your own people, measure it, and write it for `sshpe predict`."""
+    from sshpe_lib.data.sources import own
+    from sshpe_lib.training import run as train_on
+    from sshpe_lib.training import settings as read
+
+    told, made = train_on(
+        output, _machine(threads, workers, accelerator, devices, tensorboard), own(people, images),
+        own(val, val_images), method, profile, labels=labels,
+        unlabeled=None if unlabeled is None else own(unlabeled, unlabeled_images), backbone=backbone, size=size,
+        schedule=schedule, protocol=protocol, seed=seed, set=read(settings or []),
+    )  # fmt: skip
+    if told:
+        typer.echo(made if as_json else told)
+
+
+@app.command()
 def predict(
     images: Annotated[list[Path], typer.Argument(help="pictures with people")],
     weights: Annotated[

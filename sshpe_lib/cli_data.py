@@ -52,16 +52,38 @@ def data_synth(
 @data_app.command("split")
 def data_split(
     annotations: Annotated[Path, typer.Argument(help="a COCO-format keypoint file")],
-    count: Annotated[int, typer.Option(min=1, help="how many people have labels")],
-    output: Annotated[Path, typer.Option(help="the file to write")] = Path("split.json"),
+    count: Annotated[
+        int | None, typer.Option(min=1, help="choose so many people who have labels, and write their ids")
+    ] = None,
+    hold_out: Annotated[
+        float | None,
+        typer.Option(
+            help="or hold out this share of the images, such as 0.2: writes a file to train on and one to measure on"
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="with --count the file to write, split.json if left out; with --hold-out the folder, that of the file "
+            "if left out"
+        ),
+    ] = None,
     rule: Annotated[
-        Literal["first", "random"], typer.Option(help="first in the file, as the reference, or drawn")
+        Literal["first", "random"],
+        typer.Option(help="of --count: first in the file, as the reference, or drawn"),
     ] = "first",
     seed: Annotated[int, typer.Option(min=0, help="of the draw")] = 0,
 ) -> None:
-    """Choose the people who have labels, and write their annotation ids."""
+    """Choose the people who have labels, or part a file into one to train on and one to measure on."""
     from sshpe_lib.data import coco, splits
 
+    if (count is None) == (hold_out is None):
+        raise typer.BadParameter("give one of --count and --hold-out")
+    if hold_out is not None:
+        for path, images in splits.hold_out(annotations, hold_out, seed, output):
+            typer.echo(f"{path}: {images:,} images")
+        return
+    output = output or Path("split.json")
     people = coco.load_instances(annotations, annotations.parent, check_images=False)
     drawn = rule == "random"
     chosen = splits.random_instances(people, count, seed) if drawn else splits.first_instances(people, count)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sshpe_lib import parts, trained
-from sshpe_lib.config import CocoSource, Source
+from sshpe_lib.config import Source
 from sshpe_lib.data import sources
 from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.instances import Instances
@@ -106,7 +106,7 @@ def run(
     breakdown.png. Raises SSHPEError as `evaluate`, and where there is no such network.
     """
     network = trained.load(Path(which)) if which.endswith(".safetensors") else trained.of_key(which)
-    source = None if annotations is None else _own(annotations, images)
+    source = None if annotations is None else sources.own(annotations, images)
     made = evaluate(network, source, machine)
     told = [
         f"{network.experiment.model} (record {network.key}) on {len(made.people):,} people of {made.people.source}",
@@ -123,11 +123,6 @@ def run(
         breakdown(made.shares, network.skeleton).savefig(output / "breakdown.png")
         told += ["", f"{output / 'results.json'}, {output / 'breakdown.png'}"]
     return "\n".join(told), json.dumps(made.statistics)
-
-
-def _own(annotations: Path, images: Path | None) -> Source:
-    folder = annotations.parent / "images" if images is None else images
-    return CocoSource(kind="coco", annotations=str(annotations.absolute()), images=str(folder.absolute()))
 
 
 def _nearest(labeled: Instances, results: Sequence[dict]) -> np.ndarray:

@@ -25,6 +25,7 @@ from sshpe_lib.evaluate.hard_cases import hardest
 from sshpe_lib.evaluate.top_down import TopDownEvaluation
 from sshpe_lib.machine import Machine, first_process
 from sshpe_lib.records import MULTI_SCALE, Example, Record, SceneExample
+from sshpe_lib.skeleton import COCO17, Skeleton
 from sshpe_lib.trainer import Trainer
 
 EXAMPLES = 8
@@ -171,13 +172,20 @@ def _shown(
 ) -> dict[str, tuple]:
     """What a record keeps for pictures, by the name of its field."""
     if isinstance(evaluation, BottomUpEvaluation):
-        return {"scenes": scenes(evaluation, network, range(min(SCENES, len(evaluation.images))))}
-    crops = evaluation.crops
-    hard = hardest(crops.instances, HARD_CASES) if experiment.evaluate.visibility else ()
+        first = range(min(_few(SCENES, evaluation.images.skeleton), len(evaluation.images)))
+        return {"scenes": scenes(evaluation, network, first) if len(first) else ()}
+    people = evaluation.crops.instances
+    first = range(min(_few(EXAMPLES, people.skeleton), len(people)))
+    hard = hardest(people, _few(HARD_CASES, people.skeleton)) if experiment.evaluate.visibility else ()
     return {
-        "examples": examples(evaluation, network, range(min(EXAMPLES, len(crops)))),
+        "examples": examples(evaluation, network, first) if len(first) else (),
         "hard_cases": examples(evaluation, network, hard) if len(hard) else (),
     }
+
+
+def _few(most: int, skeleton: Skeleton) -> int:
+    """So many pictures, fewer in proportion where people have more than COCO's keypoints: records stay small."""
+    return most * len(COCO17) // max(len(COCO17), len(skeleton))
 
 
 def scenes(

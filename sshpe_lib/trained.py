@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -43,13 +44,13 @@ class Trained:
         return "drawn people" if source.kind == "synthetic" else Path(source.annotations).name
 
 
-def of_record(record: Record, skeleton: Skeleton) -> nn.Module:
+def of_record(record: Record, skeleton: Skeleton, runs_folder: Path | None = None) -> nn.Module:
     """The network whose result a record quotes, from the checkpoint of its finished run, in eval mode.
 
-    skeleton: of the people it was trained on. Raises SSHPEError where there is no such checkpoint, or where its network
+    skeleton: of the people it was trained on; runs_folder: `paths.runs()` where left out. Raises SSHPEError where there is no such checkpoint, or where its network
     does not have these keypoints.
     """
-    path = checkpoints.of(paths.runs() / record.key)
+    path = checkpoints.of((runs_folder or paths.runs()) / record.key)
     state = checkpoints.finished(path, record.key)
     cure = f"train it again: sshpe reproduce {record.key} --keep"
     if state is None:
@@ -71,10 +72,10 @@ def empty(experiment: Experiment, skeleton: Skeleton) -> nn.Module:
     return initial.network(experiment.model, parts.channels_of(experiment, len(skeleton)))
 
 
-def from_record(record: Record, skeleton: Skeleton) -> Trained:
-    """The same with everything that is known of it. Raises SSHPEError as `of_record`."""
+def from_record(record: Record, skeleton: Skeleton, runs_folder: Path | None = None) -> Trained:
+    """The same with everything that is known of it. Arguments and errors as of `of_record`."""
     about = record.key, record.metrics[record.headline], record.provenance.commit
-    return Trained(of_record(record, skeleton), record.experiment, skeleton, *about)
+    return Trained(of_record(record, skeleton, runs_folder), record.experiment, skeleton, *about)
 
 
 def of_key(key: str) -> Trained:
@@ -86,10 +87,9 @@ def of_key(key: str) -> Trained:
 def save(made: Trained, path: Path) -> str:
     """Write a network as safetensors with its experiment inside.
 
-    Returns the file's sha256. Raises SSHPEError for another suffix.
+    Returns the file's sha256. Raises SSHPEError as `check_name`.
     """
-    if Path(path).suffix != ".safetensors":
-        raise SSHPEError(f"{path}: networks are written as .safetensors; end the name so")
+    check_name(path)
     about = {
         "experiment": made.experiment.model_dump(mode="json", exclude_defaults=True),
         "skeleton": asdict(made.skeleton),
@@ -98,6 +98,19 @@ def save(made: Trained, path: Path) -> str:
         "commit": made.commit,
     }
     return weights.save_state(made.network, Path(path), {HEADER: json.dumps(about, sort_keys=True)})
+
+
+def check_name(path: Path) -> None:
+    """Raises SSHPEError where a network cannot be written to `path`: another suffix, or no folder that takes files."""
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise SSHPEError(f"{path}: networks are written as .safetensors; end the name so")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SSHPEError(f"{path.parent} cannot be a folder ({error}); name another") from None
+    if not os.access(path.parent, os.W_OK):
+        raise SSHPEError(f"{path.parent}: no files can be written there; name another folder")
 
 
 def load(path: Path) -> Trained:

@@ -75,6 +75,7 @@ def test_help_names_every_command(sshpe) -> None:
         "status",
         "reproduce",
         "compare",
+        "train",
         "predict",
         "evaluate",
         "export",
@@ -386,3 +387,19 @@ def test_people_are_drawn_and_split_as_typed(sshpe, tmp_path: Path) -> None:
     assert code == 0 and "2 of " in out and "random, seed 1" in out
     assert len(json.loads(split.read_text())["annotation_ids"]) == 2
     assert_refused(sshpe("data", "split", file, "--count", 99), "annotations.json", "99 labels are wanted")
+
+
+def test_a_file_is_parted_as_typed(sshpe, tmp_path: Path) -> None:
+    file = sshpe("data", "synth", tmp_path, "--images", 4, "--width", 64)[1].strip().splitlines()[-1]
+    code, out, _ = sshpe("data", "split", file, "--hold-out", 0.25)
+    folder = Path(file).parent
+    told = [
+        f"{folder / 'train_of_annotations.json'}: 3 images",
+        f"{folder / 'val_of_annotations.json'}: 1 images",
+    ]
+    assert (code, out.splitlines()) == (0, told)
+    assert sshpe("data", "check", folder / "val_of_annotations.json")[0] == 0
+    assert_refused(sshpe("data", "split", file, "--hold-out", 1), "leaves a part empty", "such as 0.2")
+    for words in ((), ("--count", 1, "--hold-out", 0.2)):
+        code, out, err = sshpe("data", "split", file, *words)
+        assert (code, out) == (2, "") and "one of --count and --hold-out" in err

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from sshpe_lib.data.coco import Parsed, exclusions, missing_images, parse
 from sshpe_lib.data.documents import read_json
 from sshpe_lib.data.faults import BadInput, Fault, bad_input
-from sshpe_lib.data.images import read_image
+from sshpe_lib.data.images import find_images, read_image
 from sshpe_lib.data.tables import detection_table
 
 
@@ -109,7 +109,7 @@ def _check_keypoints(file: Path, image_root: Path | None) -> FileReport:
     if not valid.any():
         cure = "label people with keypoints, boxes inside their image and areas above 0"
         faults.append(Fault(file, "annotations", "none is a valid person", cure))
-    root = image_root or _find_images(file, parsed.images.names)
+    root = image_root or find_images(file, parsed.images.names)
     if root is not None:
         faults += _image_faults(parsed, valid, Path(root), file)
     return FileReport(file, "keypoints", counts, root, tuple(faults))
@@ -155,11 +155,3 @@ def _decode(parsed: Parsed, row: int, root: Path, file: Path) -> Fault | None:
     except BadInput as error:
         return error.fault
     return None
-
-
-def _find_images(file: Path, names: list[str]) -> Path | None:
-    """The folder that holds the first image: for x_train.json images/train, train, images or its own."""
-    split = file.stem.rpartition("_")[2]
-    bases = [file.parent, file.parent.parent] if file.parent.name == "annotations" else [file.parent]
-    folders = [base / place for base in bases for place in (f"images/{split}", split, "images", ".")]
-    return next((folder for folder in folders if names and names[0] and (folder / names[0]).is_file()), None)

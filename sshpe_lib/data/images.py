@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -70,3 +71,17 @@ def _truncated(data: bytes) -> bool:
     if data.startswith(_PNG_START):
         return _PNG_END not in data
     return False
+
+
+def find_images(annotations: Path, names: Sequence[str]) -> Path | None:
+    """The folder that holds the first of the named images, looked for beside their annotation file, or None.
+
+    For x_train.json that is images/train, train, images or the file's own folder; for a file in annotations/ the same
+    beside that folder, too.
+    """
+    split = annotations.stem.rpartition("_")[2]
+    bases = [annotations.parent]
+    if annotations.parent.name == "annotations":
+        bases.append(annotations.parent.parent)
+    folders = [base / place for base in bases for place in (f"images/{split}", split, "images", ".")]
+    return next((folder for folder in folders if names and names[0] and (folder / names[0]).is_file()), None)

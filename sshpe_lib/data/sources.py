@@ -5,14 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 
 from sshpe_lib import paths, records
-from sshpe_lib.config import Experiment, Source, SyntheticSource
+from sshpe_lib.config import CocoSource, Experiment, Source, SyntheticSource
 from sshpe_lib.data import ai_challenger, coco, unlabelled
+from sshpe_lib.data.faults import bad_input
+from sshpe_lib.data.images import find_images
 from sshpe_lib.data.instances import Instances
 from sshpe_lib.data.synthetic import VERSION, SyntheticPeople, build
 from sshpe_lib.data.whole_images import WholeImages
 from sshpe_lib.data.whole_images import load as load_whole_images
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.skeleton import Skeleton
+
+
+def own(annotations: Path, images: Path | None = None) -> CocoSource:
+    """A COCO-format keypoint file of one's own; images: their folder, found beside the file where left out.
+
+    Raises SSHPEError where the file cannot be read, or where its images are not beside it.
+    """
+    annotations = Path(annotations).absolute()
+    if images is None:
+        names = coco.parse(annotations).images.names
+        images = find_images(annotations, names)
+        if images is None:
+            problem = f"its images ({names[0] if names else 'none is listed'}) are not beside it"
+            raise bad_input(annotations, "images", problem, "name their folder by --images")
+    return CocoSource(kind="coco", annotations=str(annotations), images=str(Path(images).absolute()))
 
 
 def annotations(source: Source) -> Path:

@@ -9,8 +9,9 @@ from typing import Literal
 
 import numpy as np
 
+from sshpe_lib.data import coco
 from sshpe_lib.data.documents import fingerprint, read_json
-from sshpe_lib.data.faults import bad_input
+from sshpe_lib.data.faults import bad_input, refuse
 from sshpe_lib.data.instances import Instances
 from sshpe_lib.seeding import numpy_stream
 
@@ -84,10 +85,7 @@ def write_split(
         "count": len(ids),
         "annotation_ids": ids.tolist(),
     }
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(split) + "\n")
-    temporary.replace(path)
+    _write(Path(path), split)
 
 
 def read_split(path: Path, instances: Instances) -> np.ndarray:
@@ -115,6 +113,48 @@ def read_split(path: Path, instances: Instances) -> np.ndarray:
         problem = f"annotation {unknown[0]} is no valid person of {instances.source}"
         raise bad_input(path, "annotation_ids", problem, cure)
     return np.array([place[number] for number in ids], dtype=np.int64)
+
+
+def hold_out(
+    annotations: Path, share: float, seed: int = 0, folder: Path | None = None
+) -> list[tuple[Path, int]]:
+    """Part a COCO-format keypoint file by images, drawn at random: one file to train on, one to measure on.
+
+    share: of the images, held out to measure on; folder: for the new files, that of the old one where left out, so that
+    the images stay beside them. Both keep everything the file says of their images. Returns the two files,
+    train_of_NAME and val_of_NAME, each with its number of images.
+    Raises SSHPEError for anything that `sshpe data check` calls fatal, and for a share that leaves a part empty.
+    """
+    annotations = Path(annotations)
+    folder = annotations.parent if folder is None else Path(folder)
+    parsed = coco.parse(annotations)
+    refuse(parsed.faults)
+    ids = parsed.images.ids
+    held = round(share * len(ids)) if np.isfinite(share) else 0
+    if not 0 < held < len(ids):
+        problem = f"a share of {share:g} of {len(ids):,} images is {held:,}, which leaves a part empty"
+        raise bad_input(annotations, "hold-out", problem, "give a share between 0 and 1, such as 0.2")
+    order = numpy_stream("hold-out", seed).permutation(len(ids))
+    whole = json.loads(annotations.read_text())  # what was parsed has no outlines
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for part, rows in (("train", order[held:]), ("val", order[:held])):
+        chosen = set(ids[rows].tolist())
+        document = whole | {
+            "images": [image for image in whole["images"] if image["id"] in chosen],
+            "annotations": [one for one in whole["annotations"] if one["image_id"] in chosen],
+        }
+        path = folder / f"{part}_of_{annotations.name}"
+        _write(path, document)
+        written.append((path, len(chosen)))
+    return written
+
+
+def _write(path: Path, value: dict) -> None:
+    """Write JSON whole or not at all."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(value) + "\n")
+    temporary.replace(path)
 
 
 def _check_count(

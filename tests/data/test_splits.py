@@ -11,8 +11,9 @@ import pytest
 
 from sshpe_lib.data.coco import load_instances
 from sshpe_lib.data.instances import Instances
-from sshpe_lib.data.splits import first_instances, random_instances, read_split, write_split
+from sshpe_lib.data.splits import first_instances, hold_out, random_instances, read_split, write_split
 from sshpe_lib.errors import SSHPEError
+from tests.data.people import valid_document, write
 
 BOX = [0, 0, 9, 9]
 NO_LIST = "annotation_ids: it is no list of 3 different annotation ids"
@@ -138,3 +139,42 @@ def test_detected_boxes_have_no_split(people, tmp_path):
     detected = replace(people, annotation_ids=np.full(50, -1))
     with pytest.raises(SSHPEError, match="detected boxes have no annotation ids; load the file without"):
         write_split(tmp_path / "split.json", detected, np.arange(3), rule="first")
+
+
+def test_a_hold_out_parts_the_images_and_keeps_what_is_said_of_them(tmp_path: Path) -> None:
+    file = write(tmp_path, valid_document())
+    (train, two), (val, one) = hold_out(file, 0.34, seed=3, folder=tmp_path / "parts")
+    assert (two, one) == (2, 1) and {train.parent, val.parent} == {tmp_path / "parts"}
+    parts = [json.loads(path.read_text()) for path in (train, val)]
+    whole = valid_document()
+    for name in ("images", "annotations"):
+        together = [entry for part in parts for entry in part[name]]
+        assert sorted(together, key=lambda entry: entry["id"]) == sorted(
+            whole[name], key=lambda entry: entry["id"]
+        )
+    for part in parts:
+        assert part["categories"] == whole["categories"]
+        assert {person["image_id"] for person in part["annotations"]} <= {
+            image["id"] for image in part["images"]
+        }
+
+
+def test_a_hold_out_is_drawn_by_its_seed(tmp_path: Path) -> None:
+    document = valid_document()
+    document["images"] += [dict(document["images"][2], id=number) for number in range(20, 60)]
+    file = write(tmp_path, document)
+
+    def held(seed: int) -> str:
+        return hold_out(file, 0.5, seed)[1][0].read_text()
+
+    assert held(1) == held(1) != held(2)
+
+
+@pytest.mark.parametrize("share", [0, 1, 1.5, -0.2, 0.1, float("nan")])
+def test_a_hold_out_that_leaves_a_part_empty_is_refused(tmp_path: Path, share: float) -> None:
+    file = write(tmp_path, valid_document())
+    with pytest.raises(
+        SSHPEError, match=r"people.json: hold-out: a share of .* leaves a part empty; give a share"
+    ):
+        hold_out(file, share)
+    assert [path.name for path in tmp_path.glob("*.json")] == ["people.json"]

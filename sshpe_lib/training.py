@@ -1,0 +1,110 @@
+"""A network for one's own people: from COCO-format files to a trained network, in one call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sshpe_lib import experiment, profiles, tables, trained
+from sshpe_lib.config import CocoSource, Experiment
+from sshpe_lib.data import sources
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.machine import Machine
+from sshpe_lib.trained import Trained
+
+# What a network that reads whole images is trained with where nothing else is asked for.
+WHOLE_IMAGES = {"protocol": "aid bottom-up", "amount": "all images", "size": "512x512"}
+
+
+def train(
+    people: Path | CocoSource,
+    val: Path | CocoSource,
+    method: str = "supervised",
+    profile: str = "quick",
+    *,
+    labels: int | None = None,
+    unlabeled: Path | CocoSource | None = None,
+    backbone: str = "resnet18",
+    machine: Machine | None = None,
+    folder: Path | None = None,
+    **choices: Any,
+) -> Trained:
+    """Train a method of the tables on people of one's own; a training that was done before is not done again.
+
+    people, val: COCO-format keypoint files to learn from and to measure on, whose images lie beside them, or sources;
+    method: of params/methods.yaml, such as "pose-mum+"; labels: how many people, the first of the file, have labels,
+    all of them where left out; unlabeled: a further file for a semi-supervised method, which otherwise takes everybody
+    in `people`; folder: for records/ and runs/, those of the project where left out; choices: size, schedule, protocol, seed and set of `tables.experiment`.
+
+    Raises SSHPEError for a wrong name or setting, and on bad data before training starts.
+    """
+    made = own_experiment(people, val, method, profile, labels, unlabeled, backbone, **choices)
+    runs = None if folder is None else Path(folder) / "runs"
+    record = experiment.run(
+        made, machine, records_folder=None if folder is None else Path(folder) / "records", runs_folder=runs
+    )
+    return trained.from_record(record, sources.skeleton(made.data.labeled), runs)
+
+
+def own_experiment(
+    people: Path | CocoSource,
+    val: Path | CocoSource,
+    method: str,
+    profile: str,
+    labels: int | None,
+    unlabeled: Path | CocoSource | None,
+    backbone: str,
+    **choices: Any,
+) -> Experiment:
+    """The experiment that `train` runs; arguments and errors are the same."""
+    model = profiles.load_profile(profile).backbones.get(backbone)
+    whole = WHOLE_IMAGES if isinstance(model, dict) and model.get("network") == "higher_hrnet" else {}
+    files = {"labeled": people, "val": val} | ({} if unlabeled is None else {"unlabeled": unlabeled})
+    settings = {f"data.{role}": _source(file).model_dump(exclude_none=True) for role, file in files.items()}
+    settings |= {"data.labels": labels} | (choices.pop("set", None) or {})
+    choices = {name: choice for name, choice in choices.items() if choice is not None}
+    return tables.experiment(profile, method, backbone=backbone, set=settings, **whole | choices)
+
+
+def _source(file: Path | CocoSource) -> CocoSource:
+    return file if isinstance(file, CocoSource) else sources.own(Path(file))
+
+
+def settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Dotted settings from texts such as "teacher.decay=0.9", their values read as YAML.
+
+    Raises SSHPEError for a text without "=" or a value that YAML cannot read.
+    """
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        try:
+            found[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            equals = ""
+        if not equals or not name.strip():
+            raise SSHPEError(f"--set {pair!r} is no setting; write it as teacher.decay=0.9")
+    return found
+
+
+def run(output: Path, machine: Machine, *arguments: Any, **choices: Any) -> tuple[str, str]:
+    """The command `sshpe train`: writes the network to `output`; returns what to tell, and the same as JSON.
+
+    Raises SSHPEError as `train`, and where `output` is no place for a network, which is asked before training.
+    """
+    trained.check_name(output)
+    network = train(*arguments, machine=machine, **choices)
+    if not machine.progress:  # of several processes the first writes
+        return "", ""
+    digest = trained.save(network, output)
+    told = [
+        f"{network.experiment.model}, record {network.key}",
+        "  ".join(f"{name} {value:.1f}" for name, value in network.metrics.items()),
+        f"{output}: `sshpe predict IMAGE --weights {output}` finds people with it",
+    ]
+    about = {"key": network.key, "metrics": network.metrics, "network": str(output), "sha256": digest}
+    return "\n".join(told), json.dumps(about)

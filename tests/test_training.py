@@ -1,0 +1,136 @@
+"""One's own people: from COCO-format files to a network that finds them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sshpe_lib import cli, predict, trained, training
+from sshpe_lib.data import splits
+from sshpe_lib.data.synthetic import SyntheticPeople, build
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.machine import Machine
+
+QUIET = Machine(threads=1, progress=False, accelerator="cpu")
+SHORT = {"train.steps": 2, "train.batch_size": 4, "evaluate.times": 1}
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """A file to learn from and one to measure on, whose images lie beside both."""
+    for name in ("records", "runs"):
+        monkeypatch.setenv(f"SSHPE_{name.upper()}", str(tmp_path / name))
+    drawn = build(SyntheticPeople(images=12, seed=3, difficulty=0.2), tmp_path / "people", progress=False)
+    (train, _), (val, _) = splits.hold_out(drawn, 0.34)
+    return train, val
+
+
+def test_a_network_for_ones_own_people(files: tuple[Path, Path], tmp_path: Path) -> None:
+    network = training.train(*files, "pose-mum+", "smoke", labels=4, machine=QUIET, set=SHORT)
+    data = network.experiment.data
+    assert data.labels == 4 and Path(data.labeled.annotations) == files[0]
+    assert Path(data.val.annotations) == files[1] and Path(data.val.images) == files[1].parent / "images"
+    assert network.experiment.teacher.kind == "eman" and network.learned_from == files[0].name
+    assert [path.stem for path in (tmp_path / "records").glob("*.json")] == [network.key]
+    image = files[1].parent / "images" / "000000.png"
+    assert predict.predict(network, [image])[0].people.shape == (1, 17, 3)
+
+
+def test_every_label_counts_unless_told(files: tuple[Path, Path]) -> None:
+    made = training.own_experiment(*files, "supervised", "quick", None, None, "resnet18")
+    assert made.data.labels is None and made.data.unlabeled is None and made.train.steps == 2000
+
+
+def test_a_further_file_is_the_unlabelled_pool(files: tuple[Path, Path]) -> None:
+    made = training.own_experiment(*files, "pose-mum+", "quick", 3, files[1], "resnet18", seed=7)
+    assert Path(made.data.unlabeled.annotations) == files[1] and made.train.seed == 7
+    with pytest.raises(SSHPEError, match="unlabeled"):
+        training.own_experiment(*files, "supervised", "quick", 3, files[1], "resnet18")
+
+
+def test_whole_images_need_no_further_choice(files: tuple[Path, Path]) -> None:
+    made = training.own_experiment(*files, "udpv1", "quick", None, None, "higherhrnet-w32")
+    assert made.bottom_up and made.data.codec == "udp-gaussian" and made.data.input_size == (128, 128)
+    other = training.own_experiment(*files, "udpv1", "quick", None, None, "higherhrnet-w32", size="640x640")
+    assert other.data.input_size == (160, 160)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"method": "pose-mun"}, "no method 'pose-mun'; choose one of: supervised, "),
+        ({"profile": "fast"}, "no profile 'fast'"),
+        ({"backbone": "vgg"}, "no backbone 'vgg'; choose one of: resnet18, "),
+        ({"size": "1x1"}, "no size '1x1'"),
+        ({"protocol": "coco"}, "no protocol 'coco'"),
+        ({"set": {"train.lerning_rate": 1}}, "train.lerning_rate: no such setting"),
+    ],
+)
+def test_a_wrong_choice_is_refused(files: tuple[Path, Path], asked: dict, told: str) -> None:
+    with pytest.raises(SSHPEError, match=told):
+        training.train(*files, machine=QUIET, **asked)
+
+
+def test_images_that_are_not_beside_their_file_are_asked_for(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (files[0].parent / "images").rename(tmp_path / "elsewhere")
+    with pytest.raises(
+        SSHPEError, match=r"train_of_annotations.json: images: .* not beside it; name their folder"
+    ):
+        training.train(*files, machine=QUIET)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "higherhrnet-w32"])
+def test_people_of_many_keypoints_have_a_record_too(files: tuple[Path, Path], backbone: str) -> None:
+    for path in files:  # 17 keypoints, seven times over: near to the 133 of a whole body
+        document = json.loads(path.read_text())
+        category = document["categories"][0]
+        category["keypoints"] = [f"{name} {n}" for n in range(7) for name in category["keypoints"]]
+        for person in document["annotations"]:
+            person["keypoints"] *= 7
+        path.write_text(json.dumps(document))
+    network = training.train(
+        *files, "udpv1", "smoke", backbone=backbone, machine=QUIET, set=SHORT | {"evaluate.multi_scale": []}
+    )
+    assert len(network.skeleton) == 119
+
+
+def test_settings_are_read_as_typed() -> None:
+    typed = ["teacher.decay=0.9", "evaluate.flip=true", "data.input_size=[96, 128]", "data.labels=null"]
+    read = {"teacher.decay": 0.9, "evaluate.flip": True, "data.input_size": [96, 128], "data.labels": None}
+    assert training.settings(typed) == read
+    for wrong in ("teacher.decay", "=3", "a=[1", "a={"):
+        with pytest.raises(SSHPEError, match="is no setting; write it as teacher.decay=0.9"):
+            training.settings([wrong])
+
+
+def test_the_command_as_typed(files: tuple[Path, Path], tmp_path: Path) -> None:
+    typed = [
+        "train", str(files[0]), "--val", str(files[1]), "--profile", "smoke", "--accelerator", "cpu", "--threads", "1",
+        "--output", str(tmp_path / "new" / "mine.safetensors"),
+        *(word for name, value in SHORT.items() for word in ("--set", f"{name}={value}")),
+    ]  # fmt: skip
+    done = CliRunner().invoke(cli.app, typed)
+    assert done.exit_code == 0, done.output
+    network = trained.load(tmp_path / "new" / "mine.safetensors")
+    assert f"record {network.key}" in done.output and f"AP {network.metrics['AP']:.1f}" in done.output
+    again = CliRunner().invoke(cli.app, [*typed, "--json"])  # found, not trained
+    about = json.loads(again.output.splitlines()[-1])
+    assert about["key"] == network.key and about["metrics"] == network.metrics
+
+
+def test_a_place_that_takes_no_network_is_refused_before_training(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("it trained"))
+    (tmp_path / "file").write_text("")
+    for output, told in (
+        (tmp_path / "mine.pth", "networks are written as .safetensors"),
+        (tmp_path / "file" / "mine.safetensors", "cannot be a folder"),
+    ):
+        with pytest.raises(SSHPEError, match=told):
+            training.run(output, QUIET, *files)
