@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from sshpe_lib.cli_data import data_app
+from sshpe_lib.cli_weights import weights_app
 from sshpe_lib.errors import SSHPEError
 
 if TYPE_CHECKING:
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
     from sshpe_lib.reproduce import Comparison
 
 app = typer.Typer(
-    help="Semi-supervised human pose estimation: run experiments, look at their records, check data.",
+    help="Semi-supervised human pose estimation: run experiments, look at their records, use their networks.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(data_app, name="data")
+app.add_typer(weights_app, name="weights")
 
 
 def _devices(value: str) -> str:

@@ -109,7 +109,7 @@ def run(
     source = None if annotations is None else sources.own(annotations, images)
     made = evaluate(network, source, machine)
     told = [
-        f"{network.experiment.model} (record {network.key}) on {len(made.people):,} people of {made.people.source}",
+        f"{network.experiment.model} ({network.about}) on {len(made.people):,} people of {made.people.source}",
         "  ".join(f"{name} {value:.1f}" for name, value in made.statistics.items()),
         "",
         breakdown_text(made.shares, network.skeleton),

@@ -110,4 +110,4 @@ def export(key: str, output: Path | None = None) -> str:
     made = trained.load(Path(key)) if file else trained.of_key(key)
     path = output or Path(f"{made.key}.safetensors")
     write(made, path)
-    return f"{path}: {made.experiment.model} of record {made.key}, AP {made.metrics['AP']:.1f}"
+    return f"{path}: {made.experiment.model}, {made.about}"

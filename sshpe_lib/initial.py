@@ -7,7 +7,7 @@ from torch import nn
 from sshpe_lib import paths, seeding
 from sshpe_lib.config import Model
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.models import higher_hrnet, hrnet, resnet, rsn, shipped, weights
+from sshpe_lib.models import higher_hrnet, hrnet, published, resnet, rsn, shipped, weights
 from sshpe_lib.models.stages import seeded
 
 # Networks, and what each calls the number of its outputs.
@@ -29,11 +29,11 @@ def network(model: Model, channels: int) -> nn.Module:
     return kind(**settings, **{outputs: channels})
 
 
-def published(model: Model) -> weights.Weights:
+def trunk_of(model: Model) -> published.Weights:
     """The published ImageNet trunk of a model whose `init` is "imagenet"."""
     if model.network in ("hrnet", "higher_hrnet"):
-        return weights.IMAGENET_HRNET[model.width]
-    return weights.IMAGENET[model.depth]
+        return published.IMAGENET_HRNET[model.width]
+    return published.IMAGENET[model.depth]
 
 
 def build(model: Model, channels: int, seed: int) -> nn.Module:
@@ -46,7 +46,7 @@ def build(model: Model, channels: int, seed: int) -> nn.Module:
     with seeded(seeding.derive(seed, "init")):
         made = network(model, channels)
     if model.init == "imagenet":
-        file = weights.fetch(published(model), paths.cache() / "weights")
+        file = published.fetch(trunk_of(model), paths.cache() / "weights")
         weights.load_trunk(made, weights.load_state(file))
     if model.init == "objects":
         name = f"objects-r{model.depth}-w{model.width}-s{model.output_stride}"

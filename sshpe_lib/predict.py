@@ -76,10 +76,7 @@ def run(
             told.append(f"{one.path}: {count}{f', score {scores}' if scores else ''} -> {path}")
     except OSError as error:
         raise SSHPEError(f"{output}: cannot be written ({error}); name another folder by --output") from None
-    told.append(
-        f"{network.experiment.model}, trained on {network.learned_from} (record {network.key}, AP there "
-        f"{network.metrics['AP']:.1f})"
-    )
+    told.append(f"{network.experiment.model}, trained on {network.learned_from} ({network.about})")
     if weights is None:
         told.append(
             "It is the package's own small network, which has seen no photograph: expect little of it on one. "

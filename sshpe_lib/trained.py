@@ -27,7 +27,8 @@ SHIPPED = "people-r18-w16"  # the file in params/weights that `sshpe predict` ta
 class Trained:
     """A network in evaluation mode, and what made it.
 
-    skeleton: of the people it finds; key: of its record; metrics: the record's, in percent; commit: its code.
+    skeleton: of the people it finds; key: of its record; metrics: the record's, in percent; commit: its code. A network
+    that was trained elsewhere has none of these, and an `origin` in words.
     """
 
     network: nn.Module
@@ -36,6 +37,12 @@ class Trained:
     key: str
     metrics: dict[str, float]
     commit: str
+    origin: str = ""
+
+    @property
+    def about(self) -> str:
+        """Where it comes from, in words: its record and the AP there, or its origin."""
+        return self.origin or f"record {self.key}, AP {self.metrics['AP']:.1f}"
 
     @property
     def learned_from(self) -> str:
@@ -47,8 +54,8 @@ class Trained:
 def of_record(record: Record, skeleton: Skeleton, runs_folder: Path | None = None) -> nn.Module:
     """The network whose result a record quotes, from the checkpoint of its finished run, in eval mode.
 
-    skeleton: of the people it was trained on; runs_folder: `paths.runs()` where left out. Raises SSHPEError where there is no such checkpoint, or where its network
-    does not have these keypoints.
+    skeleton: of the people it was trained on; runs_folder: `paths.runs()` where left out.
+    Raises SSHPEError where there is no such checkpoint, or where its network does not have these keypoints.
     """
     path = checkpoints.of((runs_folder or paths.runs()) / record.key)
     state = checkpoints.finished(path, record.key)
@@ -96,6 +103,7 @@ def save(made: Trained, path: Path) -> str:
         "key": made.key,
         "metrics": made.metrics,
         "commit": made.commit,
+        "origin": made.origin,
     }
     return weights.save_state(made.network, Path(path), {HEADER: json.dumps(about, sort_keys=True)})
 
@@ -125,8 +133,9 @@ def load(path: Path) -> Trained:
         experiment = Experiment.model_validate(about["experiment"])
         skeleton = Skeleton(**{name: _tuples(value) for name, value in about["skeleton"].items()})
         made = Trained(
-            empty(experiment, skeleton), experiment, skeleton, about["key"], about["metrics"], about["commit"]
-        )
+            empty(experiment, skeleton), experiment, skeleton, about["key"], about["metrics"], about["commit"],
+            about.get("origin", ""),
+        )  # fmt: skip
     except (KeyError, TypeError, AttributeError, ValidationError) as error:
         reason = str(error).splitlines()[0]
         raise SSHPEError(
@@ -144,18 +153,28 @@ def shipped() -> Path:
     return paths.params() / "weights" / f"{SHIPPED}.safetensors"
 
 
+def is_network(path: Path) -> bool:
+    """Whether a file says that it holds a network and the experiment that made it."""
+    return _header(Path(path)) is not None
+
+
 def _about(path: Path) -> dict:
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            header = (file.metadata() or {}).get(HEADER)
-        about = json.loads(header or "null")
-    except (safetensors.SafetensorError, OSError, ValueError):
-        about = None
-    if not isinstance(about, dict):
+    about = _header(path)
+    if about is None:
         raise SSHPEError(
-            f"{path}: weights without the experiment that made them; give a file that `sshpe export` wrote"
+            f"{path}: weights without the experiment that made them; give a file that `sshpe export` wrote, or make "
+            "one of an official checkpoint: sshpe weights convert FILE"
         )
     return about
+
+
+def _header(path: Path) -> dict | None:
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {}).get(HEADER) or "null")
+    except (safetensors.SafetensorError, OSError, ValueError):
+        return None
+    return about if isinstance(about, dict) else None
 
 
 def _tuples(value: object) -> object:

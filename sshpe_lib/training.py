@@ -38,7 +38,8 @@ def train(
     people, val: COCO-format keypoint files to learn from and to measure on, whose images lie beside them, or sources;
     method: of params/methods.yaml, such as "pose-mum+"; labels: how many people, the first of the file, have labels,
     all of them where left out; unlabeled: a further file for a semi-supervised method, which otherwise takes everybody
-    in `people`; folder: for records/ and runs/, those of the project where left out; choices: size, schedule, protocol, seed and set of `tables.experiment`.
+    in `people`; folder: for records/ and runs/, those of the project where left out; choices: size, schedule,
+    protocol, seed and set of `tables.experiment`.
 
     Raises SSHPEError for a wrong name or setting, and on bad data before training starts.
     """

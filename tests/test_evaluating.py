@@ -78,7 +78,7 @@ def test_the_command_as_typed(project, tmp_path) -> None:
     typed = ["evaluate", record.key[:6], "--output", str(tmp_path / "out")]
     done = CliRunner().invoke(cli.app, typed)
     assert done.exit_code == 0, done.output
-    assert f"record {record.key}) on 16 people" in done.output and "The worst cases:" in done.output
+    assert f"(record {record.key}, AP 0.0) on 16 people" in done.output and "The worst cases:" in done.output
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"results.json", "breakdown.png"}
     plain = CliRunner().invoke(cli.app, [*typed, "--json"])
     assert json.loads(plain.stdout)["AP"] == pytest.approx(record.ap, abs=1e-3)

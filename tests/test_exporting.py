@@ -101,7 +101,7 @@ def test_what_cannot_be_exported_is_told(tmp_path: Path) -> None:
 
 def test_a_file_becomes_a_graph(tmp_path: Path) -> None:
     told = exporting.export(str(trained.shipped()), tmp_path / "people.pt2")
-    assert "people.pt2: ResNet-18 of width 16 of record a05bce50d5e40fc6" in told
+    assert "people.pt2: ResNet-18 of width 16, record a05bce50d5e40fc6" in told
     graph, one = torch.export.load(tmp_path / "people.pt2").module(), trained.load(trained.shipped())
     images = crops(one, 3)
     torch.testing.assert_close(graph(images), answer(one, images), rtol=1e-4, atol=1e-4)

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from sshpe_lib import initial, paths, tables
 from sshpe_lib.config import SimpleBaseline
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.models import weights
+from sshpe_lib.models import published
 
 SMALL = {"width": 8, "deconv_channels": 16, "output_stride": 16}
 
@@ -26,7 +26,7 @@ def test_imagenet_weights_fill_the_trunk_and_leave_the_head(tmp_path, monkeypatc
     from sshpe_lib.models._torchvision import import_torchvision
 
     trunk = import_torchvision("models.resnet").resnet18().state_dict()
-    monkeypatch.setattr(weights, "fetch", lambda *_: tmp_path / "resnet18.pth")
+    monkeypatch.setattr(published, "fetch", lambda *_: tmp_path / "resnet18.pth")
     torch.save(trunk, tmp_path / "resnet18.pth")
     made = initial.build(SimpleBaseline(init="imagenet"), 17, 0).state_dict()
     scratch = resnet_state()

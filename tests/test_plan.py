@@ -16,7 +16,7 @@ from sshpe_lib import paths, plan, provenance, records, tables
 from sshpe_lib.config import CocoSource, Experiment, SyntheticSource
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.machine import Machine
-from sshpe_lib.models import weights
+from sshpe_lib.models import published
 from sshpe_lib.plan import cost, data, devices
 from sshpe_lib.plan.devices import Rates, Size
 from sshpe_lib.plan.measure import measure
@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SSHPE_RECORDS", str(tmp_path / "records"))
     monkeypatch.setenv("SSHPE_RUNS", str(tmp_path / "runs"))
     monkeypatch.delenv("SSHPE_DATA", raising=False)
-    monkeypatch.setattr(weights, "fetch", lambda *_: pytest.fail("downloaded"))
+    monkeypatch.setattr(published, "fetch", lambda *_: pytest.fail("downloaded"))
     return tmp_path / "records"
 
 

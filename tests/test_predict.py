@@ -177,7 +177,7 @@ def test_export_as_typed(project, pictures) -> None:
     key = train_one(project).key
     path = project / "mine.safetensors"
     done = CliRunner().invoke(cli.app, ["export", key[:6], "--output", str(path)])
-    assert done.exit_code == 0 and f"ResNet-18 of width 8 of record {key}, AP" in done.output
+    assert done.exit_code == 0 and f"ResNet-18 of width 8, record {key}, AP" in done.output
     done = CliRunner().invoke(
         cli.app, ["predict", str(pictures[0]), "--weights", str(path), "--output", str(project / "out")]
     )

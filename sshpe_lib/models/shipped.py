@@ -38,16 +38,22 @@ def load_shipped_trunk(model: nn.Module, name: str) -> dict:
         raise SSHPEError(
             f"{file}: no such shipped trunk (there are: {shipped}); `python -m sshpe_lib.pretrain` makes one"
         )
+    record = verified(file)
+    state = weights.load_state(file)
+    _check_fit(state, model, file)
+    model.load_state_dict(state, strict=False)  # checked above: only the head is missing
+    return record
+
+
+def verified(file: Path) -> dict:
+    """The record beside a shipped trunk, once the file's bytes are those it records. Raises SSHPEError where not."""
     record = _record(file.with_suffix(".json"))
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     if digest != record["sha256"]:
         raise SSHPEError(
-            f"{file}: sha256 is {digest}, but {name}.json records {record['sha256']}; "
+            f"{file}: sha256 is {digest}, but {file.stem}.json records {record['sha256']}; "
             "check both files out again, or train them again with the record's command"
         )
-    state = weights.load_state(file)
-    _check_fit(state, model, file)
-    model.load_state_dict(state, strict=False)  # checked above: only the head is missing
     return record
 
 

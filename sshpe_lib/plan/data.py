@@ -14,7 +14,7 @@ from sshpe_lib.data import coco, sources
 from sshpe_lib.data.faults import refuse
 from sshpe_lib.data.synthetic import fingerprint
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.models.weights import Weights
+from sshpe_lib.models.published import Weights
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def make(
             lines.append(Line(cell, not_run=wanted))
         else:
             lines.append(_line(cell, wanted, found, speeds, recorded, lines))
-    files = dict.fromkeys(initial.published(one.model) for one in experiments if one.model.init == "imagenet")
+    files = dict.fromkeys(initial.trunk_of(one.model) for one in experiments if one.model.init == "imagenet")
     return Plan(
         table, profile, chosen.description, seeds, tuple(lines), speeds,
         tuple((tuple(kinds), found[source]) for source, kinds in uses.items()),

@@ -1,0 +1,138 @@
+"""Official checkpoints as networks of this library: a file that says what made it, and that `sshpe predict` reads."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from sshpe_lib import profiles, trained
+from sshpe_lib.config import Experiment, validate
+from sshpe_lib.data import coco
+from sshpe_lib.data.documents import fingerprint
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.models import weights
+from sshpe_lib.models.recognise import Recognised, recognise
+from sshpe_lib.skeleton import COCO17, Skeleton
+from sshpe_lib.trained import Trained
+
+PEAK = 255  # of a heatmap that official RSN learns
+Codec = Literal["msra", "udp-gaussian", "udp-offset"]
+Color = Literal["rgb", "bgr"]
+
+
+def convert(
+    file: Path,
+    *,
+    size: tuple[int, int] | None = None,
+    codec: Codec | None = None,
+    color: Color | None = None,
+    keypoints: Path | None = None,
+) -> Trained:
+    """The network of an official checkpoint of SimpleBaseline, HRNet, HigherHRNet or RSN, ready to predict.
+
+    The file's tensors say which network it is. What they do not say: size, (height, width) of its input in pixels, read
+    from names such as pose_hrnet_w32_256x192.pth where left out; codec: how its heatmaps are read, where left out
+    "udp-offset" for three channels a keypoint and "msra" for one; color: the order of channels that it learned from,
+    where left out "bgr" for SimpleBaseline, whose code does not convert what OpenCV reads, and "rgb" for the others;
+    keypoints: a COCO-format file whose category names them, COCO's 17 where left out. Official RSN reads BGR with the
+    statistics of BGR and answers up to 255: its first and last layers are changed so that it takes RGB and answers up
+    to 1.
+
+    Raises SSHPEError as `weights.load_state` and `recognise`, for tensors that do not fit, keypoints that are not the
+    network's, and where the size is not told.
+    """
+    file = Path(file)
+    state = weights.load_state(file)
+    found = recognise(state, str(file))
+    skeleton = COCO17 if keypoints is None else coco.parse(Path(keypoints)).skeleton
+    codec = codec or _codec(found, skeleton, file)
+    height, width = size or _size(file, found)
+    made = _experiment(found, (width, height), codec, color or _color(found), file)
+    network = trained.empty(made, skeleton)
+    weights.check_fit(state, network, file)
+    if _official_rsn(found):
+        state = _rgb_to_one(state)
+    network.load_state_dict(state, strict=False)  # checked above: an old file's counters may be missing
+    origin = f"converted from {file.name}, sha256 {fingerprint(file)[:16]}"
+    return Trained(network.eval(), made, skeleton, "", {}, "", origin)
+
+
+def run(file: Path, output: Path | None, size: str | None, **choices: Any) -> str:
+    """The command `sshpe weights convert`: writes the network, and returns what it is, in words.
+
+    size: HEIGHTxWIDTH; choices: as of `convert`. Raises SSHPEError as `convert` and `trained.save`.
+    """
+    output = output or Path(f"{Path(file).name.split('.')[0]}.safetensors")
+    trained.check_name(output)
+    made = convert(file, size=None if size is None else _sides(size), **choices)
+    digest = trained.save(made, output)
+    data = made.experiment.data
+    return (
+        f"{output}: {made.experiment.model}, input {data.input_size[1]}x{data.input_size[0]}, codec {data.codec}, "
+        f"{data.color.upper()}, {len(made.skeleton)} keypoints; {made.about}; sha256 {digest[:16]}"
+    )
+
+
+def _sides(size: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)x(\d+)", size)
+    if match is None:
+        raise SSHPEError(f"--size {size!r} is no size; write height and width, such as 256x192")
+    return int(match[1]), int(match[2])
+
+
+def _size(file: Path, found: Recognised) -> tuple[int, int]:
+    """Height and width from a name such as pose_hrnet_w32_256x192.pth or pose_higher_hrnet_w32_512.pth."""
+    pair = re.search(r"(?<!\d)(\d{2,4})x(\d{2,4})(?!\d)", file.name)
+    if pair:
+        return int(pair[1]), int(pair[2])
+    side = re.search(r"_(\d{3,4})(?!\d)", file.name)
+    if side and found.network == "higher_hrnet":
+        return int(side[1]), int(side[1])
+    raise SSHPEError(f"{file}: its name does not tell the size of the input; give it, such as --size 256x192")
+
+
+def _codec(found: Recognised, skeleton: Skeleton, file: Path) -> Codec:
+    if found.outputs == len(skeleton):
+        return "msra"
+    if found.outputs == 3 * len(skeleton) and found.network != "higher_hrnet":
+        return "udp-offset"
+    raise SSHPEError(
+        f"{file}: it answers with {found.outputs} channels, which are not {skeleton.name}'s {len(skeleton)} keypoints; "
+        "name a COCO-format file of its keypoints by --keypoints"
+    )
+
+
+def _color(found: Recognised) -> Color:
+    return "bgr" if found.network == "simple_baseline" else "rgb"
+
+
+def _official_rsn(found: Recognised) -> bool:
+    return found.network == "rsn" and found.settings["variant"] == "official"
+
+
+def _experiment(
+    found: Recognised, input_size: tuple[int, int], codec: Codec, color: Color, file: Path
+) -> Experiment:
+    """What the profile `paper` makes of such a network: its data, and the tests of the official code."""
+    profile = profiles.load_profile("paper")
+    protocol = profile.protocols["aid bottom-up"] if found.network == "higher_hrnet" else {}
+    told = {
+        "model": {"network": found.network, "init": "scratch"} | found.settings,
+        "data": {"labels": None, "input_size": input_size, "codec": codec, "color": color},
+        "evaluate": {"flip": True},
+    }
+    return validate(profiles.merge(profile.base, protocol, told), str(file))
+
+
+def _rgb_to_one(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Official RSN's weights for RGB and for heatmaps up to 1."""
+    changed = dict(state)
+    changed["top.conv.conv.weight"] = state["top.conv.conv.weight"].flip(1)
+    for name, tensor in state.items():
+        if re.fullmatch(r"stage\d+\.upsample\.up\d\.res_conv2\.bn\.(weight|bias)", name):
+            changed[name] = torch.div(tensor, PEAK)
+    return changed

@@ -1,0 +1,197 @@
+"""Official checkpoints become networks that predict; the list of weights; what is sound and what is not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+from sshpe_lib import cli, converting, predict, trained, zoo
+from sshpe_lib.data.synthetic import SyntheticPeople, build
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.models import published
+from sshpe_lib.models.higher_hrnet import HigherHRNet
+from sshpe_lib.models.hrnet import HRNet
+from sshpe_lib.models.resnet import SimpleBaseline
+from sshpe_lib.models.rsn import RSN
+from sshpe_lib.models.stages import seeded
+from sshpe_lib.skeleton import COCO17, CROWDPOSE14
+
+NARROW = {"width": 8, "stem": 8, "modules": (1, 1, 1), "blocks": 1}
+
+
+def checkpoint(network: nn.Module, path: Path) -> nn.Module:
+    """Random weights and statistics in a file as the official codes write it, of the network in eval mode."""
+    with torch.no_grad(), seeded(3):
+        for name, tensor in network.state_dict().items():
+            if name.endswith("running_var") or (name.endswith("bn.weight")):
+                tensor.uniform_(0.5, 1.5)
+            elif tensor.is_floating_point():
+                tensor.normal_(0, 0.1)
+    torch.save(
+        {"epoch": 3, "state_dict": network.state_dict()} if path.suffix == ".tar" else network.state_dict(),
+        path,
+    )
+    return network.eval()
+
+
+def images(height: int = 128, width: int = 96) -> torch.Tensor:
+    return torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "data"),
+    [
+        (SimpleBaseline(width=8, deconv_channels=8), "pose_resnet_18_128x96.pth", ("msra", (96, 128), "bgr")),
+        (HRNet(channels=17, **NARROW), "pose_hrnet_w8_128x96.pth", ("msra", (96, 128), "rgb")),
+        (
+            HRNet(channels=51, wide_fuse=True, **NARROW),
+            "w8_128x96_offset.pth",
+            ("udp-offset", (96, 128), "rgb"),
+        ),
+        (HigherHRNet(**NARROW), "pose_higher_hrnet_w8_128.pth", ("msra", (128, 128), "rgb")),
+        (RSN(width=16, unit_channels=16, variant="udp"), "rsn18_128x96.pth", ("msra", (96, 128), "rgb")),
+    ],
+    ids=["SimpleBaseline", "HRNet", "offsets", "HigherHRNet", "RSN of UDP"],
+)
+def test_a_converted_network_is_the_official_one(
+    tmp_path: Path, network: nn.Module, name: str, data: tuple
+) -> None:
+    file = tmp_path / name
+    network = checkpoint(network, file)
+    made = converting.convert(file)
+    given = made.experiment.data
+    assert (given.codec, given.input_size, given.color) == data
+    assert made.skeleton == COCO17 and made.experiment.evaluate.flip
+    assert made.origin.startswith(f"converted from {name}, sha256 ")
+    trained.save(made, tmp_path / "made.safetensors")
+    read = trained.load(tmp_path / "made.safetensors")
+    assert read.about == made.about and read.experiment == made.experiment
+    with torch.no_grad():
+        expected, found = network(images()), read.network(images())
+    for one, other in zip(expected, found, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_official_rsn_takes_rgb_and_answers_up_to_one(tmp_path: Path) -> None:
+    file = tmp_path / "rsn_128x96.pth"
+    official = checkpoint(RSN(width=16, unit_channels=16, stages=2), file)
+    made = converting.convert(file)
+    with torch.no_grad():
+        expected, found = official(images().flip(1)), made.network(images())
+    torch.testing.assert_close(found, expected / 255, rtol=1e-4, atol=1e-6)
+    assert made.experiment.data.color == "rgb"
+
+
+def test_a_converted_network_predicts_as_typed(tmp_path: Path) -> None:
+    file = tmp_path / "pose_resnet_18_128x96.pth.tar"
+    checkpoint(SimpleBaseline(width=8, deconv_channels=8), file)
+    made = tmp_path / "made.safetensors"
+    done = CliRunner().invoke(
+        cli.app, ["weights", "convert", str(file), "--output", str(made), "--color", "rgb"]
+    )
+    assert done.exit_code == 0, done.output
+    assert (
+        "ResNet-18 of width 8, input 128x96, codec msra, RGB, 17 keypoints; converted from pose_res"
+        in done.output
+    )
+    picture = build(SyntheticPeople(images=1), tmp_path, progress=False).parent / "images" / "000000.png"
+    assert predict.predict(trained.load(made), [picture])[0].people.shape == (1, 17, 3)
+    typed = ["predict", str(picture), "--weights", str(made), "--output", str(tmp_path / "out")]
+    told = CliRunner().invoke(cli.app, typed).output
+    assert (
+        "ResNet-18 of width 8, trained on person_keypoints_train2017.json (converted from pose_resnet" in told
+    )
+    verified = CliRunner().invoke(cli.app, ["weights", "verify", str(made)])
+    assert "ResNet-18 of width 8 of 17 keypoints, converted from" in verified.output
+
+
+def test_keypoints_are_named_by_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "pose_hrnet_128x96.pth"
+    checkpoint(HRNet(channels=14, **NARROW), file)
+    with pytest.raises(
+        SSHPEError, match=r"14 channels, which are not coco17's 17 keypoints; name a COCO-format file"
+    ):
+        converting.convert(file)
+    people = tmp_path / "crowd.json"
+    category = {"id": 1, "name": "person", "keypoints": CROWDPOSE14.keypoints}
+    people.write_text(json.dumps({"images": [], "annotations": [], "categories": [category]}))
+    assert converting.convert(file, keypoints=people).skeleton == CROWDPOSE14
+
+
+def test_the_size_is_told_by_the_name_or_by_hand(tmp_path: Path) -> None:
+    file = tmp_path / "model_best.pth"
+    checkpoint(HRNet(channels=17, **NARROW), file)
+    with pytest.raises(
+        SSHPEError, match=r"model_best.pth: its name does not tell the size .* --size 256x192"
+    ):
+        converting.convert(file)
+    assert converting.convert(file, size=(384, 288)).experiment.data.input_size == (288, 384)
+    done = CliRunner().invoke(cli.app, ["weights", "convert", str(file), "--size", "big"])
+    assert "'big' is no size" in str(done.exception)
+
+
+@pytest.mark.parametrize("output", ["made.pth", "file/made.safetensors"])
+def test_a_place_for_no_network_is_refused(tmp_path: Path, output: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SSHPEError, match=r"written as .safetensors|cannot be a folder"):
+        converting.run(tmp_path / "any.pth", tmp_path / output, None)
+
+
+def test_a_network_with_a_tensor_too_many_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "pose_hrnet_128x96.pth"
+    network = HRNet(channels=17, **NARROW)
+    torch.save(network.state_dict() | {"extra.weight": torch.zeros(1)}, file)
+    with pytest.raises(
+        SSHPEError, match=r"pose_hrnet_128x96.pth does not fit HRNet: 1 unexpected \(extra.weight\)"
+    ):
+        converting.convert(file)
+
+
+def test_weights_are_listed_as_typed() -> None:
+    files = json.loads(CliRunner().invoke(cli.app, ["weights", "list", "--json"]).output)
+    names = [file["name"] for file in files]
+    assert "people-r18-w16.safetensors" in names and "hrnet_w32-36af842e.pth" in names
+    for file in files:
+        assert bool(file["url"]) != file["name"].endswith(".safetensors")
+        assert len(file["sha256"]) >= 8 and file["note"]
+    drawn = CliRunner(env={"COLUMNS": "120"}).invoke(cli.app, ["weights", "list"]).output
+    assert all(name in drawn for name in names)
+
+
+def test_published_weights_are_fetched_and_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSHPE_CACHE", str(tmp_path / "cache"))
+    served = tmp_path / "resnet18-12345678.pth"
+    torch.save({"conv1.weight": torch.zeros(1)}, served)
+    one = published.Weights(served.as_uri(), zoo.sha256(served), "a trunk")
+    monkeypatch.setattr(published, "IMAGENET", {18: one})
+    assert next(file for file in zoo.known() if file.name == served.name).path is None
+    done = CliRunner().invoke(cli.app, ["weights", "fetch", served.name])
+    place = tmp_path / "cache" / "weights" / served.name
+    assert done.exit_code == 0 and done.output.strip().splitlines()[-1] == str(place)
+    assert next(file for file in zoo.known() if file.name == served.name).path == place
+    assert zoo.verify(place) == f"{place}: a trunk"
+    place.write_bytes(b"other bytes")
+    with pytest.raises(SSHPEError, match=r"sha256 is .*, but file:.* has "):
+        zoo.verify(place)
+    with pytest.raises(SSHPEError, match=r"no published weights 'resnet19.pth'; choose one of: resnet18-"):
+        zoo.fetch("resnet19.pth")
+
+
+def test_what_a_file_of_weights_is(tmp_path: Path) -> None:
+    assert zoo.verify(trained.shipped()).endswith(
+        "ResNet-18 of width 16 of 17 keypoints, record a05bce50d5e40fc6, AP 23.5"
+    )
+    trunk = trained.shipped().with_name("objects-r18-w16-s32.safetensors")
+    assert zoo.verify(trunk).endswith("objects-r18-w16-s32, as its record says")
+    foreign = tmp_path / "foreign.safetensors"
+    safetensors.torch.save_file({"a": torch.zeros(2)}, foreign)
+    assert zoo.verify(foreign).endswith("1 tensors, all finite; nothing says what network they are of")
+    safetensors.torch.save_file({"a": torch.tensor([1, float("nan")])}, foreign)
+    with pytest.raises(SSHPEError, match="tensor a has values that are not finite"):
+        zoo.verify(foreign)
