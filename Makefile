@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.sshpe-ready
 # One row of Table 4 takes minutes; DECAY= picks another, PROFILE= other data and sizes.
@@ -26,9 +26,9 @@ help:
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "sshpe needs Python 3.11 or 3.12, and there is no python3 here; install one, or name it: make PYTHON=/path/to/python3.11 setup" >&2; exit 1; }
-	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
-	  || { echo "sshpe needs Python 3.11 or 3.12, and $(PYTHON) is $$("$(PYTHON)" -V 2>&1); name another: make PYTHON=/path/to/python3.11 setup" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "sshpe needs Python 3.11, 3.12 or 3.13, and there is no python3 here; install one, or name it: make PYTHON=/path/to/python3.11 setup" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "sshpe needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is $$("$(PYTHON)" -V 2>&1); name another: make PYTHON=/path/to/python3.11 setup" >&2; exit 1; }
 	@echo "==> .venv: $$("$(PYTHON)" -V), packages of constraints.txt (2 to 5 minutes the first time)"
 	@test -x $(BIN)/pip || "$(PYTHON)" -m venv .venv \
 	  || { rm -rf .venv; echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }

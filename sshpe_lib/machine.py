@@ -39,7 +39,7 @@ class Machine:
         """
         if self._on_gpu or not self.threads or processes() > 1:
             return 1
-        return max(1, min(runs, len(os.sched_getaffinity(0)) // self.threads))
+        return max(1, min(runs, cores() // self.threads))
 
     def precision(self, wanted: str) -> str:
         """The precision that training with `wanted` has here: float32 where the CPU would emulate bfloat16.
@@ -76,7 +76,7 @@ class Machine:
         strategy = DDPStrategy(forward_sync_buffers=False) if processes() > 1 else "auto"
         with nullcontext() if self.progress else _silent("lightning_fabric.utilities.rank_zero"):
             fabric = Fabric(
-                accelerator=self.accelerator, devices=devices, strategy=strategy, loggers=loggers,
+                accelerator="cuda" if self._on_gpu else "cpu", devices=devices, strategy=strategy, loggers=loggers,
                 precision=self.precision(precision),
                 num_nodes=processes() // int(os.environ.get("LOCAL_WORLD_SIZE", processes())),
             )  # fmt: skip
@@ -100,6 +100,13 @@ def cpu_has_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 itself: AVX-512 BF16, AMX, or Arm's BF16."""
     found = torch.cpu.get_capabilities()
     return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+
+
+def cores() -> int:
+    """The cores that this process may use: of a container, those it was given."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS
 
 
 def first_process() -> bool:

@@ -34,13 +34,12 @@ BROKEN_IMAGES = "[...document.images].filter(i => i.complete && !i.naturalWidth)
 ONLY_NAMED = {"canonical", "next", "prev", "author", "index", "search", "copyright"}
 
 
-def build(book: Path, output: Path, *flags: str) -> subprocess.CompletedProcess:
+def build(book: Path, output: Path, *flags: str, **variables: str) -> subprocess.CompletedProcess:
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     command = [str(jupyter_book), "build", str(book), "--path-output", str(output), *flags]
-    environment = {k: v for k, v in os.environ.items() if k not in ("SSHPE_DATA", "SSHPE_TRAINING")}
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=PATIENCE, env=environment | {"NO_COLOR": "1"}
-    )
+    unset = ("SSHPE_DATA", "SSHPE_TRAINING", "SSHPE_REPOSITORY_URL")
+    environment = {k: v for k, v in os.environ.items() if k not in unset} | {"NO_COLOR": "1"} | variables
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment)
 
 
 def pages_of(book: Path) -> list[str]:
@@ -196,6 +195,20 @@ def test_a_page_runs_again_when_a_record_changes(tmp_path: Path) -> None:
     (book / "records" / "second.json").write_text("{}")
     assert build(book, output, "-W").returncode == 0
     assert "saw first second" in page.read_text()
+
+
+@pytest.mark.kernel
+def test_a_published_book_links_to_its_repository(tmp_path: Path) -> None:
+    (tmp_path / "book").mkdir()
+    url = "https://github.com/somebody/sshpe"
+    book, page = small_book(tmp_path / "book", "print(1)"), tmp_path / "output" / "_build" / "html" / "index.html"
+    assert build(book, tmp_path / "output", "-W").returncode == 0
+    assert "somebody/sshpe" not in page.read_text() and "mybinder" not in page.read_text()
+    built = build(book, tmp_path / "output", "-W", SSHPE_REPOSITORY_URL=url, SSHPE_REPOSITORY_BRANCH="v1")
+    assert built.returncode == 0, built.stderr
+    links = [a["href"] for tag, a in Elements(page).found if tag == "a" and "href" in a]
+    assert f"{url}/edit/v1/book/index.md" in links
+    assert any(link.startswith("https://mybinder.org/v2/") and "v1" in link for link in links)
 
 
 @pytest.mark.kernel

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import nbformat
 import pytest
@@ -89,6 +90,21 @@ def test_a_notebook_is_stripped_and_begins_with_its_title(path: Path) -> None:
         assert (cell.outputs, cell.execution_count) == ([], None)
         assert set(cell.metadata) <= {"tags", "mystnb"}
     assert set(notebook.metadata) <= {"kernelspec", "language_info"}
+
+
+@each
+def test_the_first_cell_gets_the_library_on_colab_and_does_nothing_elsewhere(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = code_cells(nbformat.read(path, 4))[0]
+    assert first.metadata.tags == ["remove-cell"]  # of the book
+    ran = []
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: ran.append(command))
+    exec(first.source, {})
+    assert ran == []
+    monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
+    exec(first.source, {})
+    assert ran == [[sys.executable, "-m", "pip", "install", "-q", "sshpe"]]
 
 
 @each

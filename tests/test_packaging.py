@@ -123,6 +123,19 @@ def test_entry_points_are_installed() -> None:
 def test_one_version_everywhere(repository: Path) -> None:
     citation = yaml.safe_load((repository / "CITATION.cff").read_text())
     assert metadata.version("sshpe") == sshpe_lib.__version__ == citation["version"]
+    newest = re.search(r"^## (\S+)", (repository / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest[1] == sshpe_lib.__version__
+
+
+def test_workflows_cover_the_pythons_that_are_promised(repository: Path, project: dict[str, Any]) -> None:
+    workflow = yaml.safe_load((repository / ".github/workflows/ci.yml").read_text())
+    tested = {one["python"] for one in workflow["jobs"]["test"]["strategy"]["matrix"]["include"]}
+    promised = {c.rpartition(" ")[2] for c in project["classifiers"] if re.search(r":: 3\.\d+$", c)}
+    assert tested == promised
+    allowed = SpecifierSet(project["requires-python"])
+    assert all(Version(version) in allowed for version in promised)
+    newest = max(map(Version, promised))
+    assert Version(f"{newest.major}.{newest.minor + 1}") not in allowed
 
 
 def test_both_papers_are_cited(repository: Path, project: dict[str, Any]) -> None:
