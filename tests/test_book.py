@@ -201,7 +201,10 @@ def test_a_page_runs_again_when_a_record_changes(tmp_path: Path) -> None:
 def test_a_published_book_links_to_its_repository(tmp_path: Path) -> None:
     (tmp_path / "book").mkdir()
     url = "https://github.com/somebody/sshpe"
-    book, page = small_book(tmp_path / "book", "print(1)"), tmp_path / "output" / "_build" / "html" / "index.html"
+    book, page = (
+        small_book(tmp_path / "book", "print(1)"),
+        tmp_path / "output" / "_build" / "html" / "index.html",
+    )
     assert build(book, tmp_path / "output", "-W").returncode == 0
     assert "somebody/sshpe" not in page.read_text() and "mybinder" not in page.read_text()
     built = build(book, tmp_path / "output", "-W", SSHPE_REPOSITORY_URL=url, SSHPE_REPOSITORY_BRANCH="v1")

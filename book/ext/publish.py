@@ -1,7 +1,7 @@
 """Links from the published book back to its repository: edit a page, open it in Binder or Colab.
 
-A book built at home has none. The workflow that publishes it names the repository in SSHPE_REPOSITORY_URL and the branch in
-SSHPE_REPOSITORY_BRANCH.
+A book built at home has none. The workflow that publishes it names the repository in SSHPE_REPOSITORY_URL and the
+branch in SSHPE_REPOSITORY_BRANCH.
 """
 
 from __future__ import annotations
