@@ -256,7 +256,9 @@ def evaluate(
         typer.Option(help="a COCO-format keypoint file; the network's own test people if left out"),
     ] = None,
     images: Annotated[Path | None, typer.Option(help="its images; images/ beside it if left out")] = None,
-    output: Annotated[Path | None, typer.Option(help="a folder for results.json and breakdown.png")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="a folder for results.json, breakdown.png and failures.html")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="print the statistics as JSON, and nothing else")
     ] = False,

@@ -13,6 +13,7 @@ from sshpe_lib import parts, trained
 from sshpe_lib.config import Source
 from sshpe_lib.data import sources
 from sshpe_lib.data.cache import ImageCache
+from sshpe_lib.data.images import read_image
 from sshpe_lib.data.instances import Instances
 from sshpe_lib.data.top_down import Crops
 from sshpe_lib.errors import SSHPEError
@@ -20,23 +21,24 @@ from sshpe_lib.evaluate import keypoint_errors
 from sshpe_lib.evaluate.results import write_results
 from sshpe_lib.machine import Machine
 from sshpe_lib.report.breakdown import breakdown, breakdown_text
+from sshpe_lib.report.failures import Case, Failures
 from sshpe_lib.trained import Trained
 
-WORST = 5  # people that are told
-WRONG = (keypoint_errors.MISS, keypoint_errors.SWAP, keypoint_errors.INVERSION, keypoint_errors.JITTER)
+TOLD, SHOWN = 5, 24  # of the worst cases: in the terminal, and in failures.html
 
 
 @dataclass(frozen=True)
 class Evaluated:
     """What a network made of N labelled people.
 
-    statistics: in percent; results: COCO results; people: the labelled ones; oks: (N,); kinds: (N, K), what became of
-    every joint (`evaluate.keypoint_errors`).
+    statistics: in percent; results: COCO results; people: the labelled ones; found: (N, K, 3), the prediction for each;
+    oks: (N,); kinds: (N, K), what became of every joint (`evaluate.keypoint_errors`).
     """
 
     statistics: dict[str, float]
     results: list[dict]
     people: Instances
+    found: np.ndarray
     oks: np.ndarray
     kinds: np.ndarray
 
@@ -45,19 +47,16 @@ class Evaluated:
         """Of every joint's labels the share that became what, (K, 5)."""
         return keypoint_errors.shares(self.kinds)
 
-    def worst(self, count: int = WORST) -> list[str]:
-        """The people with the lowest OKS, and what went wrong with their joints, in words."""
-        told = []
-        for row in np.argsort(self.oks, kind="stable")[:count]:
-            kinds = self.kinds[row]
-            wrong = [
-                f"{(kinds == kind).sum()} {keypoint_errors.KINDS[kind]}"
-                for kind in WRONG
-                if (kinds == kind).any()
-            ]
-            where = f"annotation {self.people.annotation_ids[row]}, {self.people.path(row).name}"
-            told.append(f"OKS {self.oks[row]:.2f}  {where}: {', '.join(wrong) or 'nothing labelled'}")
-        return told
+    def worst(self, count: int = SHOWN) -> Failures:
+        """The people with the lowest OKS, with pictures; a notebook shows a page to look through by kind of error."""
+        cases = []
+        for row in np.argsort(self.oks, kind="stable")[:count].tolist():
+            path, number = self.people.path(row), self.people.annotation_ids[row]
+            image = read_image(path, f"annotation {number}")
+            seen = self.found[row], self.people.keypoints[row], self.kinds[row]
+            cases.append(Case(image, *seen, float(self.oks[row]), f"annotation {number}, {path.name}"))
+        title = f"The {len(cases)} worst of {len(self.people):,} people."
+        return Failures(tuple(cases), self.people.skeleton, title)
 
 
 def evaluate(network: Trained, source: Source | None = None, machine: Machine | None = None) -> Evaluated:
@@ -94,7 +93,7 @@ def evaluate(network: Trained, source: Source | None = None, machine: Machine | 
     about = labeled.areas, labeled.image_ids, network.skeleton.sigmas
     kinds = keypoint_errors.classify(matched, labeled.keypoints, *about)
     oks = keypoint_errors.person_oks(matched, labeled.keypoints, labeled.areas, network.skeleton.sigmas)
-    return Evaluated(evaluation.measure(found), evaluation.results(found), labeled, oks, kinds)
+    return Evaluated(evaluation.measure(found), evaluation.results(found), labeled, matched, oks, kinds)
 
 
 def run(
@@ -102,8 +101,8 @@ def run(
 ) -> tuple[str, str]:
     """The command `sshpe evaluate`: what to tell, and the statistics as JSON.
 
-    which: a .safetensors file, or the key of a record or its first letters. output: a folder for results.json and
-    breakdown.png. Raises SSHPEError as `evaluate`, and where there is no such network.
+    which: a .safetensors file, or the key of a record or its first letters. output: a folder for results.json,
+    breakdown.png and failures.html. Raises SSHPEError as `evaluate`, and where there is no such network.
     """
     network = trained.load(Path(which)) if which.endswith(".safetensors") else trained.of_key(which)
     source = None if annotations is None else sources.own(annotations, images)
@@ -115,13 +114,14 @@ def run(
         breakdown_text(made.shares, network.skeleton),
         "",
         "The worst cases:",
-        *made.worst(),
+        str(made.worst(TOLD)),
     ]
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         write_results(output / "results.json", made.results)
         breakdown(made.shares, network.skeleton).savefig(output / "breakdown.png")
-        told += ["", f"{output / 'results.json'}, {output / 'breakdown.png'}"]
+        (output / "failures.html").write_text(made.worst().page())
+        told += ["", *(str(output / name) for name in ("results.json", "breakdown.png", "failures.html"))]
     return "\n".join(told), json.dumps(made.statistics)
 
 

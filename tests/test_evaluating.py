@@ -59,9 +59,10 @@ def shipped_on(annotations: Path) -> evaluating.Evaluated:
 def test_it_is_measured_on_ones_own_people(tmp_path) -> None:
     made = shipped_on(build(SyntheticPeople(images=8, seed=78, difficulty=0.0), tmp_path, progress=False))
     assert made.statistics["AP50"] > 30 and np.nanmean(made.shares[:, 0]) > 0.2
-    worst = made.worst(3)
+    worst = str(made.worst(3)).splitlines()
     assert len(worst) == 3 and worst[0].startswith(f"OKS {made.oks.min():.2f}  annotation ")
     assert any(kind in worst[0] for kind in KINDS[1:])
+    assert len(made.worst().cases) == 8
 
 
 def test_people_of_other_keypoints_are_refused(tmp_path) -> None:
@@ -79,7 +80,11 @@ def test_the_command_as_typed(project, tmp_path) -> None:
     done = CliRunner().invoke(cli.app, typed)
     assert done.exit_code == 0, done.output
     assert f"(record {record.key}, AP 0.0) on 16 people" in done.output and "The worst cases:" in done.output
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"results.json", "breakdown.png"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "results.json",
+        "breakdown.png",
+        "failures.html",
+    }
     plain = CliRunner().invoke(cli.app, [*typed, "--json"])
     assert json.loads(plain.stdout)["AP"] == pytest.approx(record.ap, abs=1e-3)
     annotations = build(SyntheticPeople(images=2), tmp_path / "own", progress=False)

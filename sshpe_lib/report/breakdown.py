@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KINDS = ("good", "jitter", "inversion", "swap", "miss")
-COLORS = ("#009E73", "#56B4E9", "#E69F00", "#CC79A7", "#5F5F5F")  # told apart by the colour-blind
+# Of the palette of Okabe and Ito, which the colour-blind tell apart; none is that of a left or a right limb.
+COLORS = ("#009E73", "#F0E442", "#D55E00", "#CC79A7", "#5F5F5F")
 
 
 def breakdown(shares: np.ndarray, skeleton: Skeleton) -> Figure:
