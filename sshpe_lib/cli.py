@@ -257,7 +257,8 @@ def evaluate(
     ] = None,
     images: Annotated[Path | None, typer.Option(help="its images; images/ beside it if left out")] = None,
     output: Annotated[
-        Path | None, typer.Option(help="a folder for results.json, breakdown.png and failures.html")
+        Path | None,
+        typer.Option(help="a folder for results.json, breakdown.png, failures.html and heatmaps.png"),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="print the statistics as JSON, and nothing else")

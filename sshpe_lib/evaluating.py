@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sshpe_lib import parts, trained
+from sshpe_lib import parts, paths, records, trained
 from sshpe_lib.config import Source
 from sshpe_lib.data import sources
 from sshpe_lib.data.cache import ImageCache
@@ -22,6 +22,7 @@ from sshpe_lib.evaluate.results import write_results
 from sshpe_lib.machine import Machine
 from sshpe_lib.report.breakdown import breakdown, breakdown_text
 from sshpe_lib.report.failures import Case, Failures
+from sshpe_lib.side_by_side import student_and_teacher
 from sshpe_lib.trained import Trained
 
 TOLD, SHOWN = 5, 24  # of the worst cases: in the terminal, and in failures.html
@@ -102,9 +103,11 @@ def run(
     """The command `sshpe evaluate`: what to tell, and the statistics as JSON.
 
     which: a .safetensors file, or the key of a record or its first letters. output: a folder for results.json,
-    breakdown.png and failures.html. Raises SSHPEError as `evaluate`, and where there is no such network.
+    breakdown.png, failures.html and, of a record whose teacher is another network, heatmaps.png.
+    Raises SSHPEError as `evaluate`, and where there is no such network.
     """
-    network = trained.load(Path(which)) if which.endswith(".safetensors") else trained.of_key(which)
+    file = which.endswith(".safetensors")
+    network = trained.load(Path(which)) if file else trained.of_key(which)
     source = None if annotations is None else sources.own(annotations, images)
     made = evaluate(network, source, machine)
     told = [
@@ -121,7 +124,13 @@ def run(
         write_results(output / "results.json", made.results)
         breakdown(made.shares, network.skeleton).savefig(output / "breakdown.png")
         (output / "failures.html").write_text(made.worst().page())
-        told += ["", *(str(output / name) for name in ("results.json", "breakdown.png", "failures.html"))]
+        written = ["results.json", "breakdown.png", "failures.html"]
+        if source is None and not file and not network.experiment.bottom_up:
+            record = records.only(paths.records(), which)
+            if record.headline == "teacher":
+                student_and_teacher(record).savefig(output / "heatmaps.png")
+                written.append("heatmaps.png")
+        told += ["", *(str(output / name) for name in written)]
     return "\n".join(told), json.dumps(made.statistics)
 
 

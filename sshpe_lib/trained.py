@@ -52,26 +52,34 @@ class Trained:
 
 
 def of_record(record: Record, skeleton: Skeleton, runs_folder: Path | None = None) -> nn.Module:
-    """The network whose result a record quotes, from the checkpoint of its finished run, in eval mode.
+    """The network whose result a record quotes. Arguments and errors as of `networks`."""
+    return networks(record, skeleton, runs_folder)[record.headline]
+
+
+def networks(record: Record, skeleton: Skeleton, runs_folder: Path | None = None) -> dict[str, nn.Module]:
+    """The student of a record, and its teacher where that is another network, from its checkpoint, in eval mode.
 
     skeleton: of the people it was trained on; runs_folder: `paths.runs()` where left out.
-    Raises SSHPEError where there is no such checkpoint, or where its network does not have these keypoints.
+    Raises SSHPEError where the run has no checkpoint of its end, or where its networks do not have these keypoints.
     """
     path = checkpoints.of((runs_folder or paths.runs()) / record.key)
     state = checkpoints.finished(path, record.key)
     cure = f"train it again: sshpe reproduce {record.key} --keep"
     if state is None:
         raise SSHPEError(f"{path}: no checkpoint of a finished run; {cure}")
-    network = empty(record.experiment, skeleton)
-    found = state["student"] if record.headline == "student" else state["teacher"]["network"]
-    try:
-        network.load_state_dict(found)
-    except RuntimeError:
-        raise SSHPEError(
-            f"{path}: its network is not one of the {len(skeleton)} keypoints of {skeleton.name}; choose a record "
-            f"of people with those"
-        ) from None
-    return network.eval()
+    states = {"student": state["student"]}
+    if "network" in (state["teacher"] or {}):
+        states["teacher"] = state["teacher"]["network"]
+    made = {name: empty(record.experiment, skeleton) for name in states}
+    for name, network in made.items():
+        try:
+            network.load_state_dict(states[name])
+        except RuntimeError:
+            raise SSHPEError(
+                f"{path}: its {name} is not a network of the {len(skeleton)} keypoints of {skeleton.name}; choose a "
+                "record of people with those"
+            ) from None
+    return {name: network.eval() for name, network in made.items()}
 
 
 def empty(experiment: Experiment, skeleton: Skeleton) -> nn.Module:

@@ -109,7 +109,7 @@ def test_an_unknown_key_and_other_keypoints_are_refused(project: Path, tmp_path:
     with pytest.raises(SSHPEError, match="no record's key starts with 'xyz'"):
         submit(project, tmp_path, "xyz")
     half = Skeleton("half", COCO17.keypoints[:5], (), (), COCO17.sigmas[:5], ())
-    with pytest.raises(SSHPEError, match="its network is not one of the 5 keypoints of half"):
+    with pytest.raises(SSHPEError, match="its student is not a network of the 5 keypoints of half"):
         trained.of_record(the_record(project), half)
 
 
