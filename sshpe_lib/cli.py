@@ -59,6 +59,17 @@ def run(
     row: Annotated[str, typer.Option(help="one row of the table, or all")] = "all",
     column: Annotated[str, typer.Option(help="one column of the table, or all")] = "all",
     jobs: JobsOption = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="train on other machines: slurm; the address of a Dask scheduler, as tcp://host:8786; or dask, "
+            "workers on this one. All of them must see the folders of records and runs"
+        ),
+    ] = None,
+    cluster_option: Annotated[
+        list[str] | None,
+        typer.Option(help="an option of Slurm's, through submitit, as slurm_partition=gpu; repeatable"),
+    ] = None,
     threads: ThreadsOption = 1,
     workers: WorkersOption = 0,
     accelerator: AcceleratorOption = "auto",
@@ -72,7 +83,14 @@ def run(
     from sshpe_lib.study import study
 
     machine = _machine(threads, workers, accelerator, devices, tensorboard)
-    made = study(table, profile, seeds=seeds, row=row, column=column, machine=machine, jobs=jobs)
+    chosen = {"row": row, "column": column, "machine": machine, "jobs": jobs}
+    if cluster is not None:
+        from sshpe_lib.cluster import Cluster
+        from sshpe_lib.profiles import assignments
+
+        options = assignments(cluster_option or [], "--cluster-option", "slurm_partition=gpu")
+        chosen["cluster"] = Cluster(cluster, options)
+    made = study(table, profile, seeds=seeds, **chosen)
     if machine.progress:  # of several processes the first speaks
         typer.echo(report.to_text(made))
 
@@ -207,14 +225,15 @@ def train(
 ) -> None:
     """Train a network on your own people, measure it, and write it for `sshpe predict`."""
     from sshpe_lib.data.sources import own
+    from sshpe_lib.profiles import assignments
     from sshpe_lib.training import run as train_on
-    from sshpe_lib.training import settings as read
 
     told, made = train_on(
         output, _machine(threads, workers, accelerator, devices, tensorboard), own(people, images),
         own(val, val_images), method, profile, labels=labels,
         unlabeled=None if unlabeled is None else own(unlabeled, unlabeled_images), backbone=backbone, size=size,
-        schedule=schedule, protocol=protocol, seed=seed, set=read(settings or []),
+        schedule=schedule, protocol=protocol, seed=seed,
+        set=assignments(settings or [], "--set", "teacher.decay=0.9"),
     )  # fmt: skip
     if told:
         typer.echo(made if as_json else told)

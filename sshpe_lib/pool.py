@@ -30,14 +30,6 @@ class _Worker:
     process: subprocess.Popen
     errors: IO[str]
 
-    def done_steps(self, runs: Path) -> int:
-        """Steps in the run's log."""
-        try:
-            last = (runs / self.key / "log.csv").read_text().rstrip().rsplit("\n", 1)[-1]
-            return int(last.split(",", 1)[0])
-        except (OSError, ValueError):  # not begun, or the header only
-            return 0
-
     def end(self) -> str | None:
         """Wait for the process; why it failed, if it did."""
         self.process.wait()
@@ -71,7 +63,7 @@ def run_all(
             working = [worker for worker in working if worker.process.returncode is None]
             failures += [message for worker in finished if (message := worker.end())]
             finished_steps += sum(worker.steps or 0 for worker in finished)
-            steps = finished_steps + sum(worker.done_steps(paths.runs()) for worker in working)
+            steps = finished_steps + sum(logged_steps(paths.runs(), worker.key) for worker in working)
             over = len(experiments) - len(waiting) - len(working)
             bar.set_postfix_str(f"{over} of {len(experiments)} runs done", refresh=False)
             bar.update(max(0, steps - bar.n))
@@ -83,6 +75,15 @@ def run_all(
     if failures:
         raise SSHPEError("; ".join(failures))
     return [records.find(records_folder, experiment.key()) for experiment in experiments]
+
+
+def logged_steps(runs: Path, key: str) -> int:
+    """The last step in the log of the run of `key`; 0 where it has not begun."""
+    try:
+        last = (runs / key / "log.csv").read_text().rstrip().rsplit("\n", 1)[-1]
+        return int(last.split(",", 1)[0])
+    except (OSError, ValueError):  # no log, or its header only
+        return 0
 
 
 def _start(experiment: Experiment, machine: Machine, records_folder: Path) -> _Worker:

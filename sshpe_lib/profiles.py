@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,6 +97,23 @@ def validated(kind: type[Value], values: dict, path: Path) -> Value:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors())
         raise SSHPEError(f"{path}: {faults}") from None
+
+
+def assignments(texts: Sequence[str], option: str, example: str) -> dict[str, Any]:
+    """What was typed as "name=value", by name, the values read as YAML.
+
+    option, example: for the message. Raises SSHPEError for a text without "=", or a value that YAML cannot read.
+    """
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        try:
+            found[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            equals = ""
+        if not equals or not name.strip():
+            raise SSHPEError(f"{option} {text!r} assigns nothing; write it as {example}")
+    return found
 
 
 def merge(*layers: dict[str, Any]) -> dict[str, Any]:

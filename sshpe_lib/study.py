@@ -23,6 +23,7 @@ from sshpe_lib.report.scenes import Scene
 from sshpe_lib.tables import Cell, Table
 
 if TYPE_CHECKING:
+    from sshpe_lib.cluster import Cluster
     from sshpe_lib.machine import Machine
 
 __all__ = ["Result", "Study", "Wanted", "baseline_cells", "pictures", "record_of", "study", "wanted"]
@@ -48,6 +49,7 @@ def study(
     marks: Mapping[str, str | float] | None = None,
     machine: Machine | None = None,
     jobs: int | None = None,
+    cluster: Cluster | None = None,
     records_folder: Path | None = None,
 ) -> Study:
     """The records behind a table, trained where they are missing.
@@ -55,7 +57,8 @@ def study(
     row, column, amount: "all", or the one to keep (row 0.9 means "0.9"; column "resnet18" means "ResNet-18");
     a row may also be asked for by its method ("jc-single"). marks: for a column of marks, the mark to keep, or
     "all". seeds: how many, from seed 0; the profile's own number where left out. jobs: runs at the same time;
-    as many as the CPU has cores for, where left out.
+    as many as the CPU has cores for, where left out. cluster: where the runs train, if not in processes of this
+    machine.
 
     Raises SSHPEError: no such table, profile, row, column, amount or mark; no cell that has all of them; a
     number of seeds below 1; nothing of it is run on this profile; the data is missing. Where the environment
@@ -72,7 +75,8 @@ def study(
         raise SSHPEError(f"profile {profile} runs nothing of what is asked of {table.name}: {reasons}")
     baselines = wanted(table, baseline_cells(table, cells), profile, seeds)
     command = f"sshpe run {table.name} --profile {profile} --seeds {seeds}"
-    made = _collect([*baselines, *results], command, machine, jobs, records_folder or paths.records())
+    folder = records_folder or paths.records()
+    made = _collect([*baselines, *results], command, machine, jobs, cluster, folder)
     return Study(
         table, profile, seeds, _results(results, made), _results(baselines, made), chosen.description
     )
@@ -144,7 +148,12 @@ def _plain(name: object) -> str:
 
 
 def _collect(
-    everything: Sequence[Wanted], command: str, machine: Machine | None, jobs: int | None, folder: Path
+    everything: Sequence[Wanted],
+    command: str,
+    machine: Machine | None,
+    jobs: int | None,
+    cluster: Cluster | None,
+    folder: Path,
 ) -> dict[str, Record]:
     """Key -> record of every experiment: all are looked up first, then what is missing is trained, once."""
     cells = {e.key(): (one.cell, e) for one in reversed(everything) for e in reversed(one.experiments)}
@@ -153,6 +162,7 @@ def _collect(
     if missing and os.environ.get("SSHPE_TRAINING") == "forbidden":
         raise _forbidden(missing, command)
     if missing:
+        from sshpe_lib.cluster import run_on
         from sshpe_lib.machine import Machine  # torch is loaded only where something is left to train
         from sshpe_lib.pool import run_all
 
@@ -164,12 +174,13 @@ def _collect(
                 f"training {len(missing)} run(s), {min(jobs, len(missing))} at a time: {'; '.join(names)}",
                 flush=True,
             )
-            wanted = {cells[key][1].train.precision for key in missing}
-            if any(machine.precision(one) != one for one in wanted):
+            asked = {cells[key][1].train.precision for key in missing}
+            if any(machine.precision(one) != one for one in asked):
                 print(
                     "this processor has no bfloat16: it trains in float32, and the records say so", flush=True
                 )
-        made |= zip(missing, run_all([cells[key][1] for key in missing], machine, jobs, folder), strict=True)
+        wanted = [cells[key][1] for key in missing], machine, jobs, folder
+        made |= zip(missing, run_on(cluster, *wanted) if cluster else run_all(*wanted), strict=True)
     return made
 
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from sshpe_lib import experiment, profiles, tables, trained
 from sshpe_lib.config import CocoSource, Experiment
 from sshpe_lib.data import sources
-from sshpe_lib.errors import SSHPEError
 from sshpe_lib.machine import Machine
 from sshpe_lib.trained import Trained
 
@@ -73,23 +69,6 @@ def own_experiment(
 
 def _source(file: Path | CocoSource) -> CocoSource:
     return file if isinstance(file, CocoSource) else sources.own(Path(file))
-
-
-def settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """Dotted settings from texts such as "teacher.decay=0.9", their values read as YAML.
-
-    Raises SSHPEError for a text without "=" or a value that YAML cannot read.
-    """
-    found = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        try:
-            found[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            equals = ""
-        if not equals or not name.strip():
-            raise SSHPEError(f"--set {pair!r} is no setting; write it as teacher.decay=0.9")
-    return found
 
 
 def run(output: Path, machine: Machine, *arguments: Any, **choices: Any) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from sshpe_lib.data import splits
 from sshpe_lib.data.synthetic import SyntheticPeople, build
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.machine import Machine
+from sshpe_lib.profiles import assignments
 
 QUIET = Machine(threads=1, progress=False, accelerator="cpu")
 SHORT = {"train.steps": 2, "train.batch_size": 4, "evaluate.times": 1}
@@ -102,10 +103,10 @@ def test_people_of_many_keypoints_have_a_record_too(files: tuple[Path, Path], ba
 def test_settings_are_read_as_typed() -> None:
     typed = ["teacher.decay=0.9", "evaluate.flip=true", "data.input_size=[96, 128]", "data.labels=null"]
     read = {"teacher.decay": 0.9, "evaluate.flip": True, "data.input_size": [96, 128], "data.labels": None}
-    assert training.settings(typed) == read
+    assert assignments(typed, "--set", "a=1") == read
     for wrong in ("teacher.decay", "=3", "a=[1", "a={"):
-        with pytest.raises(SSHPEError, match="is no setting; write it as teacher.decay=0.9"):
-            training.settings([wrong])
+        with pytest.raises(SSHPEError, match="--set .* assigns nothing; write it as a=1"):
+            assignments([wrong], "--set", "a=1")
 
 
 def test_the_command_as_typed(files: tuple[Path, Path], tmp_path: Path) -> None:

@@ -1,0 +1,212 @@
+"""Runs as independent tasks on many machines: Dask's workers, or Slurm's jobs through submitit.
+
+Every machine sees the same folders of records and runs. A run is locked while it trains and goes on from its
+checkpoint, so a task can be started twice, die, or be started again, and leaves one record.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sshpe_lib import paths, progress, records
+from sshpe_lib.config import Experiment
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.experiment import run
+from sshpe_lib.machine import Machine
+from sshpe_lib.pool import logged_steps
+from sshpe_lib.records import Record
+
+POLL_SECONDS = 1.0
+ANSWER_SECONDS = 30  # in which a scheduler must answer
+SLOW_FOLDER = 120.0  # seconds that a record may take to be seen from another machine
+MISSING = "a cluster needs further packages; pip install 'sshpe[cluster]'"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where runs train.
+
+    name: "dask", workers on this machine; the address of a Dask scheduler, such as tcp://host:8786 (of dask-jobqueue,
+    of Kubernetes, of `dask scheduler`); "slurm", submitit's executor for it, or "local", submitit's on this machine.
+    options: of submitit, such as timeout_min, slurm_partition or gpus_per_node.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def submitit(self) -> bool:
+        """Whether runs are jobs that submitit hands in."""
+        return self.name in ("slurm", "local")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run for a machine that knows nothing but the shared folders; calling it trains and returns the key.
+
+    Everything in it is plain, so that it can be pickled. submitit asks for a `checkpoint` where a job is interrupted.
+    """
+
+    experiment: dict
+    machine: dict
+    records_folder: str
+    runs_folder: str
+
+    @classmethod
+    def of(cls, experiment: Experiment, machine: Machine, records_folder: Path) -> Task:
+        """The task of an experiment, with the folders as they are called here."""
+        quiet = asdict(replace(machine, progress=False))
+        folders = str(Path(records_folder).absolute()), str(paths.runs())
+        return cls(experiment.model_dump(mode="json"), quiet, *folders)
+
+    def __call__(self) -> str:
+        experiment = Experiment.model_validate(self.experiment)
+        folders = {"records_folder": Path(self.records_folder), "runs_folder": Path(self.runs_folder)}
+        return run(experiment, Machine(**self.machine), **folders).key
+
+    def checkpoint(self) -> Any:
+        """The same again: the run goes on from its own checkpoint."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def run_on(
+    cluster: Cluster, experiments: Sequence[Experiment], machine: Machine, jobs: int, records_folder: Path
+) -> list[Record]:
+    """The records of `experiments`, in order, trained on a cluster; `jobs` workers where Dask's are on this machine.
+
+    A run that fails does not stop the others: what they computed is recorded, then SSHPEError tells every failure. A
+    worker that dies is replaced and its run goes on from its checkpoint. Raises SSHPEError where the packages are not
+    installed, the scheduler does not answer, or an option is unknown.
+    """
+    tasks = [Task.of(experiment, machine, records_folder) for experiment in experiments]
+    start = _submitit if cluster.submitit else _dask
+    with start(cluster, tasks, jobs) as futures:
+        failures = _wait(futures, experiments, machine.progress)
+    if failures:
+        raise SSHPEError("; ".join(failures))
+    return [_seen(Path(records_folder), experiment.key()) for experiment in experiments]
+
+
+@dataclass
+class _Futures:
+    """Tasks that were handed in; leaving the context ends what is still waiting."""
+
+    done: Sequence[Callable[[], bool]]
+    result: Sequence[Callable[[], Any]]
+    close: Callable[[], None]
+
+    def __enter__(self) -> _Futures:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _wait(futures: _Futures, experiments: Sequence[Experiment], show: bool) -> list[str]:
+    """Wait for all tasks, with a bar of their steps; why some failed."""
+    keys = [experiment.key() for experiment in experiments]
+    lengths = [experiment.train.steps for experiment in experiments]
+    total = None if None in lengths else sum(lengths)  # the steps of an epoch are known to the run alone
+    bar = progress.bar(total, "train", show=show)
+    waiting, failures = dict(enumerate(keys)), []
+    try:
+        while waiting:
+            over = [index for index in waiting if futures.done[index]()]
+            for index in over:
+                try:
+                    futures.result[index]()
+                except Exception as error:  # whatever the engine says of a task
+                    failures.append(f"run {keys[index]} failed: {_reason(error)}")
+                del waiting[index]
+            ended = sum(lengths[index] or 0 for index in range(len(keys)) if index not in waiting)
+            steps = ended + sum(logged_steps(paths.runs(), key) for key in waiting.values())
+            bar.set_postfix_str(f"{len(keys) - len(waiting)} of {len(keys)} runs done", refresh=False)
+            bar.update(max(0, steps - bar.n))
+            if waiting:
+                time.sleep(POLL_SECONDS)
+    finally:
+        bar.close()
+    return failures
+
+
+def _reason(error: Exception) -> str:
+    """One line of what went wrong: of a traceback from far away, its last error."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    raised = [found[1] for line in lines if (found := re.match(r"[\w.]+\.[A-Z]\w+: (.+)", line))]
+    return raised[-1] if raised else lines[-1]
+
+
+def _seen(folder: Path, key: str) -> Record:
+    """The record that another machine wrote, once this one sees it. Raises SSHPEError where it does not in time."""
+    deadline = time.monotonic() + SLOW_FOLDER
+    while (found := records.find(folder, key)) is None:
+        if time.monotonic() > deadline:
+            raise SSHPEError(
+                f"{records.path_of(folder, key)}: its run is over, and the record is not seen here after "
+                f"{SLOW_FOLDER:g} seconds; let all machines share this folder (SSHPE_RECORDS)"
+            )
+        time.sleep(POLL_SECONDS)
+    return found
+
+
+def _dask(cluster: Cluster, tasks: Sequence[Task], jobs: int) -> _Futures:
+    try:
+        from distributed import Client, LocalCluster
+    except ModuleNotFoundError:
+        raise SSHPEError(MISSING) from None
+    if cluster.options:
+        raise SSHPEError(
+            f"options are submitit's; {cluster.name} takes none: set up the scheduler with {sorted(cluster.options)}"
+        )
+    own = None
+    if cluster.name == "dask":
+        # No dashboard: it would open a port that nobody asked for.
+        own = LocalCluster(
+            n_workers=max(1, min(jobs, len(tasks))), threads_per_worker=1, dashboard_address=None
+        )
+    elif "://" not in cluster.name:
+        raise SSHPEError(
+            f"no cluster {cluster.name!r}; choose dask, slurm or local, or give a Dask scheduler's address such as "
+            "tcp://host:8786"
+        )
+    try:
+        client = Client(own or cluster.name, timeout=ANSWER_SECONDS)
+    except (OSError, ValueError) as error:
+        raise SSHPEError(f"{cluster.name}: no Dask scheduler answers ({error})") from None
+    # A task is impure: it is never taken for one with equal arguments that ran before.
+    futures = [client.submit(task, pure=False) for task in tasks]
+
+    def close() -> None:
+        client.cancel(futures)
+        client.close()
+        if own is not None:
+            own.close()
+
+    return _Futures([future.done for future in futures], [future.result for future in futures], close)
+
+
+def _submitit(cluster: Cluster, tasks: Sequence[Task], jobs: int) -> _Futures:
+    try:
+        import submitit
+    except ModuleNotFoundError:
+        raise SSHPEError(MISSING) from None
+    try:
+        executor = submitit.AutoExecutor(folder=paths.runs() / "submitit", cluster=cluster.name)
+        executor.update_parameters(name="sshpe", **cluster.options)
+    except (RuntimeError, NameError, ValueError) as error:
+        raise SSHPEError(f"{cluster.name}: submitit refuses ({error})") from None
+    handed = [executor.submit(task) for task in tasks]
+
+    def close() -> None:
+        for job in handed:
+            if not job.done():
+                job.cancel()
+
+    return _Futures([job.done for job in handed], [job.result for job in handed], close)
