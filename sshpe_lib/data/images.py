@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from sshpe_lib.data.faults import bad_input
 
@@ -28,11 +31,12 @@ def read_image(
 
     where: who asks (an annotation file and its entry), for the message; size: (width, height) in pixels that
     the annotation states, compared when given.
-    Raises SSHPEError for a file that is missing, empty, truncated, not an image, or not of `size`.
+    Raises SSHPEError for a file that is missing, empty, truncated, not an image, far too large, or not of `size`.
     """
     data = _read(path, where)
     if _truncated(data.tobytes()):
         raise bad_input(path, where, f"the image is truncated after {len(data):,} bytes", _AGAIN)
+    _refuse_a_bomb(data.tobytes(), path, where)
     try:
         image = cv2.imdecode(data, _FLAGS[color])
     except cv2.error:  # more pixels than OpenCV's limit
@@ -58,6 +62,22 @@ def _read(path: Path, where: str) -> np.ndarray:
     if not len(data):
         raise bad_input(path, where, "the image file is empty", _AGAIN)
     return data
+
+
+def _refuse_a_bomb(data: bytes, path: Path, where: str) -> None:
+    """Raises SSHPEError for an image that says it has more pixels than Pillow calls safe: a few bytes can claim
+    gigabytes. What Pillow does not know is left to OpenCV and its own limit.
+    """
+    try:
+        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
+            Image.open(BytesIO(data)).close()  # reads the header only
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        problem = (
+            f"the image says it has more than {Image.MAX_IMAGE_PIXELS:,} pixels, which is refused unread"
+        )
+        raise bad_input(path, where, problem, "scale it down, and its annotations with it") from None
+    except (OSError, ValueError, SyntaxError):  # not Pillow's kind of image, or not a sound one
+        return
 
 
 def _truncated(data: bytes) -> bool:

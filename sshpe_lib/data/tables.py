@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -82,6 +82,12 @@ def image_table(entries: Sequence, file: Path) -> tuple[ImageTable, list[Fault]]
     names = [entry.get("file_name") for entry in entries]
     named = np.array([isinstance(name, str) and name != "" for name in names], dtype=bool)
     found.add(~named, states(entries, "file_name"), "give the image's file name as a text")
+    outside = np.array([ok and _leads_out(name) for ok, name in zip(named, names, strict=True)], dtype=bool)
+    found.add(
+        outside,
+        lambda row: f"file_name {names[row]!r} leads out of the folder of images",
+        "give a path below that folder, without '..'",
+    )
     sizes = numbers([[entry.get("width"), entry.get("height")] for entry in entries], 2)
     sized = ((sizes > 0) & (sizes == np.floor(sizes)) & (sizes < 2**31)).all(axis=1)
     found.add(
@@ -90,8 +96,14 @@ def image_table(entries: Sequence, file: Path) -> tuple[ImageTable, list[Fault]]
         "give both as whole numbers of pixels above 0",
     )
     sizes = np.where(sized[:, None], sizes, 0).astype(np.int32)
-    names = [name if ok else "" for name, ok in zip(names, named, strict=True)]
+    names = [name if ok else "" for name, ok in zip(names, named & ~outside, strict=True)]
     return ImageTable(ids, names, sizes), found.faults
+
+
+def _leads_out(name: str) -> bool:
+    """Whether a file's name, below a folder, is a path to somewhere else."""
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts
 
 
 def person_table(

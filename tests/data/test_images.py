@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -36,6 +38,25 @@ def test_bytes_after_the_end_of_a_jpeg_do_no_harm(folder):
     before = read_image(path, "x")
     path.write_bytes(path.read_bytes() + b"\n\0\0")
     assert np.array_equal(read_image(path, "x"), before)
+
+
+def bomb(side: int) -> bytes:
+    """A PNG of a few bytes that claims to be a white square of so many pixels a side."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    packed = zlib.compress(b"\xff" * 1000)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("side", [10_000, 60_000])  # Pillow warns of the one and raises for the other
+def test_an_image_that_claims_gigabytes_is_refused_before_it_is_decoded(folder, side, monkeypatch):
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    (folder / "deep/a.png").write_bytes(bomb(side))
+    with pytest.raises(SSHPEError, match=r"a.png: x: the image says it has more than 89,478,485 pixels"):
+        read_image(folder / "deep/a.png", "x")
 
 
 @pytest.mark.parametrize(
