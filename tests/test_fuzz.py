@@ -1,0 +1,250 @@
+"""Hostile and broken files: each ends in a result or in one clear error of the program's own, whatever is in it.
+
+SSHPE_FUZZ says how many cases each test tries; the nightly job tries 10,000.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sshpe_lib import checkpoints, predict, profiles, records, tables, trained
+from sshpe_lib.data.check import check
+from sshpe_lib.data.coco import ground_truth, load_instances
+from sshpe_lib.data.images import read_image
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.models import weights
+from tests import fakes
+from tests.data.people import valid_document, write
+
+CASES = int(os.environ.get("SSHPE_FUZZ", 500))
+fuzz = settings(
+    max_examples=CASES,
+    deadline=None,
+    derandomize="SSHPE_FUZZ" not in os.environ,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+NUMBERS = st.one_of(
+    st.integers(-3, 3),
+    st.sampled_from([2**31, 2**53, 2**63, -(2**63), 10**30, 1e308, -1e308, 0.5]),
+    st.floats(),
+)
+SCALARS = st.one_of(
+    st.none(), st.booleans(), NUMBERS, st.text(max_size=6), st.sampled_from(["../x", "\0", "ÿ" * 40, "b.jpg"])
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+def places(value: Any, here: tuple = ()) -> list[tuple]:
+    """The path to every value inside a document, the document's own first."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [here, *(place for key, one in inside for place in places(one, (*here, key)))]
+
+
+def changed(document: Any, place: tuple, change: Any) -> Any:
+    """A copy with the value at `place` taken out (change is ...) or replaced."""
+    if not place:
+        return None if change is ... else change
+    document = copy.deepcopy(document)
+    inner = document
+    for key in place[:-1]:
+        inner = inner[key]
+    if change is ...:
+        del inner[place[-1]]
+    else:
+        inner[place[-1]] = change
+    return document
+
+
+def broken(document: Any) -> st.SearchStrategy[Any]:
+    """The document with one or two values replaced by others, or taken out."""
+    change = st.one_of(st.just(...), VALUES)
+
+    @st.composite
+    def twice(draw: st.DrawFn) -> Any:
+        made = document
+        for _ in range(draw(st.integers(1, 2))):
+            made = changed(made, draw(st.sampled_from(places(made))), draw(change))
+        return made
+
+    return twice()
+
+
+def damaged(data: bytes) -> st.SearchStrategy[bytes]:
+    """Bytes cut short, with some overwritten, or with others put between them."""
+    place = st.integers(0, len(data))
+    return st.one_of(
+        place.map(lambda end: data[:end]),
+        st.tuples(place, st.binary(min_size=1, max_size=8)).map(
+            lambda change: data[: change[0]] + change[1] + data[change[0] + len(change[1]) :]
+        ),
+        st.tuples(place, st.binary(min_size=1, max_size=8)).map(
+            lambda change: data[: change[0]] + change[1] + data[change[0] :]
+        ),
+    )
+
+
+def survives(work: Callable[[], object]) -> None:
+    """The work ends in a result or in one line of the program's own error."""
+    try:
+        work()
+    except SSHPEError as error:
+        assert str(error) and len(str(error)) < 5000
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The valid people's images, and a place for what is broken."""
+    made = tmp_path_factory.mktemp("fuzz")
+    write(made, valid_document())
+    return made
+
+
+@given(document=broken(valid_document()))
+@fuzz
+def test_an_annotation_file(folder: Path, document: Any) -> None:
+    path = folder / "broken.json"
+    path.write_text(json.dumps(document))
+    survives(lambda: load_instances(path, folder))
+    survives(lambda: ground_truth(path))
+    assert str(check(path, folder))
+
+
+@given(data=damaged(json.dumps(valid_document()).encode()))
+@fuzz
+def test_the_bytes_of_an_annotation_file(folder: Path, data: bytes) -> None:
+    path = folder / "broken.json"
+    path.write_bytes(data)
+    survives(lambda: load_instances(path, folder))
+
+
+BOXES = [{"image_id": 7, "category_id": 1, "bbox": [1, 2, 30, 40], "score": 0.9}] * 2
+
+
+@given(document=broken(BOXES))
+@fuzz
+def test_a_file_of_detections(folder: Path, document: Any) -> None:
+    path = folder / "detections.json"
+    path.write_text(json.dumps(document))
+    survives(lambda: load_instances(folder / "people.json", folder, detections=path))
+
+
+@given(document=broken([{"file_name": "b.jpg", "bbox": [1, 2, 30, 40]}]))
+@fuzz
+def test_a_file_of_boxes(folder: Path, document: Any) -> None:
+    path = folder / "boxes.json"
+    path.write_text(json.dumps(document))
+    survives(lambda: predict.read_boxes(path))
+
+
+@cache
+def picture(suffix: str) -> bytes:
+    image = np.random.default_rng(0).integers(0, 255, (24, 20, 3), dtype=np.uint8)
+    return cv2.imencode(suffix, image)[1].tobytes()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
+@given(data=st.data())
+@fuzz
+def test_an_image(folder: Path, suffix: str, data: st.DataObject) -> None:
+    path = folder / f"broken{suffix}"
+    path.write_bytes(data.draw(damaged(picture(suffix))))
+    survives(lambda: read_image(path, "annotation 1", size=(20, 24)))
+
+
+@cache
+def saved(suffix: str) -> bytes:
+    import io
+
+    state = {"conv1.weight": torch.arange(6.0).view(2, 3), "bn1.bias": torch.zeros(2)}
+    if suffix == ".safetensors":
+        return safetensors.torch.save(state, {"sshpe": "{}"})
+    file = io.BytesIO()
+    torch.save({"key": "k", "step": 1, "state_dict": state}, file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@given(data=st.data())
+@fuzz
+def test_a_file_of_weights(folder: Path, suffix: str, data: st.DataObject) -> None:
+    path = folder / f"broken{suffix}"
+    path.write_bytes(data.draw(damaged(saved(suffix))))
+    survives(lambda: weights.load_state(path))
+    survives(lambda: trained.load(path))
+    survives(lambda: checkpoints.read(path, "k"))
+
+
+RECORD = fakes.record(tables.experiment("smoke", "pose-mum+"), ap=24.0)
+
+
+@given(document=broken(json.loads(RECORD.model_dump_json())))
+@fuzz
+def test_a_record(folder: Path, document: Any) -> None:
+    path = records.path_of(folder, RECORD.key)
+    path.write_text(json.dumps(document))
+    survives(lambda: records.find(folder, RECORD.key))
+
+
+@cache
+def parameters(name: str) -> str:
+    return (Path(__file__).parents[1] / "params" / name).read_text()
+
+
+@cache
+def document(name: str) -> dict:
+    return yaml.safe_load(parameters(name))
+
+
+@pytest.fixture(scope="module")
+def params(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("params")
+    shutil.copytree(Path(__file__).parents[1] / "params", made, dirs_exist_ok=True)
+    return made
+
+
+READERS = {
+    "table4.yaml": lambda params: tables.load_table("table4", params),
+    "methods.yaml": profiles.load_methods,
+    "schedules.yaml": profiles.load_schedules,
+    "profiles/smoke.yaml": lambda params: tables.experiment("smoke", "pose-mum+", folder=params),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+@given(data=st.data())
+@fuzz
+def test_a_file_of_parameters(params: Path, name: str, data: st.DataObject) -> None:
+    sound = parameters(name)
+    if data.draw(st.booleans()):
+        text = yaml.safe_dump(data.draw(broken(document(name))), allow_unicode=True).encode()
+    else:
+        text = data.draw(damaged(sound.encode()))
+    try:
+        (params / name).write_bytes(text)
+        survives(lambda: READERS[name](params))
+    finally:
+        (params / name).write_text(sound)
