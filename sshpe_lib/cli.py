@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -95,6 +98,30 @@ def run(
         typer.echo(report.to_text(made))
 
 
+@app.command("table")
+def show_table(
+    table: TableArgument,
+    profile: ProfileOption = "quick",
+    seeds: SeedsOption = None,
+    row: Annotated[str, typer.Option(help="one row of the table, or all")] = "all",
+    column: Annotated[str, typer.Option(help="one column of the table, or all")] = "all",
+    as_json: Annotated[bool, typer.Option("--json", help="the numbers as JSON, and nothing else")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="the numbers as CSV, and nothing else")] = False,
+) -> None:
+    """Print a table from the records that are there; nothing is trained."""
+    from sshpe_lib import report
+    from sshpe_lib.study import study
+
+    made = report.table(study(table, profile, seeds=seeds, row=row, column=column, train=False))
+    if as_csv:
+        lines = made.lines()
+        writer = csv.DictWriter(sys.stdout, lines[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+    else:
+        typer.echo(json.dumps(made.lines(), ensure_ascii=False) if as_json else str(made))
+
+
 @app.command()
 def plan(
     table: TableArgument,
@@ -132,12 +159,18 @@ def _machine(
 
 
 @app.command()
-def status(profile: Annotated[str, typer.Option(help="one profile, or all")] = "all") -> None:
+def status(
+    profile: Annotated[str, typer.Option(help="one profile, or all")] = "all",
+    as_json: Annotated[bool, typer.Option("--json", help="print the same as JSON, and nothing else")] = False,
+) -> None:
     """Show for every table and profile what has run and what is missing."""
     from sshpe_lib.overview import overview
 
-    grid = Grid("table", "profile", "records", "missing", "next command")
     lines = overview(profile)
+    if as_json:
+        typer.echo(json.dumps([asdict(line) for line in lines]))
+        return
+    grid = Grid("table", "profile", "records", "missing", "next command")
     for line in lines:
         counts = f"{line.done} of {line.total}", f"{line.total - line.done}"
         grid.add_row(line.table, line.profile, *counts, line.command)

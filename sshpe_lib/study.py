@@ -50,6 +50,7 @@ def study(
     machine: Machine | None = None,
     jobs: int | None = None,
     cluster: Cluster | None = None,
+    train: bool = True,
     records_folder: Path | None = None,
 ) -> Study:
     """The records behind a table, trained where they are missing.
@@ -58,12 +59,12 @@ def study(
     a row may also be asked for by its method ("jc-single"). marks: for a column of marks, the mark to keep, or
     "all". seeds: how many, from seed 0; the profile's own number where left out. jobs: runs at the same time;
     as many as the CPU has cores for, where left out. cluster: where the runs train, if not in processes of this
-    machine.
+    machine. train: False for the records that are there and nothing else.
 
     Raises SSHPEError: no such table, profile, row, column, amount or mark; no cell that has all of them; a
-    number of seeds below 1; nothing of it is run on this profile; the data is missing. Where the environment
-    variable SSHPE_TRAINING is "forbidden" (the book), a missing record is an SSHPEError that names the command
-    which makes it.
+    number of seeds below 1; nothing of it is run on this profile; the data is missing. Without `train`, or where the
+    environment variable SSHPE_TRAINING is "forbidden" (the book), a missing record is an SSHPEError that names the
+    command which makes it.
     """
     table = table if isinstance(table, Table) else tables.load_table(table)
     chosen = tables.load_profile(profile)
@@ -75,8 +76,13 @@ def study(
         raise SSHPEError(f"profile {profile} runs nothing of what is asked of {table.name}: {reasons}")
     baselines = wanted(table, baseline_cells(table, cells), profile, seeds)
     command = f"sshpe run {table.name} --profile {profile} --seeds {seeds}"
-    folder = records_folder or paths.records()
-    made = _collect([*baselines, *results], command, machine, jobs, cluster, folder)
+    everything, folder = [*baselines, *results], records_folder or paths.records()
+    made = {one.key(): records.find(folder, one.key()) for wish in everything for one in wish.experiments}
+    missing = [key for key, record in made.items() if record is None]
+    if missing and not (train and os.environ.get("SSHPE_TRAINING") != "forbidden"):
+        raise _forbidden(missing, command)
+    if missing:
+        made |= _train(everything, missing, machine, jobs, cluster, folder)
     return Study(
         table, profile, seeds, _results(results, made), _results(baselines, made), chosen.description
     )
@@ -147,41 +153,32 @@ def _plain(name: object) -> str:
     return str(name).lower().replace("-", "").replace(" ", "")
 
 
-def _collect(
+def _train(
     everything: Sequence[Wanted],
-    command: str,
+    missing: Sequence[str],
     machine: Machine | None,
     jobs: int | None,
     cluster: Cluster | None,
     folder: Path,
 ) -> dict[str, Record]:
-    """Key -> record of every experiment: all are looked up first, then what is missing is trained, once."""
-    cells = {e.key(): (one.cell, e) for one in reversed(everything) for e in reversed(one.experiments)}
-    made = {key: records.find(folder, key) for key in reversed(cells)}
-    missing = [key for key, record in made.items() if record is None]
-    if missing and os.environ.get("SSHPE_TRAINING") == "forbidden":
-        raise _forbidden(missing, command)
-    if missing:
-        from sshpe_lib.cluster import run_on
-        from sshpe_lib.machine import Machine  # torch is loaded only where something is left to train
-        from sshpe_lib.pool import run_all
+    """Key -> record of every experiment whose key is missing, each trained once."""
+    from sshpe_lib.cluster import run_on
+    from sshpe_lib.machine import Machine  # torch is loaded only where something is left to train
+    from sshpe_lib.pool import run_all
 
-        machine = machine or Machine()
-        jobs = machine.jobs_for(len(missing)) if jobs is None else jobs
-        if machine.progress:
-            names = [f"{cell.row}, {cell.column}, seed {e.train.seed}" for cell, e in map(cells.get, missing)]
-            print(
-                f"training {len(missing)} run(s), {min(jobs, len(missing))} at a time: {'; '.join(names)}",
-                flush=True,
-            )
-            asked = {cells[key][1].train.precision for key in missing}
-            if any(machine.precision(one) != one for one in asked):
-                print(
-                    "this processor has no bfloat16: it trains in float32, and the records say so", flush=True
-                )
-        wanted = [cells[key][1] for key in missing], machine, jobs, folder
-        made |= zip(missing, run_on(cluster, *wanted) if cluster else run_all(*wanted), strict=True)
-    return made
+    # Of cells that share an experiment the first names it.
+    cells = {e.key(): (one.cell, e) for one in reversed(everything) for e in one.experiments}
+    machine = machine or Machine()
+    jobs = machine.jobs_for(len(missing)) if jobs is None else jobs
+    if machine.progress:
+        names = [f"{cell.row}, {cell.column}, seed {e.train.seed}" for cell, e in map(cells.get, missing)]
+        where = f"on {cluster.name}" if cluster else f"{min(jobs, len(missing))} at a time"
+        print(f"training {len(missing)} run(s), {where}: {'; '.join(names)}", flush=True)
+        asked = {cells[key][1].train.precision for key in missing}
+        if any(machine.precision(one) != one for one in asked):
+            print("this processor has no bfloat16: it trains in float32, and the records say so", flush=True)
+    wanted = [cells[key][1] for key in missing], machine, jobs, folder
+    return dict(zip(missing, run_on(cluster, *wanted) if cluster else run_all(*wanted), strict=True))
 
 
 def _results(everything: Sequence[Wanted], made: dict[str, Record]) -> tuple[Result, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -75,6 +76,7 @@ def test_help_names_every_command(sshpe) -> None:
         "status",
         "reproduce",
         "compare",
+        "table",
         "train",
         "predict",
         "evaluate",
@@ -83,6 +85,28 @@ def test_help_names_every_command(sshpe) -> None:
         "data",
     ):
         assert f" {command} " in out
+
+
+def test_a_table_is_printed_from_its_records(sshpe, folder: Path, asked: list) -> None:
+    fakes.write(fakes.study("smoke", seeds=1), folder)
+    code, out, _ = sshpe("table", "table4", "--profile", "smoke", "--column", "resnet18")
+    assert code == 0 and out.startswith("Table 4. ") and "+12.83" in out
+    numbers = json.loads(sshpe("table", "table4", "--profile", "smoke", "--json")[1])
+    found = next(one for one in numbers if (one["row"], one["column"]) == ("0.9", "ResNet-18"))
+    assert found["paper"] == 46.47 and isinstance(found["ours"], float) and found["seeds"] == 1
+    assert found["ours std"] is None
+    printed = sshpe("table", "table4", "--profile", "smoke", "--row", "0.9", "--column", "resnet18", "--csv")[
+        1
+    ]
+    line = list(csv.DictReader(printed.splitlines()))[-1]
+    assert (line["row"], float(line["paper"]), line["ours std"]) == ("0.9", 46.47, "")
+    assert not asked
+
+
+def test_a_table_that_lacks_records_names_the_command_and_trains_nothing(sshpe, asked: list) -> None:
+    told = sshpe("table", "table4", "--profile", "smoke")
+    assert_refused(told, "no record", "sshpe run table4 --profile smoke --seeds 1")
+    assert not asked
 
 
 def row(out: str, profile: str, table: str = "table4") -> list[str]:
@@ -96,6 +120,9 @@ def test_status_says_what_is_missing_and_what_makes_it(sshpe, folder: Path) -> N
     assert code == 0
     assert row(out, "smoke") == ["table4", "smoke", "0 of 6", "6", "sshpe run table4 --profile smoke"]
     fakes.write(fakes.study("smoke", seeds=1), folder)
+    _, out, _ = sshpe("status", "--profile", "smoke", "--json")
+    line = next(one for one in json.loads(out) if one["table"] == "table4")
+    assert (line["done"], line["total"], line["command"]) == (6, 6, "")
     _, out, _ = sshpe("status", "--profile", "smoke")
     assert row(out, "smoke") == ["table4", "smoke", "6 of 6", "0", ""]
 

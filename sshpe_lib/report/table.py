@@ -57,6 +57,17 @@ class TableView:
         kinds = {name: "Int64" if name[1] == "seeds" else float for name in values}
         return pd.DataFrame(marks | values, index=pd.Index(rows, name="row")).astype(kinds)
 
+    def lines(self) -> list[dict[str, str | float | int | None]]:
+        """The numbers for another program: a line for every cell, with its row, column, marks and quantities."""
+        found = []
+        for one in self.entries:
+            marks = dict(zip(self.study.table.marks, one.marks, strict=True))
+            numbers = _numbers(one) | _other_numbers(one)
+            plain = {name: numbers.get(name) for name in dict.fromkeys(self._quantities)}
+            shown = {name: round(n, 6) if isinstance(n, float) else n for name, n in plain.items()}
+            found.append({"row": one.row, "column": one.column} | marks | shown)
+        return found
+
     @property
     def _quantities(self) -> list[str]:
         study = self.study
