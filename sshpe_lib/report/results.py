@@ -68,7 +68,9 @@ class Study:
 
     def reference_of(self, cell: Cell) -> Result | None:
         """The table's reference for a cell's column, backbone and amount; None where it is not among the results."""
-        method = self.table.reference and self.table.reference.method
+        if self.table.reference is None:
+            return None
+        method = self.table.reference.method
         return next(
             (one for one in self.results if one.cell.method == method and side_by_side(one.cell, cell)), None
         )

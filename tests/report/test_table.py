@@ -285,6 +285,15 @@ def test_without_the_reference_there_is_one_block() -> None:
     assert len(report.table(made).printed.blocks) == 1 and "over JC" not in repr(report.table(made))
 
 
+def test_a_table_without_a_reference_may_quote_other_work() -> None:
+    table = tables.load_table("table4")
+    quoted = table.cells[0].model_copy(update={"row": "quoted", "method": None, "paper": 40.0})
+    table = table.model_copy(update={"cells": (*table.cells, quoted)})
+    view = report.table(fakes.study(table=table, seeds=1))
+    assert [one.lead for one in view.entries] == [None] * len(view.entries)
+    assert len(view.printed.blocks) == 1 and find(view, "quoted").paper == 40.0
+
+
 def test_marks_stand_in_columns_of_their_own() -> None:
     view = report.table(drawn("table3"))
     marks = ["Affine", "Rand Augment", "Joint Cutout", "MUM", "Pose-MUM"]
