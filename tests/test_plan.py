@@ -13,14 +13,14 @@ import torch
 
 from sshpe_lib import experiment as experiments
 from sshpe_lib import paths, plan, provenance, records, tables
-from sshpe_lib.config import CocoSource, Experiment, SyntheticSource
+from sshpe_lib.config import AIChallengerSource, CocoSource, Experiment, SyntheticSource
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.machine import Machine
 from sshpe_lib.models import published
 from sshpe_lib.plan import cost, data, devices
 from sshpe_lib.plan.devices import Rates, Size
 from sshpe_lib.plan.measure import measure
-from sshpe_lib.skeleton import COCO17
+from sshpe_lib.skeleton import AIC14, COCO17
 from sshpe_lib.tables import Cell
 from tests import fakes
 
@@ -232,6 +232,23 @@ def test_detected_boxes_stand_for_the_people(tmp_path: Path) -> None:
     assert (found.people, found.there) == (7, True) and "7 detected boxes" in found.said[2]
     lost = data.look(source.model_copy(update={"detections": str(tmp_path / "nowhere.json")}))
     assert not lost.there and "nowhere.json: the file: it cannot be opened" in lost.said[0]
+
+
+def test_of_ai_challenger_those_are_counted_who_are_learned_from(tmp_path: Path) -> None:
+    file = tmp_path / "people.json"
+    source = write_people(file, tmp_path / "images")
+    document = json.loads(file.read_text())
+    document["categories"][0]["keypoints"] = list(AIC14.keypoints)
+    for person in document["annotations"]:
+        person["keypoints"] = [30.0, 40.0, 2] * len(AIC14)
+    document["annotations"][-1]["keypoints"] = [0] * 36 + [30.0, 40.0, 2] * 2  # head and neck alone
+    file.write_text(json.dumps(document))
+    source = AIChallengerSource(kind="ai_challenger", annotations=source.annotations, images=source.images)
+    found = data.look(source)
+    assert (found.people, found.there) == (2, True)
+    assert "3 people in 3 images" in found.said[0] and found.said[2].startswith(
+        "2 of these people have an arm"
+    )
 
 
 def test_synthetic_people_are_counted_without_being_drawn(empty_cache: Path) -> None:

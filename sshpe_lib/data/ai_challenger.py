@@ -16,13 +16,13 @@ SHARED = [name for name in COCO17.keypoints if name in AIC14.keypoints]
 _TO, _FROM = ([skeleton.keypoints.index(name) for name in SHARED] for skeleton in (COCO17, AIC14))
 
 
-def load_instances(annotations: Path, image_root: Path) -> Instances:
+def load_instances(annotations: Path, image_root: Path, check_images: bool = True) -> Instances:
     """Every valid person of an AI Challenger file in COCO format, as a person of COCO's 17 keypoints.
 
     Head and neck go, COCO's five points of the face are unlabelled, and so teach nothing. Who has neither arms nor
     legs labelled is left out. Raises SSHPEError as `coco.load_instances`, and for another keypoint set.
     """
-    found = coco.load_instances(annotations, image_root)
+    found = coco.load_instances(annotations, image_root, check_images=check_images)
     if found.skeleton != AIC14:
         raise SSHPEError(
             f"{annotations}: its keypoints are those of {found.skeleton.name}, not AI Challenger's 14; give AI "

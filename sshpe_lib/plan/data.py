@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from sshpe_lib import paths
-from sshpe_lib.config import CocoSource, Experiment, Source, SyntheticSource
-from sshpe_lib.data import coco, sources
+from sshpe_lib.config import AIChallengerSource, CocoSource, Experiment, Source, SyntheticSource
+from sshpe_lib.data import ai_challenger, coco, sources
 from sshpe_lib.data.faults import refuse
 from sshpe_lib.data.synthetic import fingerprint
 from sshpe_lib.errors import SSHPEError
@@ -112,7 +112,7 @@ def _look_synthetic(source: SyntheticSource) -> Found:
     return Found(count, True, said, images=source.images, peopled=peopled)
 
 
-def _look_coco(source: CocoSource) -> Found:
+def _look_coco(source: CocoSource | AIChallengerSource) -> Found:
     expected = EXPECTED.get(Path(source.annotations).name)
     known = {"people": None}
     if expected:
@@ -127,26 +127,30 @@ def _look_coco(source: CocoSource) -> Found:
     try:
         parsed = coco.parse(annotations)
         refuse(parsed.faults)
-        boxes = _boxes(source, annotations, images)
+        others, told_of_them = _stand_ins(source, annotations, images)
     except SSHPEError as error:
         return Found(**known, there=False, said=(f"{annotations}: cannot be used: {error}",))
     valid = ~np.any(list(coco.exclusions(parsed.people, parsed.images).values()), axis=0)
     rows = np.unique(parsed.people.image_rows[valid])
     counts = int(valid.sum()), len(parsed.images.ids)
     told, whole, size = _look_images(images, tuple(parsed.images.names[row] for row in rows), expected)
-    said = [f"{annotations}: {_compared(counts, expected)}", told]
-    if boxes is not None:
-        said.append(f"{source.detections}: {boxes:,} detected boxes")
+    said = (f"{annotations}: {_compared(counts, expected)}", told, *told_of_them)
     keypoints = len(parsed.skeleton)
-    return Found(boxes or counts[0], whole, tuple(said), keypoints, size, counts[1], len(rows))
+    return Found(others or counts[0], whole, said, keypoints, size, counts[1], len(rows))
 
 
-def _boxes(source: CocoSource, annotations: Path, images: Path) -> int | None:
-    """How many detected boxes stand for the people of a source; None where its own boxes are used."""
+def _stand_ins(
+    source: CocoSource | AIChallengerSource, annotations: Path, images: Path
+) -> tuple[int, tuple[str, ...]]:
+    """How many stand for the valid people of a file, and a line on them; nobody where these are used as they are."""
+    if isinstance(source, AIChallengerSource):
+        count = len(ai_challenger.load_instances(annotations, images, check_images=False))
+        return count, (f"{count:,} of these people have an arm or a leg labelled, and are learned from",)
     if source.detections is None:
-        return None
+        return 0, ()
     detections = sources.resolve(source.detections)
-    return len(coco.load_instances(annotations, images, detections=detections, check_images=False))
+    count = len(coco.load_instances(annotations, images, detections=detections, check_images=False))
+    return count, (f"{source.detections}: {count:,} detected boxes",)
 
 
 def _wanting(annotations: str, images: str, why: str, expected: Expected | None) -> tuple[str, ...]:
