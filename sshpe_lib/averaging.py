@@ -71,8 +71,8 @@ class Pairs:
 def grouped(pairs: list[tuple[Tensor, Tensor]]) -> list[Group]:
     """Group by the two dtypes: the fused operations are fused within one only."""
     groups: dict[tuple[torch.dtype, torch.dtype], list[tuple[Tensor, Tensor]]] = {}
-    for ours, theirs in pairs:
-        groups.setdefault((ours.dtype, theirs.dtype), []).append((ours, theirs))
+    for pair in pairs:
+        groups.setdefault((pair[0].dtype, pair[1].dtype), []).append(pair)
     grouped = []
     for (ours_dtype, theirs_dtype), members in groups.items():
         ours, theirs = (list(side) for side in zip(*members, strict=True))

@@ -50,8 +50,8 @@ class Way:
 
 def ways(input_size: tuple[int, int] = (192, 256)) -> tuple[Way, ...]:
     """From the oldest to UDP's two codecs, at a crop's (width, height) and a quarter of it."""
-    size = {"input_size": input_size, "heatmap_size": (input_size[0] // 4, input_size[1] // 4)}
-    plain, gaussian, offset = MSRAHeatmap(**size), UDPHeatmap(**size), UDPHeatmap(target="offset", **size)
+    sizes = input_size, (input_size[0] // 4, input_size[1] // 4)
+    plain, gaussian, offset = MSRAHeatmap(*sizes), UDPHeatmap(*sizes), UDPHeatmap(*sizes, "offset")
     return (
         Way("whole pixels", plain),
         Way("whole pixels", plain, flip=True),

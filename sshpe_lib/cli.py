@@ -86,14 +86,16 @@ def run(
     from sshpe_lib.study import study
 
     machine = _machine(threads, workers, accelerator, devices, tensorboard)
-    chosen = {"row": row, "column": column, "machine": machine, "jobs": jobs}
+    elsewhere = None
     if cluster is not None:
         from sshpe_lib.cluster import Cluster
         from sshpe_lib.profiles import assignments
 
         options = assignments(cluster_option or [], "--cluster-option", "slurm_partition=gpu")
-        chosen["cluster"] = Cluster(cluster, options)
-    made = study(table, profile, seeds=seeds, **chosen)
+        elsewhere = Cluster(cluster, options)
+    made = study(
+        table, profile, seeds=seeds, row=row, column=column, machine=machine, jobs=jobs, cluster=elsewhere
+    )
     if machine.progress:  # of several processes the first speaks
         typer.echo(report.to_text(made))
 

@@ -77,12 +77,12 @@ def data_split(
     """Choose the people who have labels, or part a file into one to train on and one to measure on."""
     from sshpe_lib.data import coco, splits
 
-    if (count is None) == (hold_out is None):
-        raise typer.BadParameter("give one of --count and --hold-out")
-    if hold_out is not None:
+    if hold_out is not None and count is None:
         for path, images in splits.hold_out(annotations, hold_out, seed, output):
             typer.echo(f"{path}: {images:,} images")
         return
+    if count is None or hold_out is not None:
+        raise typer.BadParameter("give one of --count and --hold-out")
     output = output or Path("split.json")
     people = coco.load_instances(annotations, annotations.parent, check_images=False)
     drawn = rule == "random"

@@ -18,7 +18,7 @@ from sshpe_lib.config import Experiment
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.experiment import run
 from sshpe_lib.machine import Machine
-from sshpe_lib.pool import logged_steps
+from sshpe_lib.pool import logged_steps, steps_of
 from sshpe_lib.records import Record
 
 POLL_SECONDS = 1.0
@@ -113,8 +113,7 @@ def _wait(futures: _Futures, experiments: Sequence[Experiment], show: bool) -> l
     """Wait for all tasks, with a bar of their steps; why some failed."""
     keys = [experiment.key() for experiment in experiments]
     lengths = [experiment.train.steps for experiment in experiments]
-    total = None if None in lengths else sum(lengths)  # the steps of an epoch are known to the run alone
-    bar = progress.bar(total, "train", show=show)
+    bar = progress.bar(steps_of(experiments), "train", show=show)
     waiting, failures = dict(enumerate(keys)), []
     try:
         while waiting:

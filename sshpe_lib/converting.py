@@ -119,7 +119,7 @@ def _experiment(
 ) -> Experiment:
     """What the profile `paper` makes of such a network: its data, and the tests of the official code."""
     profile = profiles.load_profile("paper")
-    protocol = profile.protocols["aid bottom-up"] if found.network == "higher_hrnet" else {}
+    protocol = profile.settings("protocol", "aid bottom-up") if found.network == "higher_hrnet" else {}
     told = {
         "model": {"network": found.network, "init": "scratch"} | found.settings,
         "data": {"labels": None, "input_size": input_size, "codec": codec, "color": color},

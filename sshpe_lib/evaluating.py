@@ -86,15 +86,13 @@ def evaluate(network: Trained, source: Source | None = None, machine: Machine | 
     labeled = people
     if getattr(source, "detections", None):
         labeled = sources.instances(source.model_copy(update={"detections": None}))
-    matched = (
-        found
-        if labeled is people and not experiment.bottom_up
-        else _nearest(labeled, evaluation.results(found))
-    )
+    results = evaluation.results(found)  # type: ignore[arg-type]  # it reads what it predicted itself
+    statistics = evaluation.measure(found)  # type: ignore[arg-type]  # the same
+    matched = found if labeled is people and isinstance(found, np.ndarray) else _nearest(labeled, results)
     about = labeled.areas, labeled.image_ids, network.skeleton.sigmas
     kinds = keypoint_errors.classify(matched, labeled.keypoints, *about)
     oks = keypoint_errors.person_oks(matched, labeled.keypoints, labeled.areas, network.skeleton.sigmas)
-    return Evaluated(evaluation.measure(found), evaluation.results(found), labeled, matched, oks, kinds)
+    return Evaluated(statistics, results, labeled, matched, oks, kinds)
 
 
 def run(

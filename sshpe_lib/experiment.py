@@ -129,7 +129,7 @@ def _with_multi_scale(
     networks: dict[str, torch.nn.Module],
 ) -> dict[str, dict[str, float]]:
     """The metrics, and where the experiment asks for it those of a test at several scales, named "AP-ms" and so on."""
-    if not experiment.evaluate.multi_scale:
+    if not experiment.evaluate.multi_scale or not isinstance(evaluation, BottomUpEvaluation):
         return metrics
     again = replace(evaluation, scales=experiment.evaluate.multi_scale)(networks)
     return {

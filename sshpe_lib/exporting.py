@@ -93,7 +93,7 @@ def _onnx(made: Trained) -> torch.onnx.ONNXProgram:
         raise SSHPEError("ONNX needs two packages more; pip install 'sshpe[onnx]'") from None
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # of the exporter's own making
-        return torch.onnx.export(
+        return torch.onnx.export(  # type: ignore[return-value]  # None without dynamo alone
             program(made), dynamo=True, input_names=["images"], output_names=["keypoints"], verbose=False
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from sshpe_lib import paths, seeding
-from sshpe_lib.config import Model
+from sshpe_lib.config import HigherHRNet, HRNet, Model
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import higher_hrnet, hrnet, published, resnet, rsn, shipped, weights
 from sshpe_lib.models.stages import seeded
@@ -31,7 +31,7 @@ def network(model: Model, channels: int) -> nn.Module:
 
 def trunk_of(model: Model) -> published.Weights:
     """The published ImageNet trunk of a model whose `init` is "imagenet"."""
-    if model.network in ("hrnet", "higher_hrnet"):
+    if isinstance(model, HRNet | HigherHRNet):
         return published.IMAGENET_HRNET[model.width]
     return published.IMAGENET[model.depth]
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
 from sshpe_lib.errors import SSHPEError
+
+
+def added(terms: Iterable[Tensor]) -> Tensor:
+    """The sum of one tensor or more."""
+    return cast(Tensor, sum(terms))  # the number 0 only where there are none
 
 
 def heatmap_mse(

@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.loggers import Logger
 from lightning_fabric.strategies import DDPStrategy
 
 from sshpe_lib.errors import SSHPEError
+
+Precision = Literal["32-true", "bf16-mixed"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Machine:
             return 1
         return max(1, min(runs, cores() // self.threads))
 
-    def precision(self, wanted: str) -> str:
+    def precision(self, wanted: Precision) -> Precision:
         """The precision that training with `wanted` has here: float32 where the CPU would emulate bfloat16.
 
         A ResNet-18 step takes ten times as long in emulated bfloat16 as in float32, and a run of minutes would take
@@ -56,13 +60,13 @@ class Machine:
             self.accelerator == "auto" and torch.cuda.is_available()
         )
 
-    def fabric(self, precision: str, folder: Path) -> Fabric:
+    def fabric(self, precision: Precision, folder: Path) -> Fabric:
         """A launched Fabric, in the precision that `self.precision` makes of the wanted one.
 
         Raises:
             SSHPEError: TensorBoard is asked for and not installed.
         """
-        loggers = []
+        loggers: list[Logger] = []
         if self.tensorboard:
             try:
                 from lightning_fabric.loggers import TensorBoardLogger

@@ -101,7 +101,9 @@ def declared_parameters(notebook: NotebookNode, language: str | None = None) -> 
 def _check_parameters(notebook: Path, arguments: dict[str, Any]) -> None:
     given = _given_parameters(arguments)
     known = _declared_in(notebook, arguments["language"])
-    unknown = [name for name in given if known is not None and name not in known]
+    if known is None:
+        return
+    unknown = [name for name in given if name not in known]
     if not unknown:
         return
     close = difflib.get_close_matches(unknown[0], known, n=1)
@@ -193,7 +195,7 @@ def _refuse(message: str) -> NoReturn:
     from click import ClickException
 
     refusal = ClickException(message)
-    refusal.exit_code = 2
+    refusal.exit_code = 2  # type: ignore[misc]  # click's documented way; its types want a subclass
     raise refusal
 
 
@@ -215,7 +217,7 @@ def _install() -> None:
             prepare(context.params)
         return invoke(command, context)
 
-    Command.invoke = checked_invoke
+    Command.invoke = checked_invoke  # type: ignore[method-assign, assignment]  # papermill has no hook
 
 
 if sys.argv and _program_is_papermill():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Literal, cast
+
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from sshpe_lib import config, initial, seeding
 from sshpe_lib.augment.affine import HardAffine
@@ -35,7 +38,7 @@ def codec_of(data: Data) -> Codec:
     """The codec that an experiment's data names."""
     if data.codec == "msra":
         return MSRAHeatmap(data.input_size, data.heatmap_size, data.sigma)
-    target = data.codec.removeprefix("udp-")
+    target: Literal["gaussian", "offset"] = "offset" if data.codec == "udp-offset" else "gaussian"
     return UDPHeatmap(data.input_size, data.heatmap_size, target, data.sigma, data.radius, data.kernel)
 
 
@@ -84,20 +87,24 @@ def evaluation_of(
     tested: people, or whole images for a bottom-up network; skeleton: theirs.
     """
     how = experiment.evaluate
-    common = {
-        "flip": how.flip, "visibility": how.visibility, "protocol": how.protocol, "device": fabric.device,
-        "autocast": fabric.autocast, "rank": fabric.global_rank, "world": fabric.world_size,
-        "reduce": lambda tensor: fabric.all_reduce(tensor.to(fabric.device), reduce_op="sum").cpu(),
-    }  # fmt: skip
-    if experiment.bottom_up:
-        return BottomUpEvaluation(
+    evaluation: TopDownEvaluation | BottomUpEvaluation
+    if isinstance(tested, WholeImages):
+        evaluation = BottomUpEvaluation(
             tested, grouping_of(experiment, len(skeleton)), ground_truth,
             side=experiment.data.input_size[0], unbiased=experiment.data.unbiased,
-            cache=ImageCache(color=experiment.data.color), **common,
+            cache=ImageCache(color=experiment.data.color),
         )  # fmt: skip
-    return TopDownEvaluation(
-        tested, codec_of(experiment.data), ground_truth, nms=how.nms,
-        score_threshold=how.score_threshold, **common,
+    else:
+        evaluation = TopDownEvaluation(
+            tested, codec_of(experiment.data), ground_truth, nms=how.nms, score_threshold=how.score_threshold
+        )
+
+    def over_ranks(tensor: Tensor) -> Tensor:
+        return cast(Tensor, fabric.all_reduce(tensor.to(fabric.device), reduce_op="sum")).cpu()
+
+    return replace(
+        evaluation, flip=how.flip, visibility=how.visibility, protocol=how.protocol, device=fabric.device,
+        autocast=fabric.autocast, rank=fabric.global_rank, world=fabric.world_size, reduce=over_ranks,
     )  # fmt: skip
 
 
@@ -112,8 +119,10 @@ def teacher_of(experiment: Experiment, student: nn.Module, channels: int) -> Tea
         return Dual(
             initial.build(experiment.model, channels, seeding.derive(experiment.train.seed, "partner"))
         )
-    average = {"decay": teacher.decay, "warmup": teacher.warmup, "ramp": teacher.ramp}
-    return EMA(student, **average) if teacher.kind == "ema" else EMAN(student, std=teacher.std, **average)
+    decay, warmup, ramp = cast(float, teacher.decay), teacher.warmup, teacher.ramp  # an average has a decay
+    if teacher.kind == "ema":
+        return EMA(student, decay, warmup, ramp)
+    return EMAN(student, decay, warmup, teacher.std, ramp)
 
 
 OPERATIONS = {

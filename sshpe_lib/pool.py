@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from sshpe_lib import paths, progress, records
 from sshpe_lib.config import Experiment
@@ -49,10 +49,10 @@ def run_all(
     """
     if jobs <= 1 or len(experiments) <= 1:
         return [run(experiment, machine, records_folder=records_folder) for experiment in experiments]
-    waiting, working, failures = list(experiments), [], []
-    lengths = [experiment.train.steps for experiment in experiments]
-    total = None if None in lengths else sum(lengths)  # the steps of an epoch are known to the run alone
-    bar, finished_steps = progress.bar(total, "train", show=machine.progress), 0
+    waiting = list(experiments)
+    working: list[_Worker] = []
+    failures: list[str] = []
+    bar, finished_steps = progress.bar(steps_of(experiments), "train", show=machine.progress), 0
     try:
         while waiting or working:
             while waiting and len(working) < jobs:
@@ -74,7 +74,13 @@ def run_all(
         bar.close()
     if failures:
         raise SSHPEError("; ".join(failures))
-    return [records.find(records_folder, experiment.key()) for experiment in experiments]
+    return [records.stored(records_folder, experiment.key()) for experiment in experiments]
+
+
+def steps_of(experiments: Sequence[Experiment]) -> int | None:
+    """Steps of several runs; None where one counts epochs, whose steps are known to the run alone."""
+    known = [steps for experiment in experiments if (steps := experiment.train.steps) is not None]
+    return sum(known) if len(known) == len(experiments) else None
 
 
 def logged_steps(runs: Path, key: str) -> int:
@@ -94,10 +100,9 @@ def _start(experiment: Experiment, machine: Machine, records_folder: Path) -> _W
         env=os.environ | {"SSHPE_RUNS": str(paths.runs()), "SSHPE_CACHE": str(paths.cache())},
     )  # fmt: skip
     quiet = replace(machine, progress=False)
-    process.stdin.write(
-        json.dumps({"experiment": experiment.model_dump(mode="json"), "machine": asdict(quiet)})
-    )
-    process.stdin.close()
+    pipe = cast(IO[str], process.stdin)
+    pipe.write(json.dumps({"experiment": experiment.model_dump(mode="json"), "machine": asdict(quiet)}))
+    pipe.close()
     return _Worker(experiment.key(), experiment.train.steps, process, errors)
 
 

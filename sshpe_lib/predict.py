@@ -18,6 +18,7 @@ from sshpe_lib.data.instances import Instances
 from sshpe_lib.data.top_down import Crops
 from sshpe_lib.data.whole_images import WholeImages
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.evaluate.bottom_up import BottomUpEvaluation
 from sshpe_lib.evaluate.results import rescore, write_results
 from sshpe_lib.machine import Machine
 from sshpe_lib.report.overlay import overlay
@@ -113,16 +114,14 @@ def predict(
         else _crops(network, images, pixels, boxes or {}, cache)
     )
     evaluation = parts.evaluation_of(network.experiment, tested, {}, network.skeleton, fabric)
-    if network.experiment.bottom_up:
-        evaluation = replace(evaluation, cache=cache)
-    found = evaluation.predict({"network": network.network.to(fabric.device)})["network"]
-    if network.experiment.bottom_up:
-        people = found
+    networks = {"network": network.network.to(fabric.device)}
+    if isinstance(evaluation, BottomUpEvaluation):
+        people = replace(evaluation, cache=cache).predict(networks)["network"]
     else:
+        found, index = evaluation.predict(networks)["network"], evaluation.crops.instances.image_index
         scores = rescore(found[..., 2], np.ones(len(found)), network.experiment.evaluate.score_threshold)
         people = [
-            (found[rows], scores[rows])
-            for rows in (np.flatnonzero(tested.instances.image_index == i) for i in range(len(images)))
+            (found[rows], scores[rows]) for rows in (np.flatnonzero(index == i) for i in range(len(images)))
         ]
     if network.experiment.data.color == "bgr":
         pixels = [picture[..., ::-1] for picture in pixels]

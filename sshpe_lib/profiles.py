@@ -45,6 +45,13 @@ class Profile(Frozen):
             "protocol": self.protocols,
         }
 
+    def settings(self, kind: str, name: str) -> dict[str, Any]:
+        """The settings of a choice. Raises SSHPEError, with the reason, for one that is not run."""
+        chosen = self.choices()[kind][name]
+        if isinstance(chosen, str):
+            raise SSHPEError(chosen)
+        return chosen
+
 
 class Schedule(Frozen):
     """How long a run is and when its rate falls, in units of the profile's own length (Section 4.3.2 of AID).
@@ -122,8 +129,13 @@ def merge(*layers: dict[str, Any]) -> dict[str, Any]:
     for layer in layers:
         for name, value in layer.items():
             before = merged.get(name)
-            both = isinstance(value, dict) and isinstance(before, dict)
-            if both and value.get("kind") in SOURCES and value["kind"] != before.get("kind"):
-                both = False
-            merged[name] = merge(before, value) if both else value
+            if isinstance(value, dict) and isinstance(before, dict) and not _another_source(value, before):
+                merged[name] = merge(before, value)
+            else:
+                merged[name] = value
     return merged
+
+
+def _another_source(value: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Whether a data source takes the place of one of another kind."""
+    return value.get("kind") in SOURCES and value["kind"] != before.get("kind")

@@ -102,9 +102,12 @@ def path_of(folder: Path, key: str) -> Path:
 
 def find(folder: Path, key: str) -> Record | None:
     """The record of `key`, or None. Raises SSHPEError on a file that is no record or belongs to another key."""
+    return stored(folder, key) if path_of(folder, key).exists() else None
+
+
+def stored(folder: Path, key: str) -> Record:
+    """The record of `key`, which is there. Raises SSHPEError as `find`."""
     path = path_of(folder, key)
-    if not path.exists():
-        return None
     record = read(path)
     if record.key != key or record.experiment.key() != key:
         raise SSHPEError(
@@ -126,7 +129,7 @@ def only(folder: Path, key: str) -> Record:
         raise SSHPEError(
             f"{folder}: {key!r} begins the keys of {len(keys)} records ({some}); give more of the key"
         )
-    return find(folder, keys[0])
+    return stored(folder, keys[0])
 
 
 def read(path: Path) -> Record:

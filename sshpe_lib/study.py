@@ -72,13 +72,14 @@ def study(
     cells = _select(table, {"row": row, "column": column, "amount": amount} | dict(marks or {}))
     results = wanted(table, cells, profile, seeds)
     if not table.unmeasured and not any(one.experiments for one in results):
-        reasons = "; ".join(dict.fromkeys(one.not_run for one in results))
+        reasons = "; ".join(dict.fromkeys(one.not_run for one in results if one.not_run))
         raise SSHPEError(f"profile {profile} runs nothing of what is asked of {table.name}: {reasons}")
     baselines = wanted(table, baseline_cells(table, cells), profile, seeds)
     command = f"sshpe run {table.name} --profile {profile} --seeds {seeds}"
     everything, folder = [*baselines, *results], records_folder or paths.records()
-    made = {one.key(): records.find(folder, one.key()) for wish in everything for one in wish.experiments}
-    missing = [key for key, record in made.items() if record is None]
+    keys = dict.fromkeys(one.key() for wish in everything for one in wish.experiments)
+    made = {key: record for key in keys if (record := records.find(folder, key)) is not None}
+    missing = [key for key in keys if key not in made]
     if missing and not (train and os.environ.get("SSHPE_TRAINING") != "forbidden"):
         raise _forbidden(missing, command)
     if missing:
@@ -100,7 +101,8 @@ def wanted(table: Table, cells: Sequence[Cell], profile: str, seeds: int) -> lis
         if isinstance(values[0], str):
             found.append(Wanted(cell, not_run=values[0]))
         else:
-            found.append(Wanted(cell, tuple(sources.pin(value) for value in values)))
+            pinned = (sources.pin(value) for value in values if not isinstance(value, str))
+            found.append(Wanted(cell, tuple(pinned)))
     return found
 
 
@@ -171,7 +173,8 @@ def _train(
     machine = machine or Machine()
     jobs = machine.jobs_for(len(missing)) if jobs is None else jobs
     if machine.progress:
-        names = [f"{cell.row}, {cell.column}, seed {e.train.seed}" for cell, e in map(cells.get, missing)]
+        named = (cells[key] for key in missing)
+        names = [f"{cell.row}, {cell.column}, seed {e.train.seed}" for cell, e in named]
         where = f"on {cluster.name}" if cluster else f"{min(jobs, len(missing))} at a time"
         print(f"training {len(missing)} run(s), {where}: {'; '.join(names)}", flush=True)
         asked = {cells[key][1].train.precision for key in missing}

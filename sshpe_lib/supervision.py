@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sshpe_lib.codec import Codec
 from sshpe_lib.data.top_down import CropBatch
-from sshpe_lib.losses import heatmap_mse
+from sshpe_lib.losses import added, heatmap_mse
 from sshpe_lib.methods.step import Labeled
 
 # Sizes of the Gaussians that supervise RSN's units, by the kernels of its official code, from coarse to fine, as
@@ -54,13 +54,13 @@ class Supervision:
 
     def loss(self, outputs: Sequence[Tensor], labeled: Labeled) -> Tensor:
         """The labelled loss of all outputs. Raises ValueError where their number is not that of the targets."""
-        total = 0.0
+        terms = []
         for index, (output, target) in enumerate(zip(outputs, labeled.target, strict=True)):
             last = index == len(outputs) - 1 or (index + 1) % 4 == 0
             hard = self.hard_keypoints if last else None
             share = 1.0 if last else COARSE_SHARE
-            total = total + share * self.codec.loss(output, target, labeled.weight, hard)
-        return total
+            terms.append(share * self.codec.loss(output, target, labeled.weight, hard))
+        return added(terms)
 
     def maps(self, outputs: Tensor) -> Tensor:
         """The heatmaps of a network's last output, (B, K, h, w)."""

@@ -104,7 +104,8 @@ class Table(Frozen):
         elif varying:
             figure = None  # one figure cannot be that of several baselines
         return Cell(
-            row=", ".join([self.baseline, *varying]), column=cell.column, method=self.baseline,
+            row=", ".join([self.baseline, *varying]),  # type: ignore[list-item]  # asked where there is a baseline
+            column=cell.column, method=self.baseline,
             backbone=cell.backbone, amount=cell.amount, size=cell.size, protocol=cell.protocol, paper=figure,
         )  # fmt: skip
 
@@ -193,8 +194,8 @@ class _Maker:
         values = merge(
             self.profile.base, self._chosen("protocol", cell.protocol or self.protocol),
             self._chosen("size", cell.size),
-            {"model": self.profile.backbones[cell.backbone]}, self.profile.amounts[cell.amount],
-            self.methods[cell.method],
+            {"model": self._chosen("backbone", cell.backbone)}, self._chosen("amount", cell.amount),
+            self.methods[cell.method],  # type: ignore[index]  # `not_run` has a reason where it is None
         )  # fmt: skip
         if values.get("teacher", {}).get("kind", "none") == "none":
             values = _supervised(merge(values, self.profile.supervised))
@@ -205,7 +206,7 @@ class _Maker:
         return validate(values, f"profile {self.name}, method {cell.method}")
 
     def _chosen(self, kind: str, name: str | None) -> dict[str, Any]:
-        return {} if name is None else self.profile.choices()[kind][name]
+        return {} if name is None else self.profile.settings(kind, name)
 
     def _scheduled(self, values: dict, schedule: Schedule, cell: Cell, seed: int) -> dict:
         """A run of the schedule's length; where it has a first stage, that is the same run without dropping."""
@@ -237,8 +238,9 @@ def not_run(profile: Profile, cell: Cell, protocol: str | None = None) -> str | 
             continue
         if choice not in choices:
             return f"no {kind} {choice!r}; choose one of: {', '.join(choices)}"
-        if isinstance(choices[choice], str):
-            return choices[choice]
+        chosen = choices[choice]
+        if isinstance(chosen, str):
+            return chosen
     return None
 
 

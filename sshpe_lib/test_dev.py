@@ -12,6 +12,7 @@ from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.top_down import Crops
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate import submission
+from sshpe_lib.evaluate.bottom_up import BottomUpEvaluation
 from sshpe_lib.machine import Machine
 from sshpe_lib.records import Record
 from sshpe_lib.skeleton import COCO17
@@ -50,10 +51,11 @@ def submit(
         parts.evaluation_of(experiment, people, {"categories": [{"id": PERSON}]}, COCO17, fabric),
         progress=machine.progress,
     )
-    if experiment.evaluate.multi_scale:
+    if experiment.evaluate.multi_scale and isinstance(evaluation, BottomUpEvaluation):
         evaluation = replace(evaluation, scales=experiment.evaluate.multi_scale)
     predicted = evaluation.predict({"network": network.to(fabric.device)})["network"]
-    return submission.write(output, name, evaluation.results(predicted), info)
+    results = evaluation.results(predicted)  # type: ignore[arg-type]  # it reads what it predicted itself
+    return submission.write(output, name, results, info)
 
 
 def _check_detections(record: Record, detections: Path | None) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Protocol, cast
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from sshpe_lib import checkpoints
@@ -18,7 +19,7 @@ from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.augment.view import Strong
 from sshpe_lib.config import Train
-from sshpe_lib.data.loaders import Batches, TrainBatch
+from sshpe_lib.data.loaders import TrainBatch
 from sshpe_lib.data.scenes import SceneBatch
 from sshpe_lib.data.top_down import CropBatch
 from sshpe_lib.errors import SSHPEError
@@ -36,6 +37,15 @@ PLAIN = Strong(())  # changes no view
 LOG_FIELDS = ("step", "rate", "loss", "supervised", "consistency")
 
 Evaluation = Callable[[dict[str, nn.Module]], dict[str, dict[str, float]]]
+
+
+class Batches(Protocol):
+    """What a trainer asks of `data.loaders.Batches`."""
+
+    steps: int
+    burn_in: int
+
+    def loader(self, start: int, workers: int, pin_memory: bool) -> Iterable[TrainBatch]: ...
 
 
 class Trainer:
@@ -71,21 +81,27 @@ class Trainer:
         # The unwrapped networks that learn, the student first: teachers and checkpoints see these.
         self.networks = [student] if teacher is None or not teacher.learns else [student, teacher.network]
         self.network = student
-        parameters = [p for network in self.networks for p in network.to(memory_format=layout).parameters()]
+        for network in self.networks:
+            network.to(memory_format=layout)  # type: ignore[call-overload]  # of which torch's own types do not know
+        parameters = [p for network in self.networks for p in network.parameters()]
         self.students = [fabric.setup_module(network) for network in self.networks]
-        self.optimizer = fabric.setup_optimizers(
-            torch.optim.Adam(parameters, lr=train.learning_rate, fused=True)
-        )
+        adam = torch.optim.Adam(parameters, lr=train.learning_rate, fused=True)
+        self.optimizer = cast(
+            torch.optim.Optimizer, fabric.setup_optimizers(adam)
+        )  # wrapped; several for several
         self.fabric, self.teacher, self.batches, self.teaching = fabric, teacher, batches, teaching
+        self.pairs: list[tuple[nn.Module, Teacher]] = []
         if teacher is not None:
             teacher.network.to(fabric.device)
-        self.pairs = list(zip(self.students, [teacher, Single(student)], strict=False))
+            self.pairs = list(zip(self.students, [teacher, Single(student)], strict=False))
         self.train, self.evaluate, self.strong, self.dropping = train, evaluate, strong, dropping
         self.seed = train.seed if seed is None else seed
         self.key, self.folder, self.workers, self.progress = key, folder, workers, progress
         self.steps, self.burn_in = batches.steps, batches.burn_in
         self.evaluate_at = {round(self.steps * (i + 1) / evaluations) for i in range(evaluations)}
-        self.step, self.curve, self.seconds, self.metrics = 0, [], 0.0, {}
+        self.step, self.seconds = 0, 0.0
+        self.curve: list[Point] = []
+        self.metrics: dict[str, dict[str, float]] = {}
         self._sums = {"count": 0, "loss": 0.0, "supervised": 0.0, "consistency": 0.0}
 
     @property
@@ -125,7 +141,7 @@ class Trainer:
         labeled = self._labeled(batch.labeled.to(self.fabric.device))
         if batch.unlabeled is None:
             return supervised.train_step(self.students, labeled, self.teaching)
-        if self.step == self.burn_in and self.burn_in > 0:
+        if self.step == self.burn_in and self.burn_in > 0 and self.teacher is not None:
             self.teacher.reset(self.network)
         unlabeled = normalize(batch.unlabeled.to(self.fabric.device).image)
         with self.fabric.autocast():
@@ -163,9 +179,8 @@ class Trainer:
         """Give every rank the mean of the ranks' batch-norm statistics, in one message."""
         buffers = [b for network in self.networks for b in network.buffers() if b.is_floating_point()]
         if buffers:
-            means = self.fabric.all_reduce(
-                torch.cat([buffer.flatten() for buffer in buffers]), reduce_op="mean"
-            )
+            ours = torch.cat([buffer.flatten() for buffer in buffers])
+            means = cast(Tensor, self.fabric.all_reduce(ours, reduce_op="mean"))
             parts = means.split([buffer.numel() for buffer in buffers])
             torch._foreach_copy_(buffers, [part.view_as(b) for part, b in zip(parts, buffers, strict=True)])
 

@@ -15,6 +15,7 @@ from sshpe_lib.augment import tiles
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.view import View
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.models.stages import Features
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,10 @@ class PoseMUM:
         if self.toss == "batch":
             at_stage = {site: self._mask(batch, draw) for site in self.sites if mixed[site]}
         else:
-            at_stage = {site: self._only(mixed[site], self._mask(batch, draw)) for site in self.sites}
+            at_stage = {
+                site: self._only(mixed[site], self._mask(batch, draw))  # type: ignore[arg-type]  # for each group
+                for site in self.sites
+            }
         return Mix(self, at_image, at_stage)
 
     def _choose(self, groups: int, draw: Draw) -> dict[str, bool | Tensor]:
@@ -73,11 +77,12 @@ class PoseMUM:
         with probability (m + 1) / (n + 2), which makes every number of mixed sites, and every subset of one
         size, equally likely.
         """
-        mixed, count = {}, 0
+        mixed: dict[str, bool | Tensor] = {}
+        count = 0
         for before, site in enumerate(self.sites):
             chance = self.probability if self.stages == "independent" else (count + 1) / (before + 2)
             mixed[site] = draw.coin(chance) if self.toss == "batch" else draw.rand(groups) < chance
-            count = count + mixed[site]
+            count = count + mixed[site]  # type: ignore[assignment]  # of the batch, or of each group
         return mixed
 
     def _only(self, groups: Tensor, mask: Tensor) -> Tensor:
@@ -120,7 +125,7 @@ class Mix:
         self.source = self.at_image
         return tiles.permute(images, self.at_image)
 
-    def after_stage(self, name: str, features: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
+    def after_stage(self, name: str, features: Features) -> Features:
         """Mix or unmix the features of stage `name`: one map, or a list of branches that share the mask."""
         if name in self.at_stage:
             features = self._permute(features, self.at_stage[name])
@@ -130,7 +135,7 @@ class Mix:
         return features
 
     @staticmethod
-    def _permute(features: Tensor | list[Tensor], source: Tensor) -> Tensor | list[Tensor]:
+    def _permute(features: Features, source: Tensor) -> Features:
         if isinstance(features, Tensor):
             return tiles.permute(features, source)
         return [tiles.permute(branch, source) for branch in features]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
 
 from sshpe_lib.augment.draw import Draw
-
-AfterStage = Callable[[str, Tensor], Tensor]
+from sshpe_lib.models.stages import AfterStage
 
 
 @dataclass(frozen=True)

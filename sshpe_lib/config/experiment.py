@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -232,7 +232,9 @@ class Experiment(Frozen):
 
     def unmix_stage(self, mix: Mum) -> str:
         """The network stage after which a mix is undone."""
-        return self.model.encoder if mix.unmix == "encoder" else mix.unmix
+        if mix.unmix != "encoder":
+            return mix.unmix
+        return self.model.encoder  # type: ignore[union-attr]  # an RSN, which has none, is not mixed
 
     def _check_mix(self, mix: Mum) -> None:
         stages = self.model.named_stages
@@ -263,10 +265,10 @@ def validate(values: dict, where: str) -> Experiment:
     try:
         return Experiment.model_validate(values)
     except ValidationError as error:
-        raise SSHPEError(f"{where}: " + "; ".join(_fault(fault) for fault in error.errors())) from None
+        raise SSHPEError(f"{where}: " + "; ".join(_fault(dict(fault)) for fault in error.errors())) from None
 
 
-def _fault(fault: dict) -> str:
+def _fault(fault: dict[str, Any]) -> str:
     place = ".".join(str(part) for part in fault["loc"] if part not in NETWORKS)
     reason = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -33,7 +33,7 @@ class SimpleBaseline(Frozen):
         return self.output_stride
 
     @property
-    def architecture(self) -> SimpleBaseline:
+    def architecture(self) -> Self:
         """The same network from scratch: what decides its cost."""
         return self.model_copy(update={"init": "scratch", "trunk": None})
 
@@ -78,9 +78,14 @@ class _HRNetTrunk(Frozen):
         return 32
 
     @property
-    def architecture(self) -> _HRNetTrunk:
+    def architecture(self) -> Self:
         """The same network from scratch: what decides its cost."""
         return self.model_copy(update={"init": "scratch"})
+
+    @property
+    def short(self) -> str:
+        """Such as "HRNet-W32"."""
+        return f"HRNet-W{self.width}"
 
     def __str__(self) -> str:
         """Such as "HRNet-W32", or "HRNet-W48 of 2, 8, 6 modules"."""
@@ -109,11 +114,6 @@ class HRNet(_HRNetTrunk):
     network: Literal["hrnet"]
     wide_fuse: bool = False
 
-    @property
-    def short(self) -> str:
-        """Such as "HRNet-W32"."""
-        return f"HRNet-W{self.width}"
-
 
 class HigherHRNet(_HRNetTrunk):
     """HigherHRNet, which reads whole images (`models.higher_hrnet`); higher: predict at 1/2 of the input too.
@@ -129,7 +129,7 @@ class HigherHRNet(_HRNetTrunk):
     @property
     def short(self) -> str:
         """Such as "HigherHRNet-W32"."""
-        return f"HigherHRNet-W{self.width}" if self.higher else f"HRNet-W{self.width}"
+        return f"HigherHRNet-W{self.width}" if self.higher else super().short
 
 
 class RSN(Frozen):
@@ -159,7 +159,7 @@ class RSN(Frozen):
         return 32
 
     @property
-    def architecture(self) -> RSN:
+    def architecture(self) -> Self:
         """The network itself, which always starts from scratch."""
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from sshpe_lib.data.images import read_image
 class ImageCache:
     """Reads images and keeps them until `limit` bytes are full; later ones are read again each time."""
 
-    def __init__(self, limit: int = 2 << 30, color: str = "rgb"):
+    def __init__(self, limit: int = 2 << 30, color: Literal["rgb", "bgr"] = "rgb"):
         self.limit, self.color, self.bytes = limit, color, 0
         self._images: dict[Path, np.ndarray] = {}
 

@@ -75,22 +75,20 @@ def concatenate(first: Instances, second: Instances) -> Instances:
     if first.skeleton != second.skeleton:
         raise ValueError(f"{first.source} and {second.source} have different keypoints")
     elsewhere = tuple(str(second.image_root.resolve() / name) for name in second.file_names)
-    joined = {
-        name: np.concatenate([getattr(first, name), getattr(second, name)])
-        for name in (
-            "image_sizes",
-            "image_ids",
-            "annotation_ids",
-            "keypoints",
-            "boxes",
-            "areas",
-            "box_scores",
-        )
-    }
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(first, name), getattr(second, name)])
+
     return replace(
         first,
         source=Path(f"{first.source} + {second.source}"),
         file_names=first.file_names + elsewhere,
         image_index=np.concatenate([first.image_index, len(first.file_names) + second.image_index]),
-        **joined,
+        image_sizes=joined("image_sizes"),
+        image_ids=joined("image_ids"),
+        annotation_ids=joined("annotation_ids"),
+        keypoints=joined("keypoints"),
+        boxes=joined("boxes"),
+        areas=joined("areas"),
+        box_scores=joined("box_scores"),
     )

@@ -49,7 +49,7 @@ class Batches(Dataset):
         return self.steps
 
     def __getitem__(self, step: int) -> TrainBatch:
-        if step < self.burn_in:
+        if step < self.burn_in or self.unlabeled is None:
             return TrainBatch(self._supervised(step), None)
         per_epoch = steps_per_epoch(len(self.unlabeled), self.batch_size)
         epoch, batch = divmod(step - self.burn_in, per_epoch)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import partial
 
-from sshpe_lib.config import Data, Experiment, HigherHRNet
+from sshpe_lib.config import Data, Experiment, HigherHRNet, Model
 from sshpe_lib.data import sources, splits
 from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.instances import Instances, concatenate
@@ -18,9 +19,9 @@ from sshpe_lib.errors import SSHPEError
 from sshpe_lib.skeleton import Skeleton
 
 
-def strides(model: HigherHRNet) -> tuple[int, ...]:
+def strides(model: Model) -> tuple[int, ...]:
     """Input over heatmaps of a bottom-up network, in the order of its outputs."""
-    return (4, 2) if model.higher else (4,)
+    return (4, 2) if isinstance(model, HigherHRNet) and model.higher else (4,)
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def _people(experiment: Experiment) -> Roles:
     """Crops of people, for a top-down network."""
     data, semi = experiment.data, experiment.semi_supervised
     everyone = sources.instances(data.labeled)
-    if data.split == "random":
+    if data.split == "random" and data.labels is not None:
         chosen = splits.random_instances(everyone, data.labels, data.split_seed)
     else:
         chosen = splits.first_instances(everyone, data.labels)
@@ -59,12 +60,13 @@ def _people(experiment: Experiment) -> Roles:
     _check_skeleton("val", val, everyone)
     cache = ImageCache(color=data.color)
     weak = WeakAffine(**experiment.augment.weak.model_dump())
-    common = {"weak": weak, "seed": experiment.stream_seed, "cache": cache, "unbiased": data.unbiased}
+    crops = partial(Crops, input_size=data.input_size, cache=cache, unbiased=data.unbiased)
+    learned = partial(crops, weak=weak, seed=experiment.stream_seed)
     taught = labeled if extra is None else concatenate(labeled, extra)
     return Roles(
-        labeled=Crops(taught, data.input_size, stream="labeled", **common),
-        unlabeled=Crops(pool, data.input_size, stream="unlabeled", **common) if semi else None,
-        val=Crops(val, data.input_size, cache=cache, unbiased=data.unbiased),
+        labeled=learned(taught, stream="labeled"),
+        unlabeled=learned(pool, stream="unlabeled") if semi else None,
+        val=crops(val),
         ground_truth=sources.ground_truth(data.val),
         skeleton=everyone.skeleton,
         pool=len(pool) + (len(extra) if extra is not None and not semi else 0),
@@ -81,7 +83,7 @@ def _whole_images(experiment: Experiment) -> Roles:
     """Whole images with all their people, for a bottom-up network; `labels` counts images."""
     data, semi = experiment.data, experiment.semi_supervised
     everyone = sources.instances(data.labeled)
-    if data.split == "random":
+    if data.split == "random" and data.labels is not None:
         chosen = splits.random_images(everyone, data.labels, data.split_seed)
     else:
         chosen = splits.first_images(everyone, data.labels)
@@ -90,15 +92,15 @@ def _whole_images(experiment: Experiment) -> Roles:
     val = sources.whole_images(data.val)
     _check_skeleton("val", val, everyone)
     cache = ImageCache(color=data.color)
-    common = {
-        "affine": SceneAffine(**experiment.augment.scene.model_dump()), "most": data.people,
-        "seed": experiment.stream_seed, "cache": cache, "unbiased": data.unbiased,
-        "strides": strides(experiment.model),
-    }  # fmt: skip
+    scenes = partial(
+        Scenes, side=data.input_size[0], affine=SceneAffine(**experiment.augment.scene.model_dump()),
+        most=data.people, seed=experiment.stream_seed, cache=cache, unbiased=data.unbiased,
+        strides=strides(experiment.model),
+    )  # fmt: skip
     hidden = sources.unlabelled_people(data.labeled) if data.masks else None
     return Roles(
-        labeled=Scenes(labeled, data.input_size[0], stream="labeled", unlabelled=hidden, **common),
-        unlabeled=Scenes(pool, data.input_size[0], stream="unlabeled", **common) if semi else None,
+        labeled=scenes(labeled, stream="labeled", unlabelled=hidden),
+        unlabeled=scenes(pool, stream="unlabeled") if semi else None,
         val=val,
         ground_truth=sources.ground_truth(data.val),
         skeleton=everyone.skeleton,
@@ -138,4 +140,5 @@ def _digest(value: object) -> str:
 def total_steps(experiment: Experiment, pool: int) -> int:
     """Optimiser steps of a run; an epoch is one pass over a pool of so many people or images, for every method."""
     train = experiment.train
-    return train.steps or train.epochs * steps_per_epoch(pool, train.batch_size)
+    epochs = train.epochs or 0  # where there are none, there are steps
+    return train.steps or epochs * steps_per_epoch(pool, train.batch_size)

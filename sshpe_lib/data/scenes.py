@@ -30,7 +30,7 @@ class SceneBatch(NamedTuple):
     points: Tensor
     visible: Tensor
     masks: tuple[Tensor, ...]
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides the method of tuples, which is of no use here
 
     def to(self, device: torch.device | str) -> SceneBatch:
         """The batch on `device`, copied asynchronously where the memory is pinned."""
@@ -104,7 +104,10 @@ class Scenes:
         return len(self.people)
 
     def batch(
-        self, indices: Sequence[int], epoch: int = 0, positions: Sequence[int] | None = None
+        self,
+        indices: Sequence[int] | np.ndarray,
+        epoch: int = 0,
+        positions: Sequence[int] | np.ndarray | None = None,
     ) -> SceneBatch:
         """The images of `indices`; `positions` are their places in the epoch, and decide their augmentation."""
         joints, sides = len(self.instances.skeleton), [self.side // stride for stride in self.strides]

@@ -1,11 +1,11 @@
 """From an experiment's data sources to instances on disk."""
 
-from __future__ import annotations
+# No `from __future__ import annotations` here: it would bind the name of the function below.
 
 from pathlib import Path
 
 from sshpe_lib import paths, records
-from sshpe_lib.config import CocoSource, Experiment, Source, SyntheticSource
+from sshpe_lib.config import CocoSource, Data, Experiment, Source, SyntheticSource
 from sshpe_lib.data import ai_challenger, coco, unlabelled
 from sshpe_lib.data.faults import bad_input
 from sshpe_lib.data.images import find_images
@@ -128,7 +128,7 @@ def _sources(experiment: Experiment) -> dict[str, Source]:
 
 def _with_sources(experiment: Experiment, sources: dict[str, Source]) -> Experiment:
     """The experiment with other sources, in the stage it starts from too: all stages learn from the same people."""
-    update = {"data": experiment.data.model_copy(update=sources)}
+    update: dict[str, Data | Experiment] = {"data": experiment.data.model_copy(update=sources)}
     if experiment.start is not None:
         update["start"] = _with_sources(experiment.start, sources)
     return experiment.model_copy(update=update)
@@ -159,7 +159,7 @@ def _pin(source: Source, role: str) -> Source:
     if source.kind == "synthetic":
         return source
     update = {"fingerprint": _fingerprint(source.annotations, source.fingerprint, f"data.{role}.fingerprint")}
-    if getattr(source, "detections", None):
+    if isinstance(source, CocoSource) and source.detections:
         name = f"data.{role}.detections_fingerprint"
         update["detections_fingerprint"] = _fingerprint(
             source.detections, source.detections_fingerprint, name

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -79,13 +80,13 @@ def image_table(entries: Sequence, file: Path) -> tuple[ImageTable, list[Fault]]
     entries, found = _objects(entries, file, "images")
     ids = _ids(entries, found)
     found.entry = lambda row: f"image {ids[row]}" if ids[row] >= 0 else f"images[{row}]"
-    names = [entry.get("file_name") for entry in entries]
-    named = np.array([isinstance(name, str) and name != "" for name in names], dtype=bool)
+    given: list[Any] = [entry.get("file_name") for entry in entries]
+    named = np.array([isinstance(name, str) and name != "" for name in given], dtype=bool)
     found.add(~named, states(entries, "file_name"), "give the image's file name as a text")
-    outside = np.array([ok and _leads_out(name) for ok, name in zip(named, names, strict=True)], dtype=bool)
+    outside = np.array([ok and _leads_out(name) for ok, name in zip(named, given, strict=True)], dtype=bool)
     found.add(
         outside,
-        lambda row: f"file_name {names[row]!r} leads out of the folder of images",
+        lambda row: f"file_name {given[row]!r} leads out of the folder of images",
         "give a path below that folder, without '..'",
     )
     sizes = numbers([[entry.get("width"), entry.get("height")] for entry in entries], 2)
@@ -96,7 +97,7 @@ def image_table(entries: Sequence, file: Path) -> tuple[ImageTable, list[Fault]]
         "give both as whole numbers of pixels above 0",
     )
     sizes = np.where(sized[:, None], sizes, 0).astype(np.int32)
-    names = [name if ok else "" for name, ok in zip(names, named & ~outside, strict=True)]
+    names = [name if ok else "" for name, ok in zip(given, named & ~outside, strict=True)]
     return ImageTable(ids, names, sizes), found.faults
 
 
@@ -200,7 +201,7 @@ def _boxes(entries: Sequence[Mapping], found: FaultList) -> np.ndarray:
         "give x, y, width, height in pixels",
     )
     sides = np.where(whole[:, None], boxes[:, 2:], 1)
-    negative, flat = (sides < 0).any(axis=1), (sides == 0).any(axis=1)
+    negative, flat = np.any(sides < 0, axis=1), np.any(sides == 0, axis=1)
     text = states(entries, "bbox")
     found.add(negative, text, "give x, y, width, height in pixels, the last two not below 0")
     found.add(flat & ~negative, text, "a box without width or height shows nobody; correct it", fatal=False)
@@ -219,7 +220,7 @@ def _check_counts(
     people: Sequence[Mapping], keypoints: np.ndarray, whole: np.ndarray, found: FaultList
 ) -> None:
     """Only 0 or not is compared: CrowdPose does not count head and neck."""
-    labelled = (keypoints[..., 2] > 0).any(axis=1)
+    labelled = np.any(keypoints[..., 2] > 0, axis=1)
     pairs = zip(people, labelled.tolist(), strict=True)
     counted = np.array([person.get("num_keypoints", some) != 0 for person, some in pairs], dtype=bool)
     found.add(
@@ -248,7 +249,7 @@ def _check_keypoints(
         "set v to 0 (unlabelled), 1 (occluded) or 2 (visible)",
     )
     limit = sizes[:, None, :]
-    judged = ((flags > 0) & whole[:, None] & (sizes > 0).all(axis=1)[:, None])[..., None]
+    judged = ((flags > 0) & whole[:, None] & np.all(sizes > 0, axis=1)[:, None])[..., None]
     points = keypoints[..., :2]
     outside = (judged & ((points < 0) | (points > limit))).any(axis=2)
     absurd = (judged & ((points < -limit) | (points > 2 * limit))).any(axis=2)

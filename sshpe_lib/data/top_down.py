@@ -29,7 +29,7 @@ class CropBatch(NamedTuple):
     visible: Tensor
     center: Tensor
     size: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides the method of tuples, which is of no use here
 
     def to(self, device: torch.device | str) -> CropBatch:
         """The batch on `device`, copied asynchronously where the memory is pinned."""
@@ -107,7 +107,10 @@ class Crops:
         )  # fmt: skip
 
     def batch(
-        self, indices: Sequence[int], epoch: int = 0, positions: Sequence[int] | None = None
+        self,
+        indices: Sequence[int] | np.ndarray,
+        epoch: int = 0,
+        positions: Sequence[int] | np.ndarray | None = None,
     ) -> CropBatch:
         """The crops of `indices`; `positions` are their places in the epoch, and decide their augmentation."""
         width, height = self.input_size

@@ -109,7 +109,7 @@ def _copy_ground_truth(
             raise SSHPEError(
                 f"image {image['id']} lacks 'crowdIndex'; use CrowdPose's own file, or 'keypoints'"
             )
-    annotations = []
+    annotations: list[dict] = []
     for annotation in ground_truth["annotations"]:
         _check_annotation(annotation, joints, ("bbox",) if crowd else ("bbox", "area"))
         if annotation["image_id"] in wanted:

@@ -100,7 +100,8 @@ class BottomUpEvaluation:
             answers, self.images.skeleton.flip_order, align_corners=self.unbiased,
             size=None if self.unbiased else base.size[::-1],
         )  # fmt: skip
-        seen = Region(base.center, base.extent, tuple(heatmaps.shape[:1:-1]), self.unbiased)
+        height, width = heatmaps.shape[2:]
+        seen = Region(base.center, base.extent, (width, height), self.unbiased)
         back = geometry.invert_affine(seen.matrix())
         return [self._people(*maps, back) for maps in zip(heatmaps, tags, strict=True)]
 

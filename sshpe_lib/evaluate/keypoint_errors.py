@@ -54,7 +54,7 @@ def _about_another_joint(
     """(N, K): the prediction of a joint is near a different labelled joint of its person."""
     near = similarities(points[:, :, None], joints[:, None], areas[:, None], sigmas) >= NEAR
     near &= labeled[:, None] & ~np.eye(points.shape[1], dtype=bool)
-    return near.any(axis=2)
+    return np.any(near, axis=2)
 
 
 def _about_others(

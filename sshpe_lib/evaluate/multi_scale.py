@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.geometry import crop_matrix
+from sshpe_lib.losses import added
 
 STEP = 64  # inputs have sides that are multiples of it
 
@@ -105,21 +106,21 @@ def aggregate(
     tagged = [one for one in ordered if one.scale == 1 or len(ordered) == 1]
     if len(tagged) != 1:
         raise SSHPEError("tags are read at scale 1: give it once among the scales, or one scale alone")
-    total, tags = None, None
+    total: Tensor | None = None
     for one in ordered:
         answers = [one_answer(one.outputs, align_corners)]
         if one.mirrored is not None:
             heat, embedding = one_answer(one.mirrored, align_corners)
             order = list(flip_order)
             answers.append((heat.flip(3)[:, order], embedding.flip(3)[:, order]))
-        heat = sum(heat for heat, _ in answers) / len(answers)
+        heat = added(heat for heat, _ in answers) / len(answers)
         target = size or (heat.shape[-2:] if total is None else total.shape[-2:])
         total = _resized(heat, target, align_corners) + (0 if total is None else total)
         if one is tagged[0]:
             tags = torch.stack(
                 [_resized(embedding, target, align_corners) for _, embedding in answers], dim=-1
             )
-    return total / len(ordered), tags
+    return total / len(ordered), tags  # type: ignore[operator, return-value]  # there is one scale at least
 
 
 def one_answer(outputs: Sequence[Tensor], align_corners: bool) -> tuple[Tensor, Tensor]:
@@ -129,7 +130,7 @@ def one_answer(outputs: Sequence[Tensor], align_corners: bool) -> tuple[Tensor, 
     """
     joints, size = outputs[0].shape[1] // 2, outputs[-1].shape[-2:]
     resized = [_resized(output, size, align_corners) for output in outputs]
-    heat = sum(output[:, :joints] for output in resized) / len(resized)
+    heat = added(output[:, :joints] for output in resized) / len(resized)
     return heat, resized[0][:, joints:]
 
 

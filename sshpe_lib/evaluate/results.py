@@ -26,7 +26,7 @@ def rescore(joint_scores: np.ndarray, box_scores: np.ndarray, threshold: float =
 
 
 def to_results(
-    image_ids: Sequence[int],
+    image_ids: Sequence[int] | np.ndarray,
     keypoints: np.ndarray,
     joint_scores: np.ndarray,
     scores: np.ndarray,
@@ -45,16 +45,12 @@ def to_results(
     Raises:
         SSHPEError: the arrays disagree in length, or a prediction is not finite.
     """
-    image_ids, keypoints, joint_scores = (
-        np.asarray(image_ids),
-        np.asarray(keypoints),
-        np.asarray(joint_scores),
-    )
+    ids, keypoints, joint_scores = np.asarray(image_ids), np.asarray(keypoints), np.asarray(joint_scores)
     scores, areas = np.asarray(scores), np.asarray(areas)
-    _check_predictions(image_ids, keypoints, joint_scores, scores, areas, sigmas)
+    _check_predictions(ids, keypoints, joint_scores, scores, areas, sigmas)
     triplets = np.concatenate([keypoints, joint_scores[..., None]], axis=-1).astype(np.float64)
     results = []
-    for image_id, people in _group(image_ids).items():
+    for image_id, people in _group(ids).items():
         kept = np.argsort(-scores[people], kind="stable")
         if nms is not None:
             kept = oks_nms(triplets[people], scores[people], areas[people], sigmas, nms)

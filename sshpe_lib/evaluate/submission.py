@@ -90,7 +90,7 @@ def _rounded(result: dict[str, Any]) -> dict[str, Any]:
     return result | {"keypoints": keypoints, "score": round(float(result["score"]), 6)}
 
 
-def _image_ids(image_info: Path) -> set[int]:
+def _image_ids(image_info: Path) -> set[Any]:
     document = read_json(image_info)
     images = document.get("images") if isinstance(document, dict) else None
     ids = (

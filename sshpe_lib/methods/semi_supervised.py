@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.view import Strong, View
+from sshpe_lib.losses import added
 from sshpe_lib.methods.step import CrowdLabeled, Labeled, Losses, Supervised, Teacher
+from sshpe_lib.models.stages import AfterStage, Features
 
 
 def train_step(
@@ -33,8 +35,8 @@ def train_step(
     else separately, each with its own, as in the reference.
     """
     terms = [student_losses(*pair, labeled, teaching, unlabeled, strong, draw, joint) for pair in pairs]
-    supervised = sum(term.supervised for term in terms) / len(terms)
-    consistency = sum(term.consistency for term in terms)
+    supervised = added(term for term, _ in terms) / len(terms)
+    consistency = added(term for _, term in terms)
     return Losses(supervised + weight * consistency, supervised, consistency)
 
 
@@ -47,9 +49,10 @@ def student_losses(
     strong: Strong,
     draw: Draw,
     joint: bool,
-) -> Losses:
+) -> tuple[Tensor, Tensor]:
     """Both terms of Eq. 1 for one student: it must find in a hard view what its teacher found in an easy one."""
-    on_labeled = None if joint else teaching.answer(student, labeled.image)
+    if not joint:
+        on_labeled = teaching.answer(student, labeled.image)
     pseudo = teaching.maps(teacher.predict(unlabeled)).float()
     view, pseudo = strong(unlabeled, pseudo, draw)
     if joint:
@@ -58,21 +61,26 @@ def student_losses(
         on_unlabeled = student(view.image, after_stage=view.after_stage)
     supervised = teaching.loss(on_labeled, labeled)
     consistency = teaching.consistency(teaching.maps(on_unlabeled), pseudo)
-    return Losses(supervised + consistency, supervised, consistency)
+    return supervised, consistency
 
 
 def _together(student: nn.Module, labeled: Tensor, view: View) -> tuple[list[Tensor], Tensor | list[Tensor]]:
     """Outputs on labelled images and on the strong view from one forward; only the view is mixed on the way."""
     count = len(labeled)
-
-    def after_stage(name: str, features: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
-        branches = [features] if isinstance(features, Tensor) else features
-        mixed = view.after_stage(name, [branch[count:] for branch in branches])
-        whole = [torch.cat([branch[:count], rest]) for branch, rest in zip(branches, mixed, strict=True)]
-        return whole[0] if isinstance(features, Tensor) else whole
-
-    images = torch.cat([labeled, view.image])
-    outputs = student(images, after_stage=after_stage if view.after_stage is not None else None)
+    after_stage = None if view.after_stage is None else _behind(count, view.after_stage)
+    outputs = student(torch.cat([labeled, view.image]), after_stage=after_stage)
     if isinstance(outputs, Tensor):
         return [outputs[:count]], outputs[count:]
     return [output[:count] for output in outputs], [output[count:] for output in outputs]
+
+
+def _behind(count: int, after_stage: AfterStage) -> AfterStage:
+    """The same for what stands behind the first `count` images of a batch."""
+
+    def after(name: str, features: Features) -> Features:
+        if isinstance(features, Tensor):
+            return torch.cat([features[:count], after_stage(name, features[count:])])
+        rest = after_stage(name, [branch[count:] for branch in features])
+        return [torch.cat([branch[:count], part]) for branch, part in zip(features, rest, strict=True)]
+
+    return after

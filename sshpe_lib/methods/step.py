@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -40,23 +40,24 @@ class CrowdLabeled(NamedTuple):
     image: Tensor
     target: tuple[Tensor, ...]
     masks: tuple[Tensor, ...]
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides the method of tuples, which is of no use here
 
 
 class Supervised(Protocol):
     """What people teach (`Supervision` for crops, `CrowdSupervision` for whole images).
 
     Labelled ones: the targets of a batch, a student's outputs and their loss. Unlabelled ones: the maps that a
-    teacher and a student make of an image, and in what these differ.
+    teacher and a student make of an image, and in what these differ. Any: each kind takes what is its own, and an
+    experiment has one kind of everything.
     """
 
-    def label(self, image: Tensor, batch: NamedTuple) -> Labeled | CrowdLabeled: ...
+    def label(self, image: Tensor, batch: Any) -> Labeled | CrowdLabeled: ...
 
     def answer(self, student: nn.Module, image: Tensor) -> Sequence[Tensor]: ...
 
-    def loss(self, outputs: Sequence[Tensor], labeled: Labeled | CrowdLabeled) -> Tensor: ...
+    def loss(self, outputs: Sequence[Tensor], labeled: Any) -> Tensor: ...
 
-    def maps(self, outputs: Tensor | Sequence[Tensor]) -> Tensor: ...
+    def maps(self, outputs: Any) -> Tensor: ...
 
     def consistency(self, found: Tensor, pseudo: Tensor) -> Tensor: ...
 

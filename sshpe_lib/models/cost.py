@@ -23,7 +23,9 @@ def count_macs(model: nn.Module, size: tuple[int, int]) -> int:
     """
     total = 0
 
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def count(
+        module: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, inputs: tuple[Tensor, ...], output: Tensor
+    ) -> None:
         nonlocal total
         per_channel = module.weight.numel() // module.weight.shape[0]
         # weight is (out, in/groups, k, k), but (in, out/groups, k, k) in a transposed convolution

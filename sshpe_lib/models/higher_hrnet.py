@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from sshpe_lib.models._torchvision import import_torchvision
-from sshpe_lib.models.hrnet import AfterStage, Trunk
-from sshpe_lib.models.stages import check_sizes, keep, seeded
+from sshpe_lib.models.hrnet import Trunk
+from sshpe_lib.models.stages import AfterStage, check_sizes, keep, seeded
 
 BLOCKS = 4  # residual blocks at the higher resolution
 
@@ -30,7 +30,7 @@ class HigherHRNet(Trunk):
         SSHPEError: as `Trunk`.
     """
 
-    imagenet_only = ("incre_modules", "downsamp_modules", "final_layer", "classifier")
+    imagenet_only: tuple[str, ...] = ("incre_modules", "downsamp_modules", "final_layer", "classifier")
 
     def __init__(
         self,

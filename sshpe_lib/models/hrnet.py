@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models._torchvision import import_torchvision
-from sshpe_lib.models.stages import check_images, check_sizes, keep, seeded
-
-Features = Tensor | list[Tensor]
-AfterStage = Callable[[str, Features], Features]
+from sshpe_lib.models.stages import AfterStage, check_images, check_sizes, keep, seeded
 
 COARSEST = 32  # input over the resolution of the last branch
 
@@ -35,7 +32,15 @@ class Trunk(nn.Module):
         SSHPEError: a size below 1, or not three numbers of modules.
     """
 
-    stages = ("stem", "layer1", "stage2", "stage3", "stage4")
+    stages: tuple[str, ...] = ("stem", "layer1", "stage2", "stage3", "stage4")
+    head: tuple[str, ...]  # what an ImageNet file does not hold
+    imagenet_only: tuple[str, ...]  # what only such a file holds
+    transition1: nn.ModuleList
+    transition2: nn.ModuleList
+    transition3: nn.ModuleList
+    stage2: nn.Sequential
+    stage3: nn.Sequential
+    stage4: nn.Sequential
 
     def __init__(
         self,
@@ -182,7 +187,10 @@ class Module(nn.Module):
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         """Branches (B, C, h, w), (B, 2C, h/2, w/2), ... to as many outputs as `ends`."""
         branches = [branch(x) for branch, x in zip(self.branches, features, strict=True)]
-        return [self._exchange(paths, branches) for paths in self.fuse_layers]
+        return [
+            self._exchange(paths, branches)  # type: ignore[arg-type]  # a list of modules, as made above
+            for paths in self.fuse_layers
+        ]
 
     def _exchange(self, paths: nn.ModuleList, branches: list[Tensor]) -> Tensor:
         terms = (path(branch) for path, branch in zip(paths, branches, strict=True))

@@ -139,8 +139,9 @@ def _download(weights: Weights, partial: Path, target: Path, opener: Callable[..
         with response, open(partial, "ab" if continued else "wb") as file:
             start = file.tell()
             total = None if length is None else start + int(length)
-            bar = {"desc": weights.name, "total": total, "initial": start, "unit": "B", "unit_scale": True}
-            with tqdm.wrapattr(file, "write", disable=None, **bar) as shown:
+            with tqdm.wrapattr(
+                file, "write", total, disable=None, desc=weights.name, initial=start, unit="B", unit_scale=True,
+            ) as shown:  # fmt: skip
                 shutil.copyfileobj(response, shown, _CHUNK)
             received = file.tell() - start
     except (OSError, http.client.HTTPException) as error:

@@ -58,7 +58,8 @@ class Block(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, inputs, h, w) to (B, outputs, h / stride, w / stride)."""
-        before, ends = [], []
+        before: list[Tensor] = []
+        ends: list[Tensor] = []
         for i, result in enumerate(self.conv_bn_relu1(features).chunk(BRANCHES, dim=1), start=1):
             results = []
             for j in range(1, i + 1):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -14,6 +14,16 @@ from sshpe_lib.models.stages import AfterStage, check_sizes, keep, seeded
 class _Depth(NamedTuple):
     block: str  # torchvision's class
     blocks: tuple[int, int, int, int]  # in layer1 .. layer4
+
+
+class _Block(Protocol):
+    """A class of torchvision's residual blocks."""
+
+    expansion: int  # of the channels, from a block's planes to its output
+
+    def __call__(
+        self, inplanes: int, planes: int, stride: int = 1, downsample: nn.Module | None = None, /
+    ) -> nn.Module: ...
 
 
 class _Strides(NamedTuple):
@@ -60,6 +70,10 @@ class SimpleBaseline(nn.Module):
     stages = ("stem", "layer1", "layer2", "layer3", "layer4", "decoder")
     head = ("deconv_layers", "final_layer")  # what an ImageNet file does not hold
     imagenet_only = ("fc",)  # what only such a file holds
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
 
     def __init__(
         self,
@@ -134,7 +148,8 @@ class SimpleBaseline(nn.Module):
             elif isinstance(module, nn.Conv2d) and module is not self.final_layer:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         nn.init.normal_(self.final_layer.weight, std=0.001)
-        nn.init.zeros_(self.final_layer.bias)
+        if self.final_layer.bias is not None:
+            nn.init.zeros_(self.final_layer.bias)
 
 
 def build(
@@ -157,9 +172,7 @@ def build(
         )
 
 
-def _residual_layer(
-    block: type[nn.Module], channels: int, planes: int, blocks: int, stride: int
-) -> nn.Sequential:
+def _residual_layer(block: _Block, channels: int, planes: int, blocks: int, stride: int) -> nn.Sequential:
     """`blocks` residual blocks; the first one strides and, where the shape changes, projects its shortcut."""
     out_channels = planes * block.expansion
     shortcut = None

@@ -85,7 +85,7 @@ class RSN(nn.Module):
         features, skips, predictions = after("stem", self.top(images)), None, []
         size = features.shape[-2:]
         for name in self.stages[1:]:
-            stage = self.get_submodule(name)
+            stage: Stage = self.get_submodule(name)  # type: ignore[assignment]  # as made above
             levels, units = stage(features, skips)
             units[-1] = after(name, units[-1])
             last = name == self.stages[-1]
@@ -111,6 +111,7 @@ class Stem(nn.Module):
 
     def __init__(self, width: int, variant: Variant) -> None:
         super().__init__()
+        self.conv: nn.Module
         if variant == "udp":
             self.conv = nn.Sequential(
                 ConvBN(3, width, 3, 2), ConvBN(width, width, 7), ConvBN(width, width, 3, 2)
@@ -175,6 +176,8 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Four units, coarse to fine; each merges a level with the unit before and predicts."""
 
+    up4: Unit
+
     def __init__(self, channels: int, width: int, unit_channels: int, prm: bool, hands_on: bool) -> None:
         super().__init__()
         for index in range(LEVELS):
@@ -194,7 +197,10 @@ class Decoder(nn.Module):
     @property
     def units(self) -> list[Unit]:
         """Coarsest first."""
-        return [self.get_submodule(f"up{index + 1}") for index in range(LEVELS)]
+        return [
+            self.get_submodule(f"up{index + 1}")  # type: ignore[misc]  # as made above
+            for index in range(LEVELS)
+        ]
 
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
         """Levels, finest first, to the units' features (B, unit_channels, h, w), coarsest first."""

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from sshpe_lib import paths
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import weights
-from sshpe_lib.models.stages import belongs
 
 
 def load_shipped_trunk(model: nn.Module, name: str) -> dict:
@@ -71,8 +70,7 @@ def _record(file: Path) -> dict:
 
 def _check_fit(state: dict[str, Tensor], model: nn.Module, file: Path) -> None:
     """The file holds the model's trunk: every tensor, in its shape, and nothing else."""
-    whole = model.state_dict()
-    own = {name: whole[name] for name in whole if not belongs(name, model.head)}
+    own = weights.trunk_state(model)
     wrong = sorted(own.keys() ^ state.keys())
     wrong += [name for name in own if name in state and own[name].shape != state[name].shape]
     if wrong:

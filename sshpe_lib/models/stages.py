@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from sshpe_lib.errors import SSHPEError
 
-AfterStage = Callable[[str, Tensor], Tensor]
+Features = TypeVar("Features", Tensor, list[Tensor])  # one map, or those of several branches
 
 
-def keep(name: str, features: Tensor) -> Tensor:
+class AfterStage(Protocol):
+    """What a caller makes of the features of a named stage; what it returns takes their place."""
+
+    def __call__(self, name: str, features: Features, /) -> Features: ...
+
+
+def keep(name: str, features: Features) -> Features:
     """The `after_stage` that changes nothing."""
     return features
 

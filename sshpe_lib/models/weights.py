@@ -71,11 +71,17 @@ def load_trunk(model: nn.Module, state: dict[str, Tensor]) -> list[str]:
     Raises:
         SSHPEError: names or shapes differ; the model is then unchanged.
     """
-    trunk = {name: tensor for name, tensor in state.items() if not belongs(name, model.imagenet_only)}
-    own = {name: value for name, value in model.state_dict().items() if not belongs(name, model.head)}
-    _check_fit(trunk, own, "the ImageNet weights", f"{type(model).__name__}'s trunk")
+    foreign: tuple[str, ...] = model.imagenet_only  # type: ignore[assignment]  # names, no module
+    trunk = {name: tensor for name, tensor in state.items() if not belongs(name, foreign)}
+    _check_fit(trunk, trunk_state(model), "the ImageNet weights", f"{type(model).__name__}'s trunk")
     model.load_state_dict(trunk, strict=False)
     return list(trunk)
+
+
+def trunk_state(model: nn.Module) -> dict[str, Tensor]:
+    """The model's tensors but those of its `head`, by name."""
+    head: tuple[str, ...] = model.head  # type: ignore[assignment]  # names, no module
+    return {name: value for name, value in model.state_dict().items() if not belongs(name, head)}
 
 
 def save_state(model: nn.Module, path: Path, metadata: dict[str, str]) -> str:

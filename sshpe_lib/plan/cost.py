@@ -44,12 +44,17 @@ class Cost:
     @property
     def flops(self) -> int | None:
         """Of the whole run."""
-        return None if None in (self.training, self.evaluation) else self.training + self.evaluation
+        if self.training is None or self.evaluation is None:
+            return None
+        return self.training + self.evaluation
 
     @property
     def disk(self) -> int:
         """Bytes that the run leaves behind."""
         return self.checkpoint + self.record
+
+
+FREE = Cost(0, 0, 0, 0, 0, 0)  # of what is not run
 
 
 @dataclass(frozen=True)

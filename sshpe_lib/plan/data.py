@@ -114,22 +114,24 @@ def _look_synthetic(source: SyntheticSource) -> Found:
 
 def _look_coco(source: CocoSource | AIChallengerSource) -> Found:
     expected = EXPECTED.get(Path(source.annotations).name)
-    known = {"people": None}
-    if expected:
-        known = {"people": expected.people, "images": expected.images, "peopled": expected.peopled}
+
+    def not_there(*said: str) -> Found:
+        if expected is None:
+            return Found(None, False, said)
+        return Found(expected.people, False, said, images=expected.images, peopled=expected.peopled)
+
     if paths.data() is None and not Path(source.annotations).is_absolute():
         where = "SSHPE_DATA is not set, so it was not looked for"
-        return Found(**known, there=False, said=_wanting(source.annotations, source.images, where, expected))
+        return not_there(*_wanting(source.annotations, source.images, where, expected))
     annotations, images = sources.resolve(source.annotations), sources.resolve(source.images)
     if not annotations.is_file():
-        said = _wanting(str(annotations), str(images), "there is no such file", expected)
-        return Found(**known, there=False, said=said)
+        return not_there(*_wanting(str(annotations), str(images), "there is no such file", expected))
     try:
         parsed = coco.parse(annotations)
         refuse(parsed.faults)
         others, told_of_them = _stand_ins(source, annotations, images)
     except SSHPEError as error:
-        return Found(**known, there=False, said=(f"{annotations}: cannot be used: {error}",))
+        return not_there(f"{annotations}: cannot be used: {error}")
     valid = ~np.any(list(coco.exclusions(parsed.people, parsed.images).values()), axis=0)
     rows = np.unique(parsed.people.image_rows[valid])
     counts = int(valid.sum()), len(parsed.images.ids)

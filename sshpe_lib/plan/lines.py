@@ -12,7 +12,7 @@ from sshpe_lib.data import sources
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.machine import Machine
 from sshpe_lib.plan import data
-from sshpe_lib.plan.cost import Cost, run_cost
+from sshpe_lib.plan.cost import FREE, Cost, run_cost
 from sshpe_lib.plan.devices import Rates, rates
 from sshpe_lib.study import baseline_cells
 from sshpe_lib.tables import Cell, Table
@@ -32,7 +32,7 @@ class Line:
     experiments: tuple[Experiment, ...] = ()
     people: int | None = None
     pool: int | None = None
-    cost: Cost | None = None
+    cost: Cost = FREE
     hours: float | None = None
     recorded: int | None = None
     same_as: Line | None = None
@@ -41,10 +41,10 @@ class Line:
     @property
     def epochs(self) -> float | None:
         """Passes over the pool; None where its size is not known, or a run counts steps and sees no pool."""
-        first = self.experiments[0]
-        if first.train.epochs or not self.pool or not first.semi_supervised:
-            return first.train.epochs
-        return first.train.steps * (1 - first.train.burn_in) * first.train.batch_size / self.pool
+        first, train = self.experiments[0], self.experiments[0].train
+        if train.steps is None or not self.pool or not first.semi_supervised:
+            return train.epochs
+        return train.steps * (1 - train.burn_in) * train.batch_size / self.pool
 
     @property
     def runs_left(self) -> int:
@@ -122,7 +122,8 @@ def _asked(table: Table, profile: str, seeds: int) -> Iterator[tuple[Cell, tuple
     for _, group in groupby(every, lambda numbered: numbered[0] // seeds):
         values = [(cell, wanted) for _, (cell, _, wanted) in group]
         cell, first = values[0]
-        yield cell, first if isinstance(first, str) else tuple(wanted for _, wanted in values)
+        experiments = tuple(wanted for _, wanted in values if not isinstance(wanted, str))
+        yield cell, first if isinstance(first, str) else experiments
 
 
 def _line(
@@ -134,9 +135,9 @@ def _line(
     earlier: list[Line],
 ) -> Line:
     first = experiments[0]
-    people, val = found[first.data.labeled], found[first.data.val]
-    pool = found[first.data.unlabeled] if first.data.unlabeled else people
-    people, pool = (found.learned_from(first.bottom_up) for found in (people, pool))
+    labeled, val = found[first.data.labeled], found[first.data.val]
+    unlabeled = found[first.data.unlabeled] if first.data.unlabeled else labeled
+    people, pool = (one.learned_from(first.bottom_up) for one in (labeled, unlabeled))
     cost = run_cost(first, pool, val.tested(first.bottom_up), val.keypoints)
     known = [recorded[one] for one in experiments if one in recorded]
     return Line(

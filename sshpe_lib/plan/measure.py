@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +71,9 @@ class _Repeated:
     """The loader's stand-in: one batch again and again, and the times at which it was asked for."""
 
     def __init__(self, batch: TrainBatch, bar: tqdm):
-        self.batch, self.bar, self.asked, self.clock = batch, bar, [], time.perf_counter
+        self.batch, self.bar = batch, bar
+        self.asked: list[float] = []
+        self.clock: Callable[[], float] = time.perf_counter
         self.steps = WARM_UP + TIMED
         self.burn_in = self.steps if batch.unlabeled is None else 0
 

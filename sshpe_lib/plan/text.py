@@ -53,7 +53,8 @@ def _block(column: str, inside: list[Line], notes: list[str]) -> list[str]:
     widths = [max(map(len, texts)) for texts in zip(*numbers, strict=True)]
     # What the numbers leave of the width goes to the names, half of it at most to the method's.
     room = TEXT_WIDTH - len(_GAP.join(" " * width for width in widths)) - 2 * len(_GAP)
-    names = [(column, "method"), *((line.cell.row + _note(line, notes), line.cell.method) for line in inside)]
+    names = [(column, "method")]
+    names += [(line.cell.row + _note(line, notes), line.cell.method or "") for line in inside]
     method = min(max(len(how) for _, how in names), room // 2)
     row = min(max(len(name) for name, _ in names), room - method)
     head, *body = (
@@ -135,9 +136,8 @@ def _total(plan: Plan) -> str:
 def _sum(parts: Iterable[tuple[float | None, int]]) -> float | None:
     """The sum of numbers times counts; None where a number that counts is None."""
     counted = [(number, count) for number, count in parts if count]
-    if any(number is None for number, _ in counted):
-        return None
-    return sum(number * count for number, count in counted)
+    known = [number * count for number, count in counted if number is not None]
+    return sum(known) if len(known) == len(counted) else None
 
 
 def _rates(plan: Plan) -> list[str]:

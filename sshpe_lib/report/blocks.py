@@ -74,14 +74,14 @@ def blocks(study: Study, entries: Sequence[Entry]) -> list[Block]:
     inside = {name: [one for one in entries if one.column == name] for name in names}
     found = [Block(tuple(_metric(study, name, inside[name]) for name in names), study.table.marks)]
     leads = {name: [one for one in inside[name] if one.lead] for name in names}
-    if any(leads.values()):
+    if study.table.reference is not None and any(leads.values()):
         columns = tuple(_leads(study, name, leads[name]) for name in names if leads[name])
         found.append(Block(columns, title=f"over {study.table.reference.name}"))
     if study.table.others:
-        columns = [
+        columns = tuple(
             _other(study, name, inside[name], metric) for name in names for metric in study.table.others
-        ]
-        found.append(Block(tuple(columns), title="other metrics"))
+        )
+        found.append(Block(columns, title="other metrics"))
     return found
 
 
@@ -116,11 +116,12 @@ def _metric(study: Study, name: str, inside: Sequence[Entry]) -> Column:
 
 def _leads(study: Study, name: str, inside: Sequence[Entry]) -> Column:
     """A column of what rows have over the reference."""
-    ours = ["gain", f"gain {GAP}", "p"] if any(one.lead.ours for one in inside) else []
+    leads = [one.lead or Gain() for one in inside]
+    ours = ["gain", f"gain {GAP}", "p"] if any(lead.ours for lead in leads) else []
     lines = []
-    for one in inside:
-        mine = _gain_texts(one.lead, digits(study))
-        lines.append(_line(one, [_signed(one.lead.paper, 2)], [mine[n] for n in ours]))
+    for one, lead in zip(inside, leads, strict=True):
+        mine = _gain_texts(lead, digits(study))
+        lines.append(_line(one, [_signed(lead.paper, 2)], [mine[n] for n in ours]))
     return Column(name, _measured(study, name), ("gain",), tuple(ours), tuple(lines))
 
 

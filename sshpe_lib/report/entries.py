@@ -75,14 +75,16 @@ def entry(result: Result, study: Study) -> Entry:
     cell, metric, baseline = result.cell, study.table.metric, study.baseline_of(result.cell)
     reference = None if baseline is result else study.reference_of(cell)
     ours = Spread.of(result.scores(metric)) if result.records else None
-    comparable = study.same_data and ours is not None and cell.paper is not None
+    difference = None
+    if study.same_data and ours is not None and cell.paper is not None:
+        difference = ours.mean - cell.paper
     return Entry(
         cell.row,
         cell.column,
         tuple(cell.marks.get(mark, "") for mark in study.table.marks),
         cell.paper,
         ours,
-        ours.mean - cell.paper if comparable else None,
+        difference,
         _gain(result, baseline, metric),
         _gain(result, reference, metric),
         result.not_run,
@@ -100,8 +102,8 @@ def _spread(result: Result, metric: str) -> Spread | None:
 def _gain(result: Result, other: Result | None, metric: str) -> Gain | None:
     if other is None or other is result:
         return None
-    papers = result.cell.paper, other.cell.paper
-    paper = None if None in papers else papers[0] - papers[1]
+    mine, theirs = result.cell.paper, other.cell.paper
+    paper = None if mine is None or theirs is None else mine - theirs
     if not result.records or len(other.records) != len(result.records):
         return Gain(paper)
     differences = result.scores(metric) - other.scores(metric)

@@ -37,8 +37,8 @@ def _block(table: Printed, block: Block) -> str:
     for column in block.columns:
         for line, cells in zip(heads, _heads(table, block, column), strict=True):
             line += cells
-    body = [_row(table, block, row) for row in block.rows()]
-    head, body = ("".join(f"<tr>{''.join(cells)}</tr>" for cells in lines) for lines in (heads, body))
+    rows = [_row(table, block, row) for row in block.rows()]
+    head, body = ("".join(f"<tr>{''.join(cells)}</tr>" for cells in lines) for lines in (heads, rows))
     return (
         f'<div style="overflow-x:auto"><table class="table" style="font-size:.82em"><thead>{head}</thead>'
         f"<tbody>{body}</tbody></table></div>"

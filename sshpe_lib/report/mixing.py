@@ -190,13 +190,19 @@ def points_per_pixel(axes: Axes) -> float:
     return axes.bbox.width / axes.figure.dpi * 72 / np.ptp(axes.get_xlim())
 
 
-def limb(axes: Axes, ends: np.ndarray, color: str = "white", rim: str = "black", **look) -> None:
+def limb(
+    axes: Axes,
+    ends: np.ndarray,
+    color: str = "white",
+    rim: str = "black",
+    linewidth: float = 1.4,
+    **look: object,
+) -> None:
     """A line between two joints, (2, 2) in crop pixels, with a thin rim that sets it off the picture."""
     from matplotlib.patheffects import Normal, Stroke
 
-    look = {"linewidth": 1.4, "solid_capstyle": "round"} | look
-    (line,) = axes.plot(*ends.T, color=color, **look)
-    line.set_path_effects([Stroke(linewidth=look["linewidth"] + 1.2, foreground=rim), Normal()])
+    (line,) = axes.plot(*ends.T, color=color, linewidth=linewidth, **{"solid_capstyle": "round"} | look)
+    line.set_path_effects([Stroke(linewidth=linewidth + 1.2, foreground=rim), Normal()])
 
 
 def joints(axes: Axes, points: np.ndarray, color: str = "white") -> None:

@@ -14,6 +14,8 @@ from sshpe_lib.report.results import Result, Study, side_by_side
 if TYPE_CHECKING:
     import pandas as pd
 
+Ranked = tuple[Result, float]  # and the paper's figure
+
 LEVEL = 0.05
 CLEAR, LIKELY, UNLIKELY, CONTRARY = "as in the paper", "same sign", "other sign", "reversed"
 
@@ -94,27 +96,30 @@ def orderings(study: Study) -> Orderings:
 
     Pairs that the paper gives the same figure are left out, and those with a row that was not run here.
     """
-    everything = [r for r in (*study.baselines, *study.results) if r.records and r.cell.paper is not None]
+    everything = [
+        (result, result.cell.paper)
+        for result in (*study.baselines, *study.results)
+        if result.records and result.cell.paper is not None
+    ]
     pairs = [
         _pair(one, other, study) for one, other in combinations(everything, 2) if _comparable(one, other)
     ]
     return Orderings(study, tuple(sorted(pairs, key=lambda pair: -pair.paper)))
 
 
-def _comparable(one: Result, other: Result) -> bool:
-    same = side_by_side(one.cell, other.cell)
-    return same and len(one.records) == len(other.records) and one.cell.paper != other.cell.paper
+def _comparable(one: Ranked, other: Ranked) -> bool:
+    same = side_by_side(one[0].cell, other[0].cell)
+    return same and len(one[0].records) == len(other[0].records) and one[1] != other[1]
 
 
-def _pair(one: Result, other: Result, study: Study) -> Pair:
-    better, worse = sorted((one, other), key=lambda result: -result.cell.paper)
+def _pair(one: Ranked, other: Ranked, study: Study) -> Pair:
+    (better, high), (worse, low) = sorted((one, other), key=lambda ranked: -ranked[1])
     differences = better.scores(study.table.metric) - worse.scores(study.table.metric)
-    paper = better.cell.paper - worse.cell.paper
     return Pair(
         better.cell.column,
         better.cell.row,
         worse.cell.row,
-        paper,
+        high - low,
         Spread.of(differences),
         p_value(differences),
     )

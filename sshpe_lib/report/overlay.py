@@ -16,7 +16,7 @@ _SUBPIXEL = 4  # binary digits of a coordinate below the pixel
 
 
 def overlay(
-    image: np.ndarray, people: Sequence[np.ndarray], skeleton: Skeleton, surest: float = 1.0
+    image: np.ndarray, people: Sequence[np.ndarray] | np.ndarray, skeleton: Skeleton, surest: float = 1.0
 ) -> np.ndarray:
     """A copy of an image with everybody's skeleton: left orange, right blue, the less sure the fainter.
 
@@ -36,7 +36,7 @@ def overlay(
                 sides = {_side(skeleton, a), _side(skeleton, b)}
                 shade = SIDES[sides.pop() if len(sides) == 1 else "middle"]
                 _blend(drawn, person[[a, b]], shade, width, surest)
-        for joint in np.flatnonzero(seen):
+        for joint in np.flatnonzero(seen).tolist():
             _blend(drawn, person[[joint]], SIDES[_side(skeleton, joint)], width + 1, surest)
     return drawn
 

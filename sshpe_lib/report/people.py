@@ -45,7 +45,7 @@ def people(pictures: Sequence[Picture] | Sequence[Scene]) -> Figure:
     Raises SSHPEError where there is no picture.
     """
     if pictures and isinstance(pictures[0], Scene):
-        return scenes(pictures)
+        return scenes(pictures)  # type: ignore[arg-type]  # all are of one kind
     from matplotlib import rc_context
 
     from sshpe_lib.report.style import SETTINGS, Plate
@@ -60,7 +60,7 @@ def people(pictures: Sequence[Picture] | Sequence[Scene]) -> Figure:
         for axes in grid.flat[len(pictures) :]:
             axes.set_axis_off()
         for axes, picture in zip(grid.flat, pictures, strict=False):
-            _draw(axes, picture)
+            _draw(axes, picture)  # type: ignore[arg-type]  # no scene, as above
         figure.legend(handles=_legend(), loc="outside lower center", ncols=4, handletextpad=0.4)
     return figure
 

@@ -46,8 +46,8 @@ class TableView:
         import pandas as pd
 
         rows = list(dict.fromkeys(one.row for one in self.entries))
-        marks = {("marks", name): {} for name in self.study.table.marks}
-        values: dict[tuple[str, str], dict[str, float | int | None]] = {}
+        marks: dict[tuple[str, str], dict] = {("marks", name): {} for name in self.study.table.marks}
+        values: dict[tuple[str, str], dict] = {}
         for one in self.entries:
             for name, mark in zip(self.study.table.marks, one.marks, strict=True):
                 marks["marks", name][one.row] = mark
@@ -117,10 +117,10 @@ class TableView:
 
     def _test(self) -> list[str]:
         """What the p values are, and how little they can tell from so few seeds."""
-        gains = [gain for one in self.entries for gain in (one.gain, one.lead) if gain and gain.ours]
+        gains = [gain.ours for one in self.entries for gain in (one.gain, one.lead) if gain and gain.ours]
         if not gains:
             return []
-        seeds = min(gain.ours.seeds for gain in gains)
+        seeds = min(gain.seeds for gain in gains)
         test = "p: two-sided paired t-test over seeds, against a gain of zero; not corrected for the number of rows."
         if seeds == 1:
             return [f"{test} One seed has no p."]
@@ -140,20 +140,20 @@ def to_text(study: Study) -> str:
     return repr(table(study))
 
 
-def _numbers(one: Entry) -> dict[str, float | int | None]:
+def _numbers(one: Entry) -> dict[str, float | None]:
     """An entry's numbers by the names of `TableView.frame`."""
     numbers = {
         "paper": one.paper,
-        "ours": one.ours and one.ours.mean,
-        "ours std": one.ours and one.ours.std,
+        "ours": one.ours.mean if one.ours else None,
+        "ours std": one.ours.std if one.ours else None,
         "difference": one.difference,
         "seeds": one.ours.seeds if one.ours else 0,
     }
     for name, gain in (("gain", one.gain or Gain()), ("lead", one.lead or Gain())):
         numbers |= {
             f"paper {name}": gain.paper,
-            name: gain.ours and gain.ours.mean,
-            f"{name} std": gain.ours and gain.ours.std,
+            name: gain.ours.mean if gain.ours else None,
+            f"{name} std": gain.ours.std if gain.ours else None,
             f"{name} difference": gain.difference,
             f"{name} p": gain.p,
         }
@@ -162,7 +162,9 @@ def _numbers(one: Entry) -> dict[str, float | int | None]:
 
 def _other_numbers(one: Entry) -> dict[str, float | None]:
     """The same for the table's other metrics."""
-    numbers = {}
+    numbers: dict[str, float | None] = {}
     for metric, (paper, ours) in one.others.items():
-        numbers |= {f"paper {metric}": paper, metric: ours and ours.mean, f"{metric} std": ours and ours.std}
+        numbers[f"paper {metric}"] = paper
+        numbers[metric] = ours.mean if ours else None
+        numbers[f"{metric} std"] = ours.std if ours else None
     return numbers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sshpe_lib.errors import SSHPEError
@@ -44,12 +44,12 @@ def training(study: Study) -> Figure:
         figure = Plate(figsize=(6.0, 5.4), layout="constrained")
         ap, loss = figure.subplots(2, 1, sharex=True)
         for index, (_, records) in enumerate(runs):
-            look = {"color": color(index), "marker": marker(index)}
+            look: dict[str, object] = {"color": color(index), "marker": marker(index)}
             quoted = records[0].headline
-            _plot(ap, records, f"{quoted}_ap", unit, **look)
+            _plot(ap, records, f"{quoted}_ap", unit, look)
             if quoted == "teacher":
-                _plot(ap, records, "student_ap", unit, shade=False, **look | STUDENT)
-            _plot(loss, records, "loss", unit, **look)
+                _plot(ap, records, "student_ap", unit, look | STUDENT, shade=False)
+            _plot(loss, records, "loss", unit, look)
         for axes in (ap, loss):
             _mark_schedules(axes, [records[0] for _, records in runs], unit)
         ap.set(ylabel="test AP (%)", ylim=(0, max(ap.get_ylim()[1], 1)))
@@ -66,7 +66,7 @@ def steps_of_epoch(records: Sequence[Record]) -> int | None:
 
     None where a record does not tell its pool, where the records differ, or where a run ends within one pass.
     """
-    found = {-(-r.provenance.data.get("unlabeled", 0) // r.experiment.train.batch_size) for r in records}
+    found = {-(-int(r.provenance.data.get("unlabeled", 0)) // r.experiment.train.batch_size) for r in records}
     (steps, *others) = found
     if others or not steps or any(record.curve[-1].step < steps for record in records):
         return None
@@ -74,7 +74,12 @@ def steps_of_epoch(records: Sequence[Record]) -> int | None:
 
 
 def _plot(
-    axes: Axes, records: Sequence[Record], name: str, unit: int, shade: bool = True, **look: object
+    axes: Axes,
+    records: Sequence[Record],
+    name: str,
+    unit: int,
+    look: Mapping[str, object],
+    shade: bool = True,
 ) -> None:
     steps, mean, std = band(records, name)
     epochs = (_before(records[0]) + steps) / unit
@@ -87,7 +92,7 @@ def _plot(
 
 def _before(record: Record) -> int:
     """Steps of the stages that a run goes on from."""
-    return record.provenance.data.get("start_steps", 0)
+    return int(record.provenance.data.get("start_steps", 0))
 
 
 def _mark_schedules(axes: Axes, records: Sequence[Record], unit: int) -> None:

@@ -108,7 +108,7 @@ class Sketch:
 
     def parts(self) -> Parts:
         """Everything drawn so far, as polygons."""
-        outlines = {
+        outlines: dict[str, np.ndarray | list] = {
             "limb": _limb_outlines(np.array(self._strokes["limb"]).reshape(-1, 4)),
             "blob": _blob_outlines(np.array(self._strokes["blob"]).reshape(-1, 3)),
             "shape": self._strokes["shape"],

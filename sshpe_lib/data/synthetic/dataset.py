@@ -64,7 +64,8 @@ def build(spec: SyntheticPeople, cache: Path, progress: bool = True, workers: in
 
 def _write(spec: SyntheticPeople, folder: Path, progress: bool, workers: int) -> None:
     (folder / "images").mkdir()
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     bar = tqdm(total=spec.images, desc="synthetic people", unit="image", disable=not progress)
     with bar:
         for index, found in _rendered(spec, folder / "images", workers):
