@@ -19,7 +19,7 @@ help:
 	@echo "make reproduce  re-train the $(DECAY) row of Table 4, compare it with the committed record, build the book"
 	@echo "make test       the tests"
 	@echo "make book       the book from the committed records: book/_build/html/index.html"
-	@echo "make lint       ruff's checks and formatting (make format applies both)"
+	@echo "make lint       ruff's checks and formatting, mypy's types (make format applies ruff's)"
 	@echo "make bench      every benchmark"
 	@echo "make clean      remove what the targets made, apart from .venv and runs/"
 
@@ -55,6 +55,7 @@ book: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -64,5 +65,5 @@ bench: $(READY)
 	@for script in benchmarks/*.py; do echo "==> $$script"; $(BIN)/python "$$script"; done
 
 clean:
-	rm -rf book/_build dist build .pytest_cache .ruff_cache executed notebooks/executed
+	rm -rf book/_build dist build .mypy_cache .pytest_cache .ruff_cache executed notebooks/executed
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
