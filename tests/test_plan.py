@@ -251,6 +251,18 @@ def test_of_ai_challenger_those_are_counted_who_are_learned_from(tmp_path: Path)
     )
 
 
+def test_further_labelled_people_make_an_epoch_longer_and_are_looked_for() -> None:
+    more = {"kind": "synthetic", "images": 40, "seed": 9}
+    plain = {"train.steps": None, "train.epochs": 2}
+    cell = Cell(row="plain", column="ResNet-18", method="supervised", backbone="resnet18", set=plain)
+    longer = cell.model_copy(update={"row": "more", "set": plain | {"data.extra": more}})
+    table = tables.load_table("table4").model_copy(update={"cells": (cell, longer), "baseline": None})
+    made = plan.make(table, "smoke", seeds=1, tflops=1.0, machine=QUIET)
+    assert [line.pool for line in made.lines] == [48, 88]
+    assert made.lines[0].cost.steps < made.lines[1].cost.steps
+    assert ("further labelled",) in [kinds for kinds, _ in made.found]
+
+
 def test_synthetic_people_are_counted_without_being_drawn(empty_cache: Path) -> None:
     pairs = SyntheticSource(kind="synthetic", images=7, people=(2, 2), width=160)
     assert data.look(pairs).people == 14 and "the first run draws them" in data.look(pairs).said[0]

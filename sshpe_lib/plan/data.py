@@ -81,6 +81,8 @@ def roles(experiments: list[Experiment]) -> dict[Source, list[str]]:
         people = {"labelled": data.labeled, "test": data.val}
         if experiment.semi_supervised:
             people["unlabelled"] = data.unlabeled or data.labeled
+        if data.extra is not None:
+            people["further labelled"] = data.extra
         for role, source in people.items():
             kinds = used.setdefault(source, [])
             if role not in kinds:

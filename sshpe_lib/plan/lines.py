@@ -138,6 +138,9 @@ def _line(
     labeled, val = found[first.data.labeled], found[first.data.val]
     unlabeled = found[first.data.unlabeled] if first.data.unlabeled else labeled
     people, pool = (one.learned_from(first.bottom_up) for one in (labeled, unlabeled))
+    if first.data.extra is not None and not first.semi_supervised:  # an epoch passes over them, too
+        more = found[first.data.extra].learned_from(first.bottom_up)
+        pool = None if pool is None or more is None else pool + more
     cost = run_cost(first, pool, val.tested(first.bottom_up), val.keypoints)
     known = [recorded[one] for one in experiments if one in recorded]
     return Line(
