@@ -48,6 +48,19 @@ class Evaluated:
         """Of every joint's labels the share that became what, (K, 5)."""
         return keypoint_errors.shares(self.kinds)
 
+    @property
+    def scores(self) -> dict[str, np.ndarray]:
+        """Every joint's PCK at 0.05 and 0.1 of the longer side of the box, and its mean similarity (what it adds to
+        OKS), each (K,).
+        """
+        people = self.people
+        truth, lengths = people.keypoints, people.boxes[:, 2:].max(axis=1)
+        found = {
+            f"PCK@{share}": keypoint_errors.pck(self.found, truth, lengths, share) for share in (0.05, 0.1)
+        }
+        about = truth, people.areas, people.skeleton.sigmas
+        return found | {"OKS": keypoint_errors.joint_similarities(self.found, *about)}
+
     def worst(self, count: int = SHOWN) -> Failures:
         """The people with the lowest OKS, with pictures; a notebook shows a page to look through by kind of error."""
         cases = []
@@ -112,7 +125,7 @@ def run(
         f"{network.experiment.model} ({network.about}) on {len(made.people):,} people of {made.people.source}",
         "  ".join(f"{name} {value:.1f}" for name, value in made.statistics.items()),
         "",
-        breakdown_text(made.shares, network.skeleton),
+        breakdown_text(made.shares, network.skeleton, made.scores),
         "",
         "The worst cases:",
         str(made.worst(TOLD)),
@@ -120,7 +133,7 @@ def run(
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         write_results(output / "results.json", made.results)
-        breakdown(made.shares, network.skeleton).savefig(output / "breakdown.png")
+        breakdown(made.shares, network.skeleton, made.scores).savefig(output / "breakdown.png")
         (output / "failures.html").write_text(made.worst().page())
         written = ["results.json", "breakdown.png", "failures.html"]
         if source is None and not file and not network.experiment.bottom_up:

@@ -83,6 +83,31 @@ def shares(kinds: np.ndarray) -> np.ndarray:
     return np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
 
 
+def pck(predicted: np.ndarray, truth: np.ndarray, lengths: np.ndarray, share: float) -> np.ndarray:
+    """Of every joint's labels the share that is predicted within `share` of the person's length, (K,); NaN without any.
+
+    predicted, truth: as of `classify`; lengths: (N,) px, such as the longer side of the box. Source: PCK of Yang and
+    Ramanan (2013).
+    """
+    distances = np.linalg.norm(predicted[..., :2] - truth[..., :2], axis=-1)
+    return _mean_of_labels(distances <= share * lengths[:, None], truth)
+
+
+def joint_similarities(
+    predicted: np.ndarray, truth: np.ndarray, areas: np.ndarray, sigmas: Sequence[float]
+) -> np.ndarray:
+    """Every joint's mean similarity over its labels, (K,), what each joint adds to OKS; NaN for a joint without any."""
+    return _mean_of_labels(similarities(predicted[..., :2], truth[..., :2], areas, sigmas), truth)
+
+
+def _mean_of_labels(values: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(N, K) values to their means over those who have the joint labelled, (K,); NaN where nobody has."""
+    labeled = truth[..., 2] > 0
+    count = labeled.sum(axis=0)
+    total = (values * labeled).sum(axis=0).astype(float)
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+
+
 def person_oks(
     predicted: np.ndarray, truth: np.ndarray, areas: np.ndarray, sigmas: Sequence[float]
 ) -> np.ndarray:

@@ -16,6 +16,8 @@ from sshpe_lib.evaluate.keypoint_errors import (
     SWAP,
     UNLABELED,
     classify,
+    joint_similarities,
+    pck,
     person_oks,
     shares,
     similarities,
@@ -102,3 +104,24 @@ def test_oks_is_cocos() -> None:
     ours = person_oks(predicted, truth, np.full(2, AREA), SIGMAS)[0]
     assert ours == pytest.approx(expected.computeOks(1, 1)[0, 0], abs=1e-9)
     assert similarities(truth[..., :2], truth[..., :2], np.full(2, AREA), SIGMAS).min() == 1
+
+
+def test_pck_counts_joints_within_a_share_of_the_length() -> None:
+    truth, predicted = people(), people()
+    predicted[0, 3, 0] += 10.0
+    predicted[1, 4, 1] -= 10.01
+    lengths = np.array([100.0, 100.0])
+    found = pck(predicted, truth, lengths, 0.1)
+    assert found[3] == 1.0 and found[4] == 0.5 and np.delete(found, 4).min() == 1.0
+    assert pck(predicted, truth, 2 * lengths, 0.1).min() == 1.0
+    truth[:, 7, 2] = 0
+    assert np.isnan(pck(predicted, truth, lengths, 0.1)[7])
+
+
+def test_a_persons_oks_is_the_mean_of_its_joints_similarities() -> None:
+    truth, predicted = people(), people()
+    predicted[..., :2] += np.random.default_rng(0).normal(0, 8, (2, 17, 2))
+    truth[:, 2, 2] = 0
+    each = joint_similarities(predicted, truth, np.full(2, AREA), SIGMAS)
+    assert np.isnan(each[2])
+    assert np.nanmean(each) == pytest.approx(person_oks(predicted, truth, np.full(2, AREA), SIGMAS).mean())
