@@ -113,6 +113,10 @@ class Browser:
         data = self._call("Page.captureScreenshot", captureBeyondViewport=True)["data"]
         path.write_bytes(base64.b64decode(data))
 
+    def pdf(self) -> bytes:
+        """The page as it is printed, with pictures and colours."""
+        return base64.b64decode(self._call("Page.printToPDF", printBackground=True)["data"])
+
     def _call(self, method: str, **params: Any) -> dict[str, Any]:
         self._number += 1
         message = {"id": self._number, "method": method, "params": params}

@@ -31,6 +31,17 @@ PATIENCE = 900  # on a machine that does other work
 # Elements whose address a browser fetches by itself, and <link>s that it does not fetch.
 FETCHED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "object": "data"}
 BROKEN_IMAGES = "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
+# How many pages the search finds, once it says so.
+FOUND = """
+new Promise(done => {
+  const look = () => {
+    const told = document.querySelector(".search-summary")?.textContent.match(/found (\\d+) page/);
+    told ? done(Number(told[1])) : setTimeout(look, 50);
+  };
+  setTimeout(() => done(0), 20000);
+  look();
+})
+"""
 ONLY_NAMED = {"canonical", "next", "prev", "author", "index", "search", "copyright"}
 
 
@@ -162,6 +173,22 @@ def test_in_a_browser(address: str, tmp_path: Path) -> None:
                 formulas = tab.evaluate("document.querySelectorAll('.math').length")
                 assert formulas == tab.evaluate("document.querySelectorAll('.math svg').length"), where
                 assert formulas > 0 or page != "pose_mum"
+
+
+@pytest.mark.kernel
+@pytest.mark.browser
+def test_it_is_searched_and_printed_in_a_browser(address: str, tmp_path: Path) -> None:
+    chromium = browser.find()
+    if chromium is None:
+        pytest.skip(f"no Chromium here (looked for {', '.join(browser.NAMES)}); apt-get install chromium")
+    with browser.Browser(chromium, tmp_path) as tab:
+        visit = tab.open(f"{address}/search.html?q=heatmap", 1400)
+        assert tab.evaluate(FOUND) > 3 and not visit.errors
+        tab.open(f"{address}/pose_mum.html", 1400)
+        assert tab.evaluate("[...document.querySelectorAll('button')].some(b => /print/i.test(b.outerHTML))")
+        tab.evaluate("window.MathJax?.startup?.promise")
+        paper = tab.pdf()
+        assert paper.startswith(b"%PDF-") and len(paper) > 100_000
 
 
 def small_book(folder: Path, cell: str) -> Path:
