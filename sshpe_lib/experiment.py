@@ -66,6 +66,19 @@ def run(
         return record
 
 
+def busy(experiment: Experiment, runs_folder: Path | None = None) -> bool:
+    """Whether another process trains this experiment now, or the one it starts from, so that `run` would wait."""
+    experiment = sources.pin(experiment)
+    lock = FileLock((runs_folder or paths.runs()) / experiment.key() / "lock")
+    if Path(lock.lock_file).exists():
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        lock.release()
+    return experiment.start is not None and busy(experiment.start, runs_folder)
+
+
 def _lock(path: Path, progress: bool) -> FileLock:
     lock = FileLock(path)
     try:

@@ -16,8 +16,8 @@ from typing import IO, cast
 from sshpe_lib import paths, progress, records
 from sshpe_lib.config import Experiment
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.experiment import run
-from sshpe_lib.machine import Machine
+from sshpe_lib.experiment import busy, run
+from sshpe_lib.machine import Machine, processes
 from sshpe_lib.records import Record
 
 _POLL_SECONDS = 0.5
@@ -48,7 +48,11 @@ def run_all(
     failure. An interrupt ends all of them; they go on from their checkpoints the next time.
     """
     if jobs <= 1 or len(experiments) <= 1:
-        return [run(experiment, machine, records_folder=records_folder) for experiment in experiments]
+        made, left = {}, list(experiments)
+        while left:
+            experiment = _next(left)
+            made[experiment.key()] = run(experiment, machine, records_folder=records_folder)
+        return [made[experiment.key()] for experiment in experiments]
     waiting = list(experiments)
     working: list[_Worker] = []
     failures: list[str] = []
@@ -56,7 +60,7 @@ def run_all(
     try:
         while waiting or working:
             while waiting and len(working) < jobs:
-                working.append(_start(waiting.pop(0), machine, records_folder))
+                working.append(_start(_next(waiting), machine, records_folder))
             time.sleep(_POLL_SECONDS)
             finished = [worker for worker in working if worker.process.poll() is not None]
             # Not polled again: a process that ends in between would be in neither list, its failure untold.
@@ -81,6 +85,18 @@ def steps_of(experiments: Sequence[Experiment]) -> int | None:
     """Steps of several runs; None where one counts epochs, whose steps are known to the run alone."""
     known = [steps for experiment in experiments if (steps := experiment.train.steps) is not None]
     return sum(known) if len(known) == len(experiments) else None
+
+
+def _next(waiting: list[Experiment]) -> Experiment:
+    """Take out the first that no other process trains now, the first of all where they are all in work.
+
+    Another `sshpe run` of the same table then goes on with what is left, and does not wait. Processes that train one
+    run together keep one order.
+    """
+    free = 0
+    if processes() == 1:
+        free = next((place for place, one in enumerate(waiting) if not busy(one)), 0)
+    return waiting.pop(free)
 
 
 def logged_steps(runs: Path, key: str) -> int:
