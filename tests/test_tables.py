@@ -174,15 +174,17 @@ def test_a_dual_method_differs_from_its_single_one_in_the_teacher_only() -> None
 
 
 def test_methods_make_the_experiments_of_the_committed_records(repository: Path) -> None:
-    """With a record's scale (data, network, schedule), a method of today is its experiment, so has its key."""
+    """With a record's data, network, schedule and easy view, a method of today is its experiment, so has its key."""
     today = {name: tables.experiment("quick", name, **choices.of(name)) for name in tables.load_methods()}
     found = set()
     for record in records.read_all(repository / "book" / "records"):
         wanted = record.experiment
-        same = {name: getattr(wanted, name) for name in ("data", "model", "train", "evaluate")}
+        same = {name: getattr(wanted, name) for name in ("data", "model", "train", "evaluate", "start")}
+        easy = {name: getattr(wanted.augment, name) for name in ("weak", "scene")}
         for name, one in today.items():
-            teacher = one.teacher.model_copy(update={"decay": wanted.teacher.decay})
-            if one.model_copy(update=same | {"teacher": teacher}) == wanted:
+            same["teacher"] = one.teacher.model_copy(update={"decay": wanted.teacher.decay})
+            same["augment"] = one.augment.model_copy(update=easy)
+            if one.model_copy(update=same) == wanted:
                 found.add(name)
                 break
         else:

@@ -8,6 +8,9 @@ import numpy as np
 
 # Rows turned into an array at a time, so that one wrong entry sends few others the slow way.
 _CHUNK = 4096
+LARGEST = (
+    1e15  # of a number in a file: pixels, areas and scores are far below, and their products fit float32
+)
 
 
 def integers(values: list) -> tuple[np.ndarray, np.ndarray]:
@@ -24,7 +27,7 @@ def integers(values: list) -> tuple[np.ndarray, np.ndarray]:
 
 
 def numbers(values: list, width: int) -> np.ndarray:
-    """(N, width) float64; a row that is not a list of `width` numbers becomes NaN."""
+    """(N, width) float64; a row that is not a list of `width` numbers becomes NaN, a number beyond LARGEST infinite."""
     matrix = np.full((len(values), width), np.nan)
     for start in range(0, len(values), _CHUNK):
         chunk = values[start : start + _CHUNK]
@@ -38,6 +41,7 @@ def numbers(values: list, width: int) -> np.ndarray:
         for row, value in enumerate(chunk, start):
             if isinstance(value, list) and len(value) == width and all(map(_is_number, value)):
                 matrix[row] = value
+    matrix[np.abs(matrix) > LARGEST] = np.inf
     return matrix
 
 
@@ -51,8 +55,9 @@ def wrong_numbers(entry: Mapping, key: str, width: int) -> str:
         return state(entry, key)
     if len(value) != width:
         return f"{key!r} holds {len(value)} values, not {width}"
-    wrong = next(item for item in value if not _is_number(item) or not np.isfinite(item))
-    return f"{key!r} holds {brief(wrong)}, not a finite number"
+    wrong = next(item for item in value if not _is_number(item) or not abs(item) <= LARGEST)
+    kind = "a finite number" if not _is_number(wrong) or not np.isfinite(wrong) else f"below {LARGEST:g}"
+    return f"{key!r} holds {brief(wrong)}, not {kind}"
 
 
 def states(entries: Sequence[Mapping], key: str) -> Callable[[int], str]:

@@ -236,6 +236,12 @@ DETECTED = [
     ("change", "entry", "problem", "cure"),
     [
         ({"image_id": 4}, "detections[1]", "'image_id' is 4, an image that", "take the entry out"),
+        (
+            {"bbox": [1, 2, 3, 1e300]},
+            "detections[1]",
+            "'bbox' holds 1e+300, not below 1e+15",
+            "width, height",
+        ),
         ({"score": None}, "detections[1]", "'score' is None", "detector's score"),
         ({"score": NAN}, "detections[1]", "'score' is nan", "detector's score"),
         ({"bbox": [1, 2, 3]}, "detections[1]", "3 values, not 4", "width, height"),
