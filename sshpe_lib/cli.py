@@ -45,6 +45,8 @@ ProfileOption = Annotated[str, typer.Option(help="smoke, quick, lsp or paper")]
 SeedsOption = Annotated[
     int | None, typer.Option(min=1, help="how many seeds; the profile's own number if left out")
 ]
+RowOption = Annotated[str, typer.Option(help="one row of the table, or all")]
+ColumnOption = Annotated[str, typer.Option(help="one column of the table, or all")]
 ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch")]
 WorkersOption = Annotated[int, typer.Option(min=0, help="loader processes; 0 loads in the training process")]
 JobsOption = Annotated[
@@ -52,6 +54,7 @@ JobsOption = Annotated[
 ]
 AcceleratorOption = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="what to train on")]
 DevicesOption = Annotated[str, typer.Option(help="auto, or a number of devices", callback=_devices)]
+TensorboardOption = Annotated[bool, typer.Option(help="also write TensorBoard logs into the run's folder")]
 
 
 @app.command()
@@ -59,8 +62,8 @@ def run(
     table: TableArgument,
     profile: ProfileOption = "quick",
     seeds: SeedsOption = None,
-    row: Annotated[str, typer.Option(help="one row of the table, or all")] = "all",
-    column: Annotated[str, typer.Option(help="one column of the table, or all")] = "all",
+    row: RowOption = "all",
+    column: ColumnOption = "all",
     jobs: JobsOption = None,
     cluster: Annotated[
         str | None,
@@ -77,9 +80,7 @@ def run(
     workers: WorkersOption = 0,
     accelerator: AcceleratorOption = "auto",
     devices: DevicesOption = "auto",
-    tensorboard: Annotated[
-        bool, typer.Option(help="also write TensorBoard logs into the run's folder")
-    ] = False,
+    tensorboard: TensorboardOption = False,
 ) -> None:
     """Train what is missing of a table and print it."""
     from sshpe_lib import report
@@ -105,8 +106,8 @@ def show_table(
     table: TableArgument,
     profile: ProfileOption = "quick",
     seeds: SeedsOption = None,
-    row: Annotated[str, typer.Option(help="one row of the table, or all")] = "all",
-    column: Annotated[str, typer.Option(help="one column of the table, or all")] = "all",
+    row: RowOption = "all",
+    column: ColumnOption = "all",
     as_json: Annotated[bool, typer.Option("--json", help="the numbers as JSON, and nothing else")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="the numbers as CSV, and nothing else")] = False,
 ) -> None:
@@ -254,9 +255,7 @@ def train(
     workers: WorkersOption = 0,
     accelerator: AcceleratorOption = "auto",
     devices: DevicesOption = "auto",
-    tensorboard: Annotated[
-        bool, typer.Option(help="also write TensorBoard logs into the run's folder")
-    ] = False,
+    tensorboard: TensorboardOption = False,
 ) -> None:
     """Train a network on your own people, measure it, and write it for `sshpe predict`."""
     from sshpe_lib.data.sources import own

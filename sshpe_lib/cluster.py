@@ -9,16 +9,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sshpe_lib import paths, progress, records
 from sshpe_lib.config import Experiment
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.experiment import run
 from sshpe_lib.machine import Machine
-from sshpe_lib.pool import logged_steps, steps_of
+from sshpe_lib.pool import Task, advance, steps_of
 from sshpe_lib.records import Record
 
 POLL_SECONDS = 1.0
@@ -43,37 +42,6 @@ class Cluster:
     def submitit(self) -> bool:
         """Whether runs are jobs that submitit hands in."""
         return self.name in ("slurm", "local")
-
-
-@dataclass(frozen=True)
-class Task:
-    """One run for a machine that knows nothing but the shared folders; calling it trains and returns the key.
-
-    Everything in it is plain, so that it can be pickled. submitit asks for a `checkpoint` where a job is interrupted.
-    """
-
-    experiment: dict
-    machine: dict
-    records_folder: str
-    runs_folder: str
-
-    @classmethod
-    def of(cls, experiment: Experiment, machine: Machine, records_folder: Path) -> Task:
-        """The task of an experiment, with the folders as they are called here."""
-        quiet = asdict(replace(machine, progress=False))
-        folders = str(Path(records_folder).absolute()), str(paths.runs())
-        return cls(experiment.model_dump(mode="json"), quiet, *folders)
-
-    def __call__(self) -> str:
-        experiment = Experiment.model_validate(self.experiment)
-        folders = {"records_folder": Path(self.records_folder), "runs_folder": Path(self.runs_folder)}
-        return run(experiment, Machine(**self.machine), **folders).key
-
-    def checkpoint(self) -> Any:
-        """The same again: the run goes on from its own checkpoint."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
 
 
 def run_on(
@@ -125,9 +93,7 @@ def _wait(futures: _Futures, experiments: Sequence[Experiment], show: bool) -> l
                     failures.append(f"run {keys[index]} failed: {_reason(error)}")
                 del waiting[index]
             ended = sum(lengths[index] or 0 for index in range(len(keys)) if index not in waiting)
-            steps = ended + sum(logged_steps(paths.runs(), key) for key in waiting.values())
-            bar.set_postfix_str(f"{len(keys) - len(waiting)} of {len(keys)} runs done", refresh=False)
-            bar.update(max(0, steps - bar.n))
+            advance(bar, ended, list(waiting.values()), len(keys) - len(waiting), len(keys))
             if waiting:
                 time.sleep(POLL_SECONDS)
     finally:

@@ -53,10 +53,7 @@ def convert(
     height, width = size or _size(file, found)
     made = _experiment(found, (width, height), codec, color or _color(found), file)
     network = trained.empty(made, skeleton)
-    weights.check_fit(state, network, file)
-    if _official_rsn(found):
-        state = _rgb_to_one(state)
-    network.load_state_dict(state, strict=False)  # checked above: an old file's counters may be missing
+    weights.fill(network, _rgb_to_one(state) if _official_rsn(found) else state, file)
     origin = f"converted from {file.name}, sha256 {fingerprint(file)[:16]}"
     return Trained(network.eval(), made, skeleton, "", {}, "", origin)
 

@@ -70,4 +70,4 @@ def _shown(controls: dict[str, widgets.Widget], draw: Any) -> widgets.Widget:
     for control in controls.values():
         control.observe(again, names="value")
     show()
-    return widgets.VBox([widgets.HBox([widgets.VBox(list(controls.values()))]), told, picture])
+    return widgets.VBox([widgets.VBox(list(controls.values())), told, picture])

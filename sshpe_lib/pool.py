@@ -11,7 +11,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
+
+from tqdm import tqdm
 
 from sshpe_lib import paths, progress, records
 from sshpe_lib.config import Experiment
@@ -21,6 +23,37 @@ from sshpe_lib.machine import Machine, processes
 from sshpe_lib.records import Record
 
 _POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run for a machine that knows nothing but the shared folders; calling it trains and returns the key.
+
+    Everything in it is plain, so that it can be pickled. submitit asks for a `checkpoint` where a job is interrupted.
+    """
+
+    experiment: dict
+    machine: dict
+    records_folder: str
+    runs_folder: str
+
+    @classmethod
+    def of(cls, experiment: Experiment, machine: Machine, records_folder: Path) -> Task:
+        """The task of an experiment, with the folders as they are called here."""
+        quiet = asdict(replace(machine, progress=False))
+        folders = str(Path(records_folder).absolute()), str(paths.runs())
+        return cls(experiment.model_dump(mode="json"), quiet, *folders)
+
+    def __call__(self) -> str:
+        experiment = Experiment.model_validate(self.experiment)
+        folders = {"records_folder": Path(self.records_folder), "runs_folder": Path(self.runs_folder)}
+        return run(experiment, Machine(**self.machine), **folders).key
+
+    def checkpoint(self) -> Any:
+        """The same again: the run goes on from its own checkpoint."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
 
 
 @dataclass
@@ -67,10 +100,8 @@ def run_all(
             working = [worker for worker in working if worker.process.returncode is None]
             failures += [message for worker in finished if (message := worker.end())]
             finished_steps += sum(worker.steps or 0 for worker in finished)
-            steps = finished_steps + sum(logged_steps(paths.runs(), worker.key) for worker in working)
             over = len(experiments) - len(waiting) - len(working)
-            bar.set_postfix_str(f"{over} of {len(experiments)} runs done", refresh=False)
-            bar.update(max(0, steps - bar.n))
+            advance(bar, finished_steps, [worker.key for worker in working], over, len(experiments))
     finally:
         for worker in working:
             worker.process.terminate()
@@ -99,10 +130,17 @@ def _next(waiting: list[Experiment]) -> Experiment:
     return waiting.pop(free)
 
 
-def logged_steps(runs: Path, key: str) -> int:
+def advance(bar: tqdm, ended: int, working: Sequence[str], over: int, count: int) -> None:
+    """Show how far several runs are: steps of those that ended and of those at work, by key; how many are over."""
+    steps = ended + sum(map(_logged_steps, working))
+    bar.set_postfix_str(f"{over} of {count} runs done", refresh=False)
+    bar.update(max(0, steps - bar.n))
+
+
+def _logged_steps(key: str) -> int:
     """The last step in the log of the run of `key`; 0 where it has not begun."""
     try:
-        last = (runs / key / "log.csv").read_text().rstrip().rsplit("\n", 1)[-1]
+        last = (paths.runs() / key / "log.csv").read_text().rstrip().rsplit("\n", 1)[-1]
         return int(last.split(",", 1)[0])
     except (OSError, ValueError):  # no log, or its header only
         return 0
@@ -111,23 +149,20 @@ def logged_steps(runs: Path, key: str) -> int:
 def _start(experiment: Experiment, machine: Machine, records_folder: Path) -> _Worker:
     errors = tempfile.TemporaryFile("w+")
     process = subprocess.Popen(
-        [sys.executable, "-m", "sshpe_lib.pool", str(records_folder.absolute())],
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors, text=True,
-        env=os.environ | {"SSHPE_RUNS": str(paths.runs()), "SSHPE_CACHE": str(paths.cache())},
+        [sys.executable, "-m", "sshpe_lib.pool"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors,
+        text=True, env=os.environ | {"SSHPE_CACHE": str(paths.cache())},
     )  # fmt: skip
-    quiet = replace(machine, progress=False)
     pipe = cast(IO[str], process.stdin)
-    pipe.write(json.dumps({"experiment": experiment.model_dump(mode="json"), "machine": asdict(quiet)}))
+    pipe.write(json.dumps(asdict(Task.of(experiment, machine, records_folder))))
     pipe.close()
     return _Worker(experiment.key(), experiment.train.steps, process, errors)
 
 
 def main() -> None:
-    """One experiment and its machine, as JSON on stdin, in a process that `run_all` started."""
-    asked = json.loads(sys.stdin.read())
-    experiment, machine = Experiment.model_validate(asked["experiment"]), Machine(**asked["machine"])
+    """A task, as JSON on stdin, in a process that `run_all` started."""
+    task = Task(**json.loads(sys.stdin.read()))
     try:
-        run(experiment, machine, records_folder=Path(sys.argv[1]))
+        task()
     except SSHPEError as error:
         sys.exit(str(error))
 

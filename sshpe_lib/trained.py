@@ -151,8 +151,7 @@ def load(path: Path) -> Trained:
             f"{path}: the experiment inside cannot be read ({reason}); write the file anew with this version: "
             "sshpe export KEY"
         ) from None
-    weights.check_fit(state, made.network, path)
-    made.network.load_state_dict(state)
+    weights.fill(made.network, state, path)
     made.network.eval()
     return made
 

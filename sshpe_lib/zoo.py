@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from sshpe_lib import paths, trained
+from sshpe_lib.data.documents import fingerprint
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import published, shipped, weights
 from sshpe_lib.models.published import Weights
@@ -36,7 +36,7 @@ def known() -> list[Known]:
     """Every file that ships with the library, and every published one."""
     listed = []
     for path in sorted((paths.params() / "weights").glob("*.safetensors")):
-        listed.append(Known(path.name, _shipped(path), sha256(path), path))
+        listed.append(Known(path.name, _shipped(path), fingerprint(path), path))
     for name, one in downloads().items():
         place = _cache() / name
         listed.append(Known(name, one.note, one.sha256, place if place.exists() else None, one.url))
@@ -62,9 +62,9 @@ def verify(path: Path) -> str:
     Raises SSHPEError where it is none of that.
     """
     path = Path(path)
-    if path.name in downloads():
-        published.verify(downloads()[path.name], path)
-        return f"{path}: {downloads()[path.name].note}"
+    if (one := downloads().get(path.name)) is not None:
+        published.verify(one, path)
+        return f"{path}: {one.note}"
     state = weights.load_state(path)
     wrong = next((name for name, value in state.items() if not bool(value.isfinite().all())), None)
     if wrong is not None:
@@ -75,12 +75,6 @@ def verify(path: Path) -> str:
     if path.resolve().parent == (paths.params() / "weights").resolve():
         return f"{path}: {shipped.verified(path)['name']}, as its record says"
     return f"{path}: {len(state):,} tensors, all finite; nothing says what network they are of"
-
-
-def sha256(path: Path) -> str:
-    """The hexadecimal digest of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _cache() -> Path:

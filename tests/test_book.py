@@ -153,12 +153,18 @@ def address(html: Path) -> Iterator[str]:
         thread.join()
 
 
+@pytest.fixture
+def chromium() -> str:
+    """The path of a Chromium; the test is skipped where there is none."""
+    path = browser.find()
+    if path is None:
+        pytest.skip(f"no Chromium here (looked for {', '.join(browser.NAMES)}); apt-get install chromium")
+    return path
+
+
 @pytest.mark.kernel
 @pytest.mark.browser
-def test_in_a_browser(address: str, tmp_path: Path) -> None:
-    chromium = browser.find()
-    if chromium is None:
-        pytest.skip(f"no Chromium here (looked for {', '.join(browser.NAMES)}); apt-get install chromium")
+def test_in_a_browser(address: str, chromium: str, tmp_path: Path) -> None:
     with browser.Browser(chromium, tmp_path) as tab:
         for page in pages_of(BOOK):
             for width in (1400, 390):
@@ -177,10 +183,7 @@ def test_in_a_browser(address: str, tmp_path: Path) -> None:
 
 @pytest.mark.kernel
 @pytest.mark.browser
-def test_it_is_searched_and_printed_in_a_browser(address: str, tmp_path: Path) -> None:
-    chromium = browser.find()
-    if chromium is None:
-        pytest.skip(f"no Chromium here (looked for {', '.join(browser.NAMES)}); apt-get install chromium")
+def test_it_is_searched_and_printed_in_a_browser(address: str, chromium: str, tmp_path: Path) -> None:
     with browser.Browser(chromium, tmp_path) as tab:
         visit = tab.open(f"{address}/search.html?q=heatmap", 1400)
         assert tab.evaluate(FOUND) > 3 and not visit.errors

@@ -14,10 +14,11 @@ import psutil
 import pytest
 
 from sshpe_lib import checkpoints, cluster, pool, records, study, tables
-from sshpe_lib.cluster import Cluster, Task, run_on
+from sshpe_lib.cluster import Cluster, run_on
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.experiment import train
 from sshpe_lib.machine import Machine
+from sshpe_lib.pool import Task
 from tests import fakes
 
 QUIET = Machine(threads=1, progress=False, accelerator="cpu")

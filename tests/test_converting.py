@@ -12,6 +12,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from sshpe_lib import cli, converting, predict, trained, zoo
+from sshpe_lib.data.documents import fingerprint
 from sshpe_lib.data.synthetic import SyntheticPeople, build
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import published
@@ -168,7 +169,7 @@ def test_published_weights_are_fetched_and_verified(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("SSHPE_CACHE", str(tmp_path / "cache"))
     served = tmp_path / "resnet18-12345678.pth"
     torch.save({"conv1.weight": torch.zeros(1)}, served)
-    one = published.Weights(served.as_uri(), zoo.sha256(served), "a trunk")
+    one = published.Weights(served.as_uri(), fingerprint(served), "a trunk")
     monkeypatch.setattr(published, "IMAGENET", {18: one})
     assert next(file for file in zoo.known() if file.name == served.name).path is None
     done = CliRunner().invoke(cli.app, ["weights", "fetch", served.name])

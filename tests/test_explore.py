@@ -13,8 +13,8 @@ from sshpe_lib.report.memory import memories, memory
 
 def parts(made) -> tuple[dict, object, object]:
     """Controls by their description, the message, and the picture."""
-    row, told, picture = made.children
-    return {control.description: control for control in row.children[0].children}, told, picture
+    column, told, picture = made.children
+    return {control.description: control for control in column.children}, told, picture
 
 
 def shown(picture) -> np.ndarray:

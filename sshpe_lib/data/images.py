@@ -34,9 +34,10 @@ def read_image(
     Raises SSHPEError for a file that is missing, empty, truncated, not an image, far too large, or not of `size`.
     """
     data = _read(path, where)
-    if _truncated(data.tobytes()):
+    content = data.tobytes()
+    if _truncated(content):
         raise bad_input(path, where, f"the image is truncated after {len(data):,} bytes", _AGAIN)
-    _refuse_a_bomb(data.tobytes(), path, where)
+    _refuse_a_bomb(content, path, where)
     try:
         image = cv2.imdecode(data, _FLAGS[color])
     except cv2.error:  # more pixels than OpenCV's limit

@@ -52,9 +52,7 @@ def load_pose(model: nn.Module, path: Path) -> None:
     Raises:
         SSHPEError: as `load_state`, or names or shapes differ; the model is then unchanged.
     """
-    state = load_state(path)
-    check_fit(state, model, path)
-    model.load_state_dict(state, strict=False)  # checked above: an old file's counters may be missing
+    fill(model, load_state(path), path)
 
 
 def load_trunk(model: nn.Module, state: dict[str, Tensor]) -> list[str]:
@@ -130,9 +128,10 @@ def _load_pickled(path: Path) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in state.items()}
 
 
-def check_fit(state: dict[str, Tensor], model: nn.Module, path: Path) -> None:
-    """Raises SSHPEError where a file's tensors are not the model's, by name and shape."""
+def fill(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Give a model the tensors of a file, strictly. Raises SSHPEError as `load_pose`; the model is then unchanged."""
     _check_fit(state, model.state_dict(), str(path), type(model).__name__)
+    model.load_state_dict(state, strict=False)  # checked above: an old file's counters may be missing
 
 
 def _check_fit(state: dict[str, Tensor], wanted: dict[str, Tensor], source: str, target: str) -> None:
