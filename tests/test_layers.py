@@ -21,7 +21,7 @@ LAYERS = {
     "plan": 4, "pretrain": 4,
     "reproduce": 4, "study": 4, "test_dev": 4, "trained": 4, "predict": 4, "exporting": 4, "evaluating": 4,
     "training": 4, "converting": 4, "zoo": 4, "explore": 4, "side_by_side": 4, "cluster": 4,
-    "cli": 5, "cli_data": 5, "cli_weights": 5, "papermill_plugin": 5, "main__": 6,
+    "cli": 5, "cli_data": 5, "cli_weights": 5, "cli_networks": 5, "cli_options": 5, "papermill_plugin": 5, "main__": 6,
 }  # fmt: skip
 # Layer 1 takes plain arguments: of layer 0 it may know these rooms only.
 PLAIN = {"errors", "paths", "skeleton", "seeding"}

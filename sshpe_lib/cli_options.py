@@ -1,0 +1,46 @@
+"""Options that several commands have, and the machine that they describe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from sshpe_lib.machine import Machine
+
+
+def _devices(value: str) -> str:
+    """Refuse what is no number of devices, in the words of the command line."""
+    if value != "auto" and not (value.isdecimal() and int(value) > 0):
+        raise typer.BadParameter(f"{value!r} is neither auto nor a number from 1 on")
+    return value
+
+
+TableArgument = Annotated[
+    str, typer.Argument(help="a table's name or file, such as table4 or params/table4.yaml")
+]
+ProfileOption = Annotated[str, typer.Option(help="smoke, quick, lsp or paper")]
+SeedsOption = Annotated[
+    int | None, typer.Option(min=1, help="how many seeds; the profile's own number if left out")
+]
+RowOption = Annotated[str, typer.Option(help="one row of the table, or all")]
+ColumnOption = Annotated[str, typer.Option(help="one column of the table, or all")]
+ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch")]
+WorkersOption = Annotated[int, typer.Option(min=0, help="loader processes; 0 loads in the training process")]
+JobsOption = Annotated[
+    int | None, typer.Option(min=1, help="runs at the same time; as many as there are cores if left out")
+]
+AcceleratorOption = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="what to train on")]
+DevicesOption = Annotated[str, typer.Option(help="auto, or a number of devices", callback=_devices)]
+TensorboardOption = Annotated[bool, typer.Option(help="also write TensorBoard logs into the run's folder")]
+
+
+def machine_of(
+    threads: int, workers: int, accelerator: str, devices: str, tensorboard: bool = False
+) -> Machine:
+    """The machine of these options."""
+    from sshpe_lib.machine import Machine, first_process
+
+    count = devices if devices == "auto" else int(devices)
+    return Machine(accelerator, count, threads, workers, progress=first_process(), tensorboard=tensorboard)
