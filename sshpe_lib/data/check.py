@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sshpe_lib.data.coco import Parsed, exclusions, missing_images, parse
-from sshpe_lib.data.documents import read_json
+from sshpe_lib.data.documents import read_annotations
 from sshpe_lib.data.faults import BadInput, Fault, bad_input
 from sshpe_lib.data.images import find_images, read_image
 from sshpe_lib.data.tables import detection_table
@@ -76,7 +76,7 @@ def check(path: Path, image_root: Path | None = None) -> Report:
 
 def _check_file(file: Path, image_root: Path | None, alone: bool) -> FileReport:
     try:
-        document = read_json(file)
+        document = read_annotations(file)
         if isinstance(document, list) and any(
             "image_id" in entry for entry in document if type(entry) is dict
         ):

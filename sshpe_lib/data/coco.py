@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sshpe_lib.data.documents import collector_paused, fingerprint, read_json
+from sshpe_lib.data import kept
+from sshpe_lib.data.documents import collector_paused, fingerprint, read_annotations
 from sshpe_lib.data.faults import Fault, bad_input, refuse
 from sshpe_lib.data.instances import Instances
 from sshpe_lib.data.tables import ImageTable, PersonTable, detection_table, image_table, person_table
@@ -41,11 +42,11 @@ def load_instances(
     Raises SSHPEError for anything that `sshpe data check` calls fatal, and if no person or box is left.
     """
     annotations, image_root = Path(annotations), Path(image_root)
-    parsed = parse(annotations, category)
-    refuse(parsed.faults)
     if detections is None:
-        instances = _people(parsed, annotations, image_root)
+        instances = _valid_people(annotations, image_root, category)
     else:
+        parsed = parse(annotations, category)
+        refuse(parsed.faults)
         instances = _detected(
             parsed.images, parsed.category, parsed.skeleton, annotations, image_root, Path(detections)
         )
@@ -71,7 +72,7 @@ def load_detections(
 
 def listed_images(image_info: Path) -> ImageTable:
     """The images of a file, whether or not it labels anybody. Raises SSHPEError for a malformed file."""
-    document = read_json(image_info)
+    document = read_annotations(image_info)
     if not isinstance(document, dict) or not isinstance(document.get("images"), list):
         problem = "it holds no list of images"
         raise bad_input(image_info, "images", problem, "give COCO's image_info_*.json, or a keypoint file")
@@ -114,9 +115,9 @@ class Parsed:
 def parse(annotations: Path, category: str | int | None = None, outlines: bool = False) -> Parsed:
     """The tables of a keypoint file and their faults; raises SSHPEError only where no table can be made.
 
-    outlines: as `documents.read_json`.
+    outlines: as `documents.read_annotations`.
     """
-    document = read_json(annotations, outlines)
+    document = read_annotations(annotations, outlines)
     if not isinstance(document, dict):
         cure = "give the annotation file; a file of results goes in as detections"
         raise bad_input(annotations, "the file", "it holds no JSON object", cure)
@@ -170,6 +171,17 @@ def missing_images(names: tuple[str, ...], image_root: Path, file: Path) -> list
     return faults
 
 
+def _valid_people(annotations: Path, image_root: Path, category: str | int | None) -> Instances:
+    """The people of a file, of a large one out of the cache where they are in it."""
+    instances = kept.recall(annotations, image_root, category)
+    if instances is None:
+        parsed = parse(annotations, category)
+        refuse(parsed.faults)
+        instances = _people(parsed, annotations, image_root)
+        kept.keep(instances, annotations, category)
+    return instances
+
+
 def _people(parsed: Parsed, annotations: Path, image_root: Path) -> Instances:
     people, images = parsed.people, parsed.images
     boxes, _ = clip_boxes(people.boxes, images.sizes_at(people.image_rows))
@@ -201,7 +213,7 @@ def _people(parsed: Parsed, annotations: Path, image_root: Path) -> Instances:
 def _detected(
     images: ImageTable, category: int, skeleton: Skeleton, source: Path, image_root: Path, detections: Path
 ) -> Instances:
-    entries = read_json(detections)
+    entries = read_annotations(detections)
     if not isinstance(entries, list):
         cure = "give a COCO results file: a list of {image_id, category_id, bbox, score}"
         raise bad_input(detections, "the file", "it holds no JSON list", cure)

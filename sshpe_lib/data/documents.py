@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, TypedDict
+
+import msgspec
 
 from sshpe_lib.data.faults import bad_input
 
@@ -19,15 +22,50 @@ _KEEP_BELOW = 64 << 20
 _AGAIN = "copy or download the file again"
 
 
-def read_json(path: Path, outlines: bool = False) -> dict | list:
-    """A parsed JSON file without its `segmentation` entries; a small one is parsed once and shared.
+class _Annotation(TypedDict, total=False):
+    """What is read of an annotation; the rest, above all outlines, is most of COCO's files and is skipped unread."""
 
-    outlines: keep those of crowds and of people without a labelled keypoint, which are few.
-    Raises SSHPEError if it is missing, unreadable, cut short or not JSON.
+    id: Any
+    image_id: Any
+    category_id: Any
+    keypoints: Any
+    num_keypoints: Any
+    bbox: Any
+    area: Any
+    iscrowd: Any
+    ignore: Any
+
+
+class _Outlined(_Annotation, total=False):
+    segmentation: msgspec.Raw
+
+
+class _Document(TypedDict, total=False):
+    info: Any
+    licenses: Any
+    images: Any
+    categories: Any
+    annotations: list[_Annotation]
+
+
+class _OutlinedDocument(_Document, total=False):
+    annotations: list[_Outlined]  # type: ignore[misc]  # an entry with one more key
+
+
+def read_json(path: Path) -> dict | list:
+    """A parsed JSON file. Raises SSHPEError if it is missing, unreadable, cut short or not JSON."""
+    return _parse(*version_of(path), None)
+
+
+def read_annotations(path: Path, outlines: bool = False) -> dict | list:
+    """A parsed annotation file, of its entries only what is used; or a list, of results, as it stands.
+
+    A small file is parsed once and shared: do not change it. outlines: keep the `segmentation` of crowds and of
+    people without a labelled keypoint, which are few. Raises SSHPEError as `read_json`.
     """
-    version = _version(path)
-    parse = _parse if version[1] < _KEEP_BELOW else _parse.__wrapped__
-    return parse(*version, outlines)
+    version = version_of(path)
+    parse = _parse_once if version[1] < _KEEP_BELOW else _parse
+    return parse(*version, _OutlinedDocument if outlines else _Document)
 
 
 def fingerprint(annotations: Path) -> str:
@@ -35,7 +73,7 @@ def fingerprint(annotations: Path) -> str:
 
     Raises SSHPEError if the file cannot be opened.
     """
-    return _sha256(*_version(Path(annotations)))
+    return _sha256(*version_of(Path(annotations)))
 
 
 @contextmanager
@@ -50,7 +88,7 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _version(path: Path) -> tuple[str, int, int]:
+def version_of(path: Path) -> tuple[str, int, int]:
     """What tells one state of a file from another: its path, size in bytes and time of change."""
     if path.is_dir():
         raise bad_input(path, "the file", "it is a folder", "name the annotation file inside it")
@@ -68,23 +106,14 @@ def _sha256(path: str, size: int, mtime_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _without_outline(entry: dict) -> dict:
-    entry.pop("segmentation", None)
-    return entry
-
-
-def _without_outline_of_labelled(entry: dict) -> dict:
-    keypoints = entry.get("keypoints")
-    labelled = isinstance(keypoints, list) and any(v not in (0, None) for v in keypoints[2::3])
-    return _without_outline(entry) if labelled and not entry.get("iscrowd") else entry
-
-
-@lru_cache(maxsize=2)
-def _parse(path: str, size: int, mtime_ns: int, outlines: bool) -> dict | list:
-    hook = _without_outline_of_labelled if outlines else _without_outline
+def _parse(path: str, size: int, mtime_ns: int, layout: type | None) -> Any:
+    """A file as `layout`, None: as it stands."""
     try:
+        data = Path(path).read_bytes()
         with collector_paused():
-            return json.loads(Path(path).read_bytes(), object_hook=hook)
+            if layout is None:
+                return json.loads(data)
+            return _decode(data, layout)
     except OSError as error:
         raise bad_input(path, "the file", f"it cannot be read ({error.strerror})", _AGAIN) from None
     except UnicodeDecodeError:
@@ -96,3 +125,27 @@ def _parse(path: str, size: int, mtime_ns: int, outlines: bool) -> dict | list:
         what = "is cut short" if cut else "is not JSON"
         problem = f"it {what}: {error.msg.lower()} (it starts with {error.doc[:24]!r})"
         raise bad_input(path, f"line {error.lineno} column {error.colno}", problem, _AGAIN) from None
+
+
+_parse_once = lru_cache(maxsize=2)(_parse)
+
+
+def _decode(data: bytes, layout: type) -> Any:
+    """JSON as `layout`; where it is laid out in another way or broken, as it stands, or with json's own error."""
+    try:
+        document = msgspec.json.decode(data, type=layout | list)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return json.loads(data)
+    if layout is _OutlinedDocument and isinstance(document, dict):
+        for entry in document.get("annotations", ()):
+            _keep_rare_outline(entry)
+    return document
+
+
+def _keep_rare_outline(entry: dict) -> None:
+    """Parse the outline of a crowd or of a person without a labelled keypoint; drop another's, still unparsed."""
+    outline = entry.pop("segmentation", None)
+    keypoints = entry.get("keypoints")
+    labelled = isinstance(keypoints, list) and any(v not in (0, None) for v in keypoints[2::3])
+    if outline is not None and (entry.get("iscrowd") or not labelled):
+        entry["segmentation"] = msgspec.json.decode(outline)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sshpe_lib.data.documents import read_json
+from sshpe_lib.data.documents import read_annotations
 from sshpe_lib.data.faults import bad_input
 from sshpe_lib.errors import SSHPEError
 
@@ -91,7 +91,7 @@ def _rounded(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _image_ids(image_info: Path) -> set[Any]:
-    document = read_json(image_info)
+    document = read_annotations(image_info)
     images = document.get("images") if isinstance(document, dict) else None
     ids = (
         {image.get("id") for image in images if isinstance(image, dict)}

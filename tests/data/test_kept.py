@@ -1,0 +1,118 @@
+"""People of large files kept as arrays: the same people, of the same bytes, or made anew."""
+
+import json
+import logging
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from sshpe_lib.data import coco, documents, kept
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSHPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(kept, "LARGE", 0)
+    path = tmp_path / "people.json"
+    write(path, count=5)
+    return path
+
+
+def write(path, count, shift=0.0):
+    """`count` people in two images, with all that COCO's files say of them."""
+    category = {
+        "id": 1, "name": "person", "keypoints": ["nose", "left_eye", "right_eye"], "skeleton": [[1, 2], [1, 3]],
+    }  # fmt: skip
+    images = [{"id": n, "file_name": f"ü{n}.jpg", "width": 90, "height": 60} for n in (7, 3)]
+    people = [
+        {
+            "id": n + 1, "image_id": (7, 3)[n % 2], "category_id": 1, "iscrowd": 0, "area": 100.5 + n,
+            "bbox": [1.25 + n + shift, 2, 30, 40], "keypoints": [5 + n, 6, 2, 0, 0, 0, 7, 8 + n, 1],
+            "num_keypoints": 2, "segmentation": [[1, 2, 3, 4, 5, 6]],
+        }
+        for n in range(count)
+    ]  # fmt: skip
+    path.write_text(json.dumps({"images": images, "categories": [category], "annotations": people}))
+
+
+def load(path):
+    return coco.load_instances(path, path.parent, check_images=False)
+
+
+def parsed_again(monkeypatch):
+    """Calls of the parser from now on."""
+    calls = []
+    parse = coco.parse
+    monkeypatch.setattr(coco, "parse", lambda *given, **more: calls.append(given) or parse(*given, **more))
+    return calls
+
+
+def assert_same(first, second):
+    for field in fields(first):
+        ours, theirs = getattr(first, field.name), getattr(second, field.name)
+        if isinstance(ours, np.ndarray):
+            np.testing.assert_array_equal(ours, theirs)
+            assert ours.dtype == theirs.dtype, field.name
+        else:
+            assert ours == theirs, field.name
+
+
+def test_the_second_time_gives_the_same_people_without_parsing(file, monkeypatch):
+    first = load(file)
+    calls = parsed_again(monkeypatch)
+    assert_same(first, load(file))
+    assert not calls
+
+
+def test_a_changed_file_and_another_category_are_read_anew(file, monkeypatch):
+    load(file)
+    calls = parsed_again(monkeypatch)
+    write(file, count=5, shift=1.0)
+    assert load(file).boxes[0, 0] == 2.25
+    assert len(calls) == 1
+    coco.load_instances(file, file.parent, check_images=False, category="person")
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 not an archive", "half"])
+def test_what_cannot_be_read_is_made_anew_and_said(file, monkeypatch, caplog, damage):
+    first = load(file)
+    (stored,) = (file.parent / "cache" / "people").iterdir()
+    whole = stored.read_bytes()
+    stored.write_bytes(whole[: len(whole) // 2] if damage == "half" else damage)
+    calls = parsed_again(monkeypatch)
+    with caplog.at_level(logging.WARNING):
+        assert_same(first, load(file))
+    assert len(calls) == 1
+    assert "made anew" in caplog.text
+    assert stored.read_bytes() == whole
+
+
+def test_a_cache_that_cannot_be_written_stops_nothing(file, monkeypatch, caplog):
+    (file.parent / "cache").write_text("a file where the folder should be")
+    with caplog.at_level(logging.WARNING):
+        assert len(load(file)) == 5
+    assert "will be parsed again" in caplog.text
+
+
+def test_a_small_file_and_a_missing_one_leave_nothing_behind(file, monkeypatch):
+    monkeypatch.setattr(kept, "LARGE", 16 << 20)
+    load(file)
+    assert not (file.parent / "cache").exists()
+    with pytest.raises(coco.SSHPEError, match="cannot be opened"):
+        load(file.with_name("none.json"))
+
+
+def test_the_quick_reader_and_the_plain_one_read_the_same(file):
+    """Every kind of number that JSON knows; and text that is laid out in another way is read as it stands."""
+    person = '{"id": 1, "bbox": [1e2, -0.0, 1E-5, 12345678901234567890], "extra": [1]}'
+    text = f'{{"annotations": [{person}], "images": [{{"x": 1}}]}}'
+    file.write_text(text)
+    found = documents.read_annotations(file)
+    assert found["annotations"][0]["bbox"] == json.loads(text)["annotations"][0]["bbox"]
+    assert found["images"] == [{"x": 1}]
+    assert "extra" not in found["annotations"][0]
+    for odd in ('{"annotations": [1, {"id": 2}]}', '{"annotations": 3}', "[1, 2]", '{"images": NaN}'):
+        file.write_text(odd)
+        assert repr(documents.read_annotations(file)) == repr(json.loads(odd))
