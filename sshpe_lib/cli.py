@@ -20,6 +20,7 @@ from sshpe_lib.cli_options import (
     ColumnOption,
     DevicesOption,
     JobsOption,
+    PackOption,
     ProfileOption,
     RowOption,
     SeedsOption,
@@ -70,12 +71,13 @@ def run(
     accelerator: AcceleratorOption = "auto",
     devices: DevicesOption = "auto",
     tensorboard: TensorboardOption = False,
+    pack: PackOption = False,
 ) -> None:
     """Train what is missing of a table and print it."""
     from sshpe_lib import report
     from sshpe_lib.study import study
 
-    machine = machine_of(threads, workers, accelerator, devices, tensorboard)
+    machine = machine_of(threads, workers, accelerator, devices, tensorboard, pack)
     elsewhere = None
     if cluster is not None:
         from sshpe_lib.cluster import Cluster

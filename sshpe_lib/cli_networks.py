@@ -10,6 +10,7 @@ import typer
 from sshpe_lib.cli_options import (
     AcceleratorOption,
     DevicesOption,
+    PackOption,
     TensorboardOption,
     WorkersOption,
     machine_of,
@@ -76,6 +77,7 @@ def train(
     accelerator: AcceleratorOption = "auto",
     devices: DevicesOption = "auto",
     tensorboard: TensorboardOption = False,
+    pack: PackOption = False,
 ) -> None:
     """Train a network on your own people, measure it, and write it for `sshpe predict`."""
     from sshpe_lib.data.sources import own
@@ -83,7 +85,7 @@ def train(
     from sshpe_lib.training import run as train_on
 
     told, made = train_on(
-        output, machine_of(threads, workers, accelerator, devices, tensorboard), own(people, images),
+        output, machine_of(threads, workers, accelerator, devices, tensorboard, pack), own(people, images),
         own(val, val_images), method, profile, labels=labels,
         unlabeled=None if unlabeled is None else own(unlabeled, unlabeled_images), backbone=backbone, size=size,
         schedule=schedule, protocol=protocol, seed=seed,

@@ -33,14 +33,22 @@ JobsOption = Annotated[
 ]
 AcceleratorOption = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="what to train on")]
 DevicesOption = Annotated[str, typer.Option(help="auto, or a number of devices", callback=_devices)]
+PackOption = Annotated[
+    bool, typer.Option(help="decode every image once, into a file that all runs and loader processes map")
+]
 TensorboardOption = Annotated[bool, typer.Option(help="also write TensorBoard logs into the run's folder")]
 
 
 def machine_of(
-    threads: int, workers: int, accelerator: str, devices: str, tensorboard: bool = False
+    threads: int,
+    workers: int,
+    accelerator: str,
+    devices: str,
+    tensorboard: bool = False,
+    pack: bool = False,
 ) -> Machine:
     """The machine of these options."""
     from sshpe_lib.machine import Machine, first_process
 
     count = devices if devices == "auto" else int(devices)
-    return Machine(accelerator, count, threads, workers, progress=first_process(), tensorboard=tensorboard)
+    return Machine(accelerator, count, threads, workers, first_process(), tensorboard, pack)

@@ -95,7 +95,7 @@ def train(experiment: Experiment, machine: Machine, folder: Path) -> Record:
     started = datetime.now(UTC)
     if machine.threads:
         torch.set_num_threads(machine.threads)
-    data = roles.load(experiment)
+    data = roles.load(experiment, machine.pack, machine.progress)
     fabric, precision = (
         machine.fabric(experiment.train.precision, folder),
         machine.precision(experiment.train.precision),

@@ -171,6 +171,21 @@ def warp(image: np.ndarray, matrix: np.ndarray, output: tuple[int, int]) -> np.n
     return cv2.warpAffine(image, matrix, output, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
 
 
+def reduction(matrix: np.ndarray) -> int:
+    """By how much an image may be decoded smaller, 1, 2, 4 or 8, without a crop losing detail.
+
+    matrix: (2, 3), image -> crop. A pixel of the smaller image is at most one of the crop.
+    """
+    shrinks = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    return next((times for times in (8, 4, 2) if times * shrinks <= 1), 1)
+
+
+def from_reduced(times: int) -> np.ndarray:
+    """Pixels of an image decoded at 1 / `times` of its size -> pixels of the image, (3, 3)."""
+    offset = (times - 1) / 2  # the middle of the first block
+    return np.array([[times, 0.0, offset], [0.0, times, offset], [0.0, 0.0, 1.0]])
+
+
 def warp_batch(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
     """Resample a batch on its device: bilinear, zero outside; integer pixels map to integer pixels exactly.
 

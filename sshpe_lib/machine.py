@@ -26,7 +26,7 @@ class Machine:
 
     threads: of the CPU; 0 leaves torch's own choice. One thread makes the bits of a result independent of the
     number of cores, and several runs side by side use the cores better than one run with more threads.
-    workers: loader processes; 0 loads in this one.
+    workers: loader processes; 0 loads in this one. pack: read images decoded (`data.packed`); the same bits.
     """
 
     accelerator: str = "auto"
@@ -35,6 +35,7 @@ class Machine:
     workers: int = 0
     progress: bool = True
     tensorboard: bool = False
+    pack: bool = False
 
     def jobs_for(self, runs: int) -> int:
         """How many of `runs` to train at the same time: one a core (`threads` cores) on a CPU, one on a GPU.

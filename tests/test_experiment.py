@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,6 +56,15 @@ def test_the_same_experiment_gives_the_same_bits(tmp_path):
     assert (one.metrics, one.curve, one.examples) == (two.metrics, two.curve, two.examples)
     other = train(smoke(train__seed=1), QUIET, tmp_path / "other")
     assert other.provenance.checkpoint_sha256 != one.provenance.checkpoint_sha256
+
+
+def test_loader_processes_and_packed_images_change_no_bit(tmp_path, monkeypatch):
+    one = train(smoke(), QUIET, tmp_path / "one")
+    monkeypatch.setenv("SSHPE_CACHE", str(tmp_path / "cache"))
+    other = train(smoke(), replace(QUIET, workers=2, pack=True), tmp_path / "other")
+    assert list((tmp_path / "cache" / "packed").glob("*.pixels"))
+    assert one.provenance.checkpoint_sha256 == other.provenance.checkpoint_sha256
+    assert (one.metrics, one.curve, one.examples) == (other.metrics, other.curve, other.examples)
 
 
 @pytest.mark.parametrize("method", list(tables.load_methods()))

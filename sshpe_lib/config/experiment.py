@@ -225,6 +225,8 @@ class Experiment(Frozen):
                 "data.extra is for top-down networks; put whole images into one file, data.labeled"
             )
         placed = [one.kind for one in self.augment.strong if one.kind in ("joint_cutout", "cut_occlude")]
+        if self.data.reduced:
+            raise ValueError(f"data.reduced is of crops; {self.model} looks at whole images")
         if placed:
             raise ValueError(
                 f"augment.strong has {placed}, placed at the joints of one person; {self.model} sees many at once"

@@ -1,31 +1,51 @@
-"""Decoded images kept in memory, so that a small data set is decoded once and not once an epoch."""
+"""Decoded images kept, so that one is decoded once and not once an epoch or once a person."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from sshpe_lib.data.images import read_image
+from sshpe_lib.data.packed import PackedImages
 
 
 class ImageCache:
-    """Reads images and keeps them until `limit` bytes are full; later ones are read again each time."""
+    """Reads images and keeps them until `limit` bytes are full; of later ones it keeps the last, for its other people.
 
-    def __init__(self, limit: int = 2 << 30, color: Literal["rgb", "bgr"] = "rgb"):
-        self.limit, self.color, self.bytes = limit, color, 0
-        self._images: dict[Path, np.ndarray] = {}
+    packs: images that lie decoded in a file, and take no memory here.
+    """
 
-    def read(self, path: Path, where: str, size: tuple[int, int] | None = None) -> np.ndarray:
-        """The image, (H, W, 3) uint8. Raises SSHPEError, naming `where`, for a missing or broken file.
+    def __init__(
+        self,
+        limit: int = 2 << 30,
+        color: Literal["rgb", "bgr"] = "rgb",
+        packs: Sequence[PackedImages] = (),
+    ):
+        self.limit, self.color, self.packs, self.bytes = limit, color, packs, 0
+        self._images: dict[tuple[Path, int], np.ndarray] = {}
+        self._last: tuple[tuple[Path, int], np.ndarray] | None = None
 
-        size: (width, height) that the annotations promise; another one is an error too.
-        """
-        image = self._images.get(path)
+    def read(
+        self, path: Path, where: str, size: tuple[int, int] | None = None, reduction: int = 1
+    ) -> np.ndarray:
+        """The image, (H, W, 3) uint8; not to be written to. Arguments and SSHPEError as of `read_image`."""
+        if reduction == 1:
+            for pack in self.packs:
+                packed = pack.get(path)
+                if packed is not None:
+                    return packed
+        key = path, reduction
+        image = self._images.get(key)
+        if image is None and self._last is not None and self._last[0] == key:
+            image = self._last[1]
         if image is None:
-            image = read_image(path, where, color=self.color, size=size)
+            image = read_image(path, where, self.color, size, reduction)
             if self.bytes + image.nbytes <= self.limit:
-                self._images[path] = image
+                self._images[key] = image
                 self.bytes += image.nbytes
+            else:
+                self._last = key, image
         return image

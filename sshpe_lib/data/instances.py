@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sshpe_lib.data.packed import Pictures
 from sshpe_lib.skeleton import Skeleton
 
 
@@ -59,6 +60,11 @@ class Instances:
             areas=self.areas[rows],
             box_scores=self.box_scores[rows],
         )
+
+    @property
+    def pictures(self) -> Pictures:
+        """The images that have an instance."""
+        return Pictures(self.source, self.image_root, self.file_names, self.image_sizes)
 
     def path(self, index: int) -> Path:
         """The image file of one instance."""

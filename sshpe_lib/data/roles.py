@@ -12,6 +12,7 @@ from sshpe_lib.data import sources, splits
 from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.instances import Instances, concatenate
 from sshpe_lib.data.loaders import steps_per_epoch
+from sshpe_lib.data.packed import Color, PackedImages, pack
 from sshpe_lib.data.scenes import SceneAffine, Scenes
 from sshpe_lib.data.top_down import Crops, WeakAffine
 from sshpe_lib.data.whole_images import WholeImages
@@ -41,12 +42,31 @@ class Roles:
     facts: dict[str, str | int]
 
 
-def load(experiment: Experiment) -> Roles:
-    """Read, split and check the data of `experiment`. Raises SSHPEError on the first fault."""
-    return _whole_images(experiment) if experiment.bottom_up else _people(experiment)
+def load(experiment: Experiment, packed: bool = False, progress: bool = True) -> Roles:
+    """Read, split and check the data of `experiment`. Raises SSHPEError on the first fault.
+
+    packed: read images out of files of decoded ones (`data.packed`), which are made first where they are not there.
+    """
+    cache = ImageCache(color=experiment.data.color)
+    found = (_whole_images if experiment.bottom_up else _people)(experiment, cache)
+    if packed:
+        cache.packs = _packed(found, experiment.data.color, progress)
+    return found
 
 
-def _people(experiment: Experiment) -> Roles:
+def _packed(found: Roles, color: Color, progress: bool) -> list[PackedImages]:
+    """The packed images of every role; those of the labelled people are often among those of the pool."""
+    packed: list[PackedImages] = []
+    for role in (found.unlabeled, found.labeled, found.val):
+        if role is None:
+            continue
+        pictures = role.pictures if isinstance(role, WholeImages) else role.instances.pictures
+        if not any(all(path in done for path in pictures.paths()) for done in packed):
+            packed.append(pack(pictures, color, progress))
+    return packed
+
+
+def _people(experiment: Experiment, cache: ImageCache) -> Roles:
     """Crops of people, for a top-down network."""
     data, semi = experiment.data, experiment.semi_supervised
     everyone = sources.instances(data.labeled)
@@ -58,9 +78,10 @@ def _people(experiment: Experiment) -> Roles:
     extra, pool = _others(data, everyone)
     val = sources.instances(data.val)
     _check_skeleton("val", val, everyone)
-    cache = ImageCache(color=data.color)
     weak = WeakAffine(**experiment.augment.weak.model_dump())
-    crops = partial(Crops, input_size=data.input_size, cache=cache, unbiased=data.unbiased)
+    crops = partial(
+        Crops, input_size=data.input_size, cache=cache, unbiased=data.unbiased, reduced=data.reduced
+    )
     learned = partial(crops, weak=weak, seed=experiment.stream_seed)
     taught = labeled if extra is None else concatenate(labeled, extra)
     return Roles(
@@ -79,7 +100,7 @@ def _people(experiment: Experiment) -> Roles:
     )
 
 
-def _whole_images(experiment: Experiment) -> Roles:
+def _whole_images(experiment: Experiment, cache: ImageCache) -> Roles:
     """Whole images with all their people, for a bottom-up network; `labels` counts images."""
     data, semi = experiment.data, experiment.semi_supervised
     everyone = sources.instances(data.labeled)
@@ -91,7 +112,6 @@ def _whole_images(experiment: Experiment) -> Roles:
     _, pool = _others(data, everyone)
     val = sources.whole_images(data.val)
     _check_skeleton("val", val, everyone)
-    cache = ImageCache(color=data.color)
     scenes = partial(
         Scenes, side=data.input_size[0], affine=SceneAffine(**experiment.augment.scene.model_dump()),
         most=data.people, seed=experiment.stream_seed, cache=cache, unbiased=data.unbiased,

@@ -77,7 +77,8 @@ class WeakAffine:
 class Crops:
     """Crops of instances, decoded once and warped once each.
 
-    input_size: (width, height) of the crop; unbiased: by UDP's convention. With `weak` given, a crop's
+    input_size: (width, height) of the crop; unbiased: by UDP's convention; reduced: decode a JPEG at 1/2, 1/4 or 1/8 of
+    its size where the crop still has a pixel of it for every one of its own. With `weak` given, a crop's
     augmentation depends on (seed, stream, epoch, position) and on nothing else.
     """
 
@@ -91,8 +92,10 @@ class Crops:
         stream: str = "crops",
         cache: ImageCache | None = None,
         unbiased: bool = False,
+        reduced: bool = False,
     ):
         self.instances, self.input_size, self.weak, self.unbiased = instances, input_size, weak, unbiased
+        self.reduced = reduced
         self.seed, self.stream, self.cache = seed, stream, cache or ImageCache()
         self.center, self.size = geometry.box_to_center_size(instances.boxes, input_size[0] / input_size[1])
 
@@ -103,7 +106,7 @@ class Crops:
         """Crops of some of the people, otherwise the same."""
         return Crops(
             self.instances.select(rows), self.input_size, weak=self.weak, seed=self.seed, stream=self.stream,
-            cache=self.cache, unbiased=self.unbiased,
+            cache=self.cache, unbiased=self.unbiased, reduced=self.reduced,
         )  # fmt: skip
 
     def batch(
@@ -118,9 +121,7 @@ class Crops:
         images = np.empty((len(indices), height, width, 3), dtype=np.uint8)
         for row, index in enumerate(indices):
             matrix, mirrored = self._matrix(index, epoch, positions[row] if positions is not None else row)
-            promised = tuple(self.instances.image_sizes[self.instances.image_index[index]].tolist())
-            image = self.cache.read(self.instances.path(index), self._where(index), promised)
-            images[row] = geometry.warp(image, matrix, self.input_size)
+            images[row] = self._crop(index, matrix)
             keypoints[row, :, :2] = geometry.transform_points(keypoints[row, :, :2], matrix)
             if mirrored:
                 keypoints[row] = keypoints[row, list(self.instances.skeleton.flip_order)]
@@ -132,6 +133,15 @@ class Crops:
             torch.from_numpy(self.size[indices].astype(np.float32)),
             torch.as_tensor(indices, dtype=torch.long),
         )
+
+    def _crop(self, index: int, matrix: np.ndarray) -> np.ndarray:
+        """The crop of one person, (H, W, 3) uint8, by the map from its image."""
+        width, height = self.instances.image_sizes[self.instances.image_index[index]].tolist()
+        reduction = geometry.reduction(matrix) if self.reduced else 1
+        image = self.cache.read(self.instances.path(index), self._where(index), (width, height), reduction)
+        if image.shape[:2] != (height, width):
+            matrix = matrix @ geometry.from_reduced(reduction)
+        return geometry.warp(image, matrix, self.input_size)
 
     def _matrix(self, index: int, epoch: int, position: int) -> tuple[np.ndarray, bool]:
         """Image to crop, (2, 3), and whether it mirrors the person (x to W - 1 - x, then the crop)."""

@@ -11,6 +11,7 @@ import numpy as np
 from sshpe_lib.data import coco
 from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.faults import refuse
+from sshpe_lib.data.packed import Pictures
 from sshpe_lib.skeleton import Skeleton
 
 
@@ -32,6 +33,11 @@ class WholeImages:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def pictures(self) -> Pictures:
+        """All of the images."""
+        return Pictures(self.source, self.image_root, self.names, self.sizes)
 
     def size(self, row: int) -> tuple[int, int]:
         """(width, height) of one image, pixels."""

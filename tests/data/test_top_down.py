@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from sshpe_lib.augment.pixels import normalize
+from sshpe_lib.data.cache import ImageCache
+from sshpe_lib.data.images import read_image
 from sshpe_lib.data.top_down import Crops, WeakAffine
 from sshpe_lib.errors import SSHPEError
 from tests import toy
@@ -107,3 +109,52 @@ def test_an_image_of_another_size_than_annotated_is_refused(tmp_path):
     cv2.imwrite(str(people.path(0)), np.zeros((70, 60, 3), np.uint8))
     with pytest.raises(SSHPEError, match=r"0_0.png.*60x70"):
         Crops(people, SIZE).batch([0])
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_large_photograph_is_decoded_smaller_and_gives_the_same_crop(tmp_path, mirrored):
+    """Smooth colours, which lose nothing at a quarter of the size; a shift of half a pixel would show."""
+    width, height = 803, 1001
+    people = toy.instances(tmp_path, 1, width=width, height=height)
+    x, y = np.meshgrid(np.linspace(0, 3, width), np.linspace(0, 4, height))
+    image = np.stack([np.sin(x + k) * np.cos(y - k) for k in range(3)], axis=-1)
+    photograph = tmp_path / "large.jpg"
+    cv2.imwrite(str(photograph), (127 + 120 * image).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 100])
+    people = dataclasses.replace(
+        people, file_names=(photograph.name,), boxes=np.array([[150, 150, 500, 600]], np.float32)
+    )
+    weak = WeakAffine(flip=float(mirrored), scale=0.0)
+    read = []
+    cache = ImageCache()
+    cache.read = lambda *given: read.append(ImageCache.read(cache, *given)) or read[-1]
+    whole, smaller = (
+        Crops(people, (96, 128), weak=weak, reduced=reduced, cache=cache).batch([0])
+        for reduced in (False, True)
+    )
+    assert read[0].shape == (1001, 803, 3) and read[1].shape == (251, 201, 3)
+    assert torch.equal(whole.points, smaller.points)
+    inside = whole.image[0].float().amin(0) > 0
+    assert inside.float().mean() > 0.8
+    difference = (whole.image[0].float() - smaller.image[0].float()).abs()[:, inside]
+    assert difference.mean() < 0.7 and difference.max() < 6
+    half_a_pixel = (whole.image[0].float() - whole.image[0].roll(1, 2).float()).abs()[:, inside] / 2
+    assert half_a_pixel.mean() > 1.5 * difference.mean()
+
+
+def test_an_image_that_is_no_jpeg_or_not_much_larger_than_its_crop_is_decoded_whole(tmp_path):
+    people = toy.instances(tmp_path, 2, width=300, height=400)
+    for size in ((48, 64), (192, 256)):
+        batches = [Crops(people, size, reduced=reduced).batch([0, 1]) for reduced in (False, True)]
+        assert all(torch.equal(one, other) for one, other in zip(*batches, strict=True))
+
+
+def test_people_of_one_image_share_one_decoding_when_the_cache_is_full(tmp_path, monkeypatch):
+    people = toy.instances(tmp_path, 3)
+    people = dataclasses.replace(people, image_index=np.array([0, 0, 1]), file_names=people.file_names[:2])
+    read = []
+    monkeypatch.setattr(
+        "sshpe_lib.data.cache.read_image",
+        lambda path, *rest: read.append(path.name) or read_image(path, *rest),
+    )
+    Crops(people, SIZE, cache=ImageCache(limit=0)).batch([0, 1, 2])
+    assert read == list(people.file_names)

@@ -1,0 +1,122 @@
+"""Packed images: the pixels of the files, made once, mended where a file changes, never half of one."""
+
+import errno
+import pickle
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sshpe_lib.data import packed
+from sshpe_lib.data.cache import ImageCache
+from sshpe_lib.data.images import read_image
+from sshpe_lib.data.packed import pack
+from sshpe_lib.data.top_down import Crops, WeakAffine
+from sshpe_lib.errors import SSHPEError
+from tests import toy
+
+
+@pytest.fixture
+def people(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSHPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(packed, "AT_A_TIME", 2)
+    return toy.instances(tmp_path, 5)
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The files that packing decodes, in order."""
+    calls = []
+
+    def read(path, *rest):
+        calls.append(Path(path).name)
+        return read_image(path, *rest)
+
+    monkeypatch.setattr(packed, "read_image", read)
+    return calls
+
+
+def assert_whole(found, people):
+    for path in people.pictures.paths():
+        np.testing.assert_array_equal(found.get(path), read_image(path, "the test"))
+
+
+def test_packed_images_are_those_of_the_files_and_are_decoded_once(people, decoded):
+    assert_whole(pack(people.pictures, show=False), people)
+    assert sorted(decoded) == sorted(people.file_names)
+    decoded.clear()
+    again = pack(people.pictures, show=False)
+    assert_whole(again, people)
+    assert not decoded
+    assert again.get(Path("elsewhere.png")) is None
+    with pytest.raises(ValueError, match="read-only"):
+        again.get(people.path(0))[0, 0] = 0
+
+
+def test_crops_of_packed_images_have_the_same_bits(people):
+    plain = Crops(people, (48, 64), weak=WeakAffine(), seed=1)
+    cache = ImageCache(packs=[pack(people.pictures, show=False)])
+    quick = Crops(people, (48, 64), weak=WeakAffine(), seed=1, cache=cache)
+    for ours, theirs in zip(plain.batch(range(5)), quick.batch(range(5)), strict=True):
+        assert ours.equal(theirs)
+    assert cache.bytes == 0
+
+
+def test_an_interrupted_packing_goes_on_where_it_was(people, decoded, monkeypatch):
+    broken = people.path(3)
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SSHPEError, match=f"{broken.name}.*truncated"):
+        pack(people.pictures, show=False)
+    broken.write_bytes(whole)
+    decoded.clear()
+    assert_whole(pack(people.pictures, show=False), people)
+    assert sorted(decoded) == sorted(people.file_names[2:])  # the first two were noted
+
+
+def test_a_changed_file_is_decoded_again_and_no_other(people, decoded):
+    pack(people.pictures, show=False)
+    decoded.clear()
+    image = read_image(people.path(2), "the test")
+    cv2.imwrite(str(people.path(2)), 255 - image)
+    assert_whole(pack(people.pictures, show=False), people)
+    assert decoded == [people.file_names[2]]
+
+
+def test_a_lost_file_of_pixels_is_made_again(people, decoded):
+    pack(people.pictures, show=False).file.unlink()
+    assert_whole(pack(people.pictures, show=False), people)
+    assert len(decoded) == 10
+
+
+def test_a_full_disk_ends_in_one_sentence_before_and_during_the_work(people, monkeypatch):
+    usage = shutil.disk_usage(people.image_root)
+    with monkeypatch.context() as few:
+        few.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=1000))
+        with pytest.raises(SSHPEError, match="decoded images take .* GB .* are free; make room"):
+            pack(people.pictures, show=False)
+
+    def full(*given):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as none:
+        none.setattr(packed, "_note", full)
+        with pytest.raises(SSHPEError, match="cannot be packed .No space left.*SSHPE_CACHE"):
+            pack(people.pictures, show=False)
+    assert_whole(pack(people.pictures, show=False), people)
+
+
+def test_a_missing_image_is_named(people):
+    people.path(1).unlink()
+    with pytest.raises(SSHPEError, match=f"{people.file_names[1]}.*copy or download"):
+        pack(people.pictures, show=False)
+
+
+def test_a_loader_process_is_sent_the_place_and_not_the_pixels(people):
+    found = pack(people.pictures, show=False)
+    pixels = found.get(people.path(0)).copy()
+    sent = pickle.dumps(found)
+    assert len(sent) < 3 * people.image_sizes.prod(axis=1).sum()
+    np.testing.assert_array_equal(pickle.loads(sent).get(people.path(0)), pixels)
