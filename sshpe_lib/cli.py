@@ -130,6 +130,10 @@ def plan(
     tflops: Annotated[
         float | None, typer.Option(min=1e-6, help="assume this sustained throughput, in TFLOP/s")
     ] = None,
+    devices: Annotated[
+        list[int] | None, typer.Option(min=1, help="tell the hours on so many of them at once; repeatable")
+    ] = None,
+    price: Annotated[float | None, typer.Option(min=0, help="of an hour on one device")] = None,
     threads: ThreadsOption = 1,
     accelerator: AcceleratorOption = "auto",
 ) -> None:
@@ -140,7 +144,7 @@ def plan(
     made = plans.make(
         table, profile, seeds=seeds, machine=machine, device=device, tflops=tflops, measured=measure
     )
-    typer.echo(plans.to_text(made))
+    typer.echo(plans.to_text(made, devices or (), price))
 
 
 @app.command()

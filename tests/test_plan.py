@@ -362,6 +362,18 @@ def test_a_device_gives_hours_where_its_size_was_measured() -> None:
     assert made.rates.hours(paper(), None) is None
 
 
+def test_the_time_side_by_side_and_the_price_are_told() -> None:
+    made = planned("aid_table1", "paper", tflops=100.0)
+    text = " ".join(plan.to_text(made, devices=(1, 8), price=2.5).split())
+    assert made.hours is not None
+    assert f"{2.5 * made.hours:,.2f} at 2.5 an hour" in text
+    assert " h on 1 at once, " in text and " h on 8 at once, " in text
+    longest = max(line.hours for line in made.distinct if line.hours is not None)
+    on_many = made.hours_on(64)
+    assert on_many is not None and 1.9 * longest < on_many  # a second stage waits for its first
+    assert made.hours / 8 < (made.hours_on(8) or 0) < made.hours == pytest.approx(made.hours_on(1))
+
+
 def test_an_assumed_throughput_is_told_as_one() -> None:
     made = planned(tflops=2.5)
     assert made.lines[0].hours == pytest.approx(made.lines[0].cost.flops / 2.5e12 / 3600)

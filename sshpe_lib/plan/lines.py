@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TypeVar
 
 from sshpe_lib import initial, paths, records, tables
 from sshpe_lib.config import Experiment, Source
@@ -14,8 +15,11 @@ from sshpe_lib.machine import Machine
 from sshpe_lib.plan import data
 from sshpe_lib.plan.cost import FREE, Cost, run_cost
 from sshpe_lib.plan.devices import Rates, rates
+from sshpe_lib.plan.schedule import makespan
 from sshpe_lib.study import baseline_cells
 from sshpe_lib.tables import Cell, Table
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,40 @@ class Plan:
     def distinct(self) -> list[Line]:
         """The lines that are run and are no earlier line's runs again."""
         return [line for line in self.lines if not line.not_run and line.same_as is None]
+
+    @property
+    def left(self) -> list[tuple[Line, int]]:
+        """The lines with runs to do, and how many."""
+        return [(line, line.runs_left) for line in self.distinct if line.runs_left]
+
+    @property
+    def flops(self) -> int | None:
+        """Of all runs that are left; None where a run's are not known."""
+        return _sum((line.cost.flops, count) for line, count in self.left)
+
+    @property
+    def evaluation(self) -> int | None:
+        """FLOPs of the evaluations among them."""
+        return _sum((line.cost.evaluation, count) for line, count in self.left)
+
+    @property
+    def hours(self) -> float | None:
+        """One after another of all runs that are left; None where a run's are not known."""
+        return _sum((line.hours, count) for line, count in self.left)
+
+    @property
+    def disk(self) -> int:
+        """Bytes of what the runs that are left will leave behind."""
+        return sum(line.cost.disk * count for line, count in self.left)
+
+    def hours_on(self, devices: int) -> float | None:
+        """Hours until the last of the runs that are left ends, each on one of so many devices; None where not known."""
+        left = [(line.hours, one) for line, count in self.left for one in line.experiments[-count:]]
+        hours = [one for one, _ in left if one is not None]
+        if len(hours) < len(left):
+            return None
+        numbers = {experiment: number for number, (_, experiment) in enumerate(left)}
+        return makespan(hours, [numbers.get(one.start) if one.start else None for _, one in left], devices)
 
 
 def make(
@@ -174,3 +212,10 @@ def _recorded(experiments: list[Experiment]) -> tuple[dict[Experiment, bool], st
         else:
             found[experiment] = records.find(paths.records(), key) is not None
     return found, trouble
+
+
+def _sum(parts: Iterable[tuple[Number | None, int]]) -> Number | None:
+    """The sum of numbers times counts; None where a number is None."""
+    counted = list(parts)
+    known = [number * count for number, count in counted if number is not None]
+    return sum(known) if len(known) == len(counted) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from sshpe_lib.plan.cost import COUNTING_RULE
 from sshpe_lib.plan.devices import Size
@@ -26,8 +26,11 @@ _NOT_MEASURED = (
 )
 
 
-def to_text(plan: Plan) -> str:
-    """The plan in print: a block for each column of the paper's table, totals, the rates, the data."""
+def to_text(plan: Plan, devices: Sequence[int] = (), price: float | None = None) -> str:
+    """The plan in print: a block for each column of the paper's table, totals, the rates, the data.
+
+    devices: numbers of them for which the time side by side is told; price: of an hour on one.
+    """
     seeds = f"{plan.seeds} seed" + ("s" if plan.seeds > 1 else "")
     lines = _wrapped(f"Plan of {plan.table.name} on profile {plan.profile}, {seeds}: {plan.description}")
     notes: list[str] = []
@@ -39,7 +42,7 @@ def to_text(plan: Plan) -> str:
     lines.append("")
     for number, note in enumerate(notes, 1):
         lines += _wrapped(f"({number}) {note}", "    ")
-    for paragraph in (_total(plan), _LEGEND, COUNTING_RULE):
+    for paragraph in (_total(plan, devices, price), _LEGEND, COUNTING_RULE):
         lines += [*_wrapped(paragraph), ""]
     lines += [*_rates(plan), "", *_data(plan)]
     return "\n".join(line.rstrip() for line in lines).rstrip()
@@ -100,9 +103,9 @@ def _numbers(line: Line) -> list[str]:
         _count(line.pool) if first.semi_supervised else NOTHING,
         NOTHING if line.epochs is None else f"{line.epochs:.3g}",
         _count(cost.steps),
-        _operations(cost.flops),
+        operations(cost.flops),
         _hours(line.hours),
-        _bytes(cost.disk),
+        number_of_bytes(cost.disk),
         f"{UNKNOWN if line.recorded is None else line.recorded} of {len(line.experiments)}",
     ]
 
@@ -113,31 +116,24 @@ def _left_out(inside: list[Line]) -> Iterator[tuple[str, str]]:
         yield reason, ", ".join(line.cell.row for line in inside if line.not_run == reason)
 
 
-def _total(plan: Plan) -> str:
-    left = [(line, line.runs_left) for line in plan.distinct]
+def _total(plan: Plan, devices: Sequence[int] = (), price: float | None = None) -> str:
     wanted = sum(len(line.experiments) for line in plan.distinct)
     shared = sum(len(line.experiments) for line in plan.lines if line.same_as)
     recorded = sum(line.recorded or 0 for line in plan.distinct)
-    runs = sum(count for _, count in left)
+    runs = sum(count for _, count in plan.left)
     once = f" (and {shared} that rows share, counted once)" if shared else ""
     told = f"Total: {wanted} runs{once}, {recorded} with a record, {runs} left"
     if runs:
-        flops = _sum((line.cost.flops, count) for line, count in left)
-        evaluation = _sum((line.cost.evaluation, count) for line, count in left)
-        disk = sum(line.cost.disk * count for line, count in left)
-        told += f": {_operations(flops)}FLOP ({_operations(evaluation)} of them in evaluations), "
-        told += f"{_hours(_sum((line.hours, count) for line, count in left))} h one after another, "
-        told += f"{_bytes(disk)} of disk"
+        told += f": {operations(plan.flops)}FLOP ({operations(plan.evaluation)} of them in evaluations), "
+        told += f"{_hours(plan.hours)} h one after another, "
+        told += "".join(f"{_hours(plan.hours_on(many))} h on {many} at once, " for many in devices)
+        if price is not None:
+            cost = UNKNOWN if plan.hours is None else f"{plan.hours * price:,.2f}"
+            told += f"{cost} at {price:g} an hour, "
+        told += f"{number_of_bytes(plan.disk)} of disk"
     if plan.unknown_records:
         told += f". Some records cannot be looked for and are not counted: {plan.unknown_records}"
     return told
-
-
-def _sum(parts: Iterable[tuple[float | None, int]]) -> float | None:
-    """The sum of numbers times counts; None where a number that counts is None."""
-    counted = [(number, count) for number, count in parts if count]
-    known = [number * count for number, count in counted if number is not None]
-    return sum(known) if len(known) == len(counted) else None
 
 
 def _rates(plan: Plan) -> list[str]:
@@ -149,7 +145,7 @@ def _rates(plan: Plan) -> list[str]:
         told = f"on {rates.device}"
     lines = _wrapped(f"Hours: {told}; reading the images is not in them, and may be slower than the steps.")
     for size, step in _largest_steps(plan):
-        told = f"{size}: {_operations(step)}FLOP a step"
+        told = f"{size}: {operations(step)}FLOP a step"
         if size in rates.by_size:
             told += f" at {rates.by_size[size] / 1e12:,.3g} TFLOP/s ({rates.sources[size]})"
         elif not rates.assumed:
@@ -189,7 +185,7 @@ def _labels(line: Line) -> tuple[int, int, str]:
     return first.data.labels or 0, line.people or 0, "images" if first.bottom_up else "people"
 
 
-def _bytes(count: float) -> str:
+def number_of_bytes(count: float) -> str:
     """Bytes in print, such as 246 MB."""
     for unit in ("B", "KB", "MB", "GB"):
         if count < 999.5:
@@ -205,7 +201,7 @@ def _hours(value: float | None) -> str:
     return f"{value:.2g}" if value < 9.95 else f"{value:,.0f}"
 
 
-def _operations(flops: float | None) -> str:
+def operations(flops: float | None) -> str:
     """A number of operations with its prefix, such as 183 P."""
     if flops is None:
         return f"{UNKNOWN} "
