@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
 
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.writing import written_whole
 
 CURE = "move the file away to start again"
 
@@ -18,10 +18,12 @@ def of(folder: Path) -> Path:
 
 
 def write(path: Path, state: dict) -> None:
-    """Write a state of tensors, numbers and texts (temporary file, then rename)."""
-    temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+    """Write a state of tensors, numbers and texts, whole or not at all. Raises as `written_whole`."""
+    with written_whole(path, alone=True) as partial, partial.open("wb") as file:
+        try:
+            torch.save(state, file)  # into an open file: with a name, the error of a full disk is lost
+        except RuntimeError as error:  # of the end of the archive, after the system's own
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 def read(path: Path, key: str, device: torch.device | str = "cpu") -> dict:

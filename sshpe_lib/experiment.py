@@ -27,6 +27,7 @@ from sshpe_lib.machine import Machine, first_process
 from sshpe_lib.records import MULTI_SCALE, Example, Record, SceneExample
 from sshpe_lib.skeleton import COCO17, Skeleton
 from sshpe_lib.trainer import Trainer
+from sshpe_lib.writing import check_writable
 
 EXAMPLES = 8
 HARD_CASES = 6
@@ -54,7 +55,8 @@ def run(
         return found
     if experiment.start is not None:
         run(experiment.start, machine, records_folder=records_folder, runs_folder=runs_folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    for place in (records_folder, folder):
+        check_writable(place)  # a full or read-only disk is better known before the training than after it
     if not first_process():
         return train(experiment, machine, folder)  # the first process holds the lock and writes the record
     with _lock(folder / "lock", machine.progress):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import warnings
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.codec import Codec
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.trained import Trained
+from sshpe_lib.writing import written_whole
 
 SUFFIXES = (".safetensors", ".pt2", ".onnx")
 MOST = 4096  # crops in a batch
@@ -74,16 +74,11 @@ def write(made: Trained, path: Path) -> None:
     if path.suffix == ".safetensors":
         trained.save(made, path)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
+    with written_whole(path, suffix=path.suffix) as partial:
         if path.suffix == ".pt2":
             torch.export.save(program(made), partial)
         else:
             _onnx(made).save(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _onnx(made: Trained) -> torch.onnx.ONNXProgram:

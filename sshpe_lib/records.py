@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from sshpe_lib.config import Experiment, Frozen
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.writing import written_whole
 
 MAX_BYTES = 20_000
 MAX_POINTS = 100
@@ -149,20 +148,16 @@ def read_all(folder: Path) -> list[Record]:
 
 
 def write(folder: Path, record: Record) -> Path:
-    """Write a record whole or not at all (temporary file, then rename). Raises ValueError above the size limit."""
+    """Write a record whole or not at all. Raises ValueError above the size limit, else as `written_whole`."""
     text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
     compact = json.dumps(record.model_dump(mode="json"), separators=(",", ":"))
     if len(compact) > MAX_BYTES:
         raise ValueError(f"record {record.key} has {len(compact)} bytes, the limit is {MAX_BYTES}")
     if len(text) > MAX_BYTES:
         text = compact + "\n"
-    folder.mkdir(parents=True, exist_ok=True)
     path = path_of(folder, record.key)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{record.key}", suffix=".tmp")
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
+    with written_whole(path) as partial:
+        partial.write_text(text)
     return path
 
 

@@ -28,6 +28,7 @@ from sshpe_lib.methods.step import CrowdLabeled, Labeled, Losses, Supervised, Te
 from sshpe_lib.records import Point
 from sshpe_lib.seeding import torch_stream
 from sshpe_lib.teacher import Single
+from sshpe_lib.writing import cannot_write, written_whole
 
 # A run that is killed loses at most this much work besides the steps since the last evaluation.
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
@@ -228,13 +229,19 @@ class Trainer:
         if self.fabric.is_global_zero and (
             self.step % STEPS_BETWEEN_LOG_ROWS == 0 or self.step == self.steps
         ):
-            new = not self._log_file.exists()
+            self._add_to_log({"step": self.step, "rate": self.rate} | row)
+            self.fabric.log_dict(row, step=self.step)
+
+    def _add_to_log(self, row: dict[str, float]) -> None:
+        new = not self._log_file.exists()
+        try:
             with self._log_file.open("a", newline="") as file:
                 writer = csv.DictWriter(file, LOG_FIELDS)
                 if new:
                     writer.writeheader()
-                writer.writerow({"step": self.step, "rate": self.rate} | row)
-            self.fabric.log_dict(row, step=self.step)
+                writer.writerow(row)
+        except OSError as error:
+            raise cannot_write(self._log_file, error) from error
 
     @property
     def _log_file(self) -> Path:
@@ -278,7 +285,7 @@ class Trainer:
             return
         with self._log_file.open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["step"].isdigit() and int(row["step"]) <= step]
-        with self._log_file.open("w", newline="") as file:
+        with written_whole(self._log_file, alone=True) as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, LOG_FIELDS)
             writer.writeheader()
             writer.writerows(rows)

@@ -12,7 +12,7 @@ import sshpe_lib
 
 PACKAGE = Path(sshpe_lib.__file__).parent
 LAYERS = {
-    "errors": 0, "paths": 0, "progress": 0, "skeleton": 0, "seeding": 0,
+    "errors": 0, "paths": 0, "writing": 0, "progress": 0, "skeleton": 0, "seeding": 0,
     "config": 0, "profiles": 0, "records": 0, "report": 0, "tables": 0,
     "geometry": 1, "codec": 1, "grouping": 1, "models": 1, "augment": 1, "teacher": 1, "averaging": 1, "losses": 1,
     "data": 2, "evaluate": 2, "methods": 2, "checkpoints": 2, "supervision": 2, "crowd_supervision": 2,
@@ -24,7 +24,7 @@ LAYERS = {
     "cli": 5, "cli_data": 5, "cli_weights": 5, "cli_networks": 5, "cli_options": 5, "papermill_plugin": 5, "main__": 6,
 }  # fmt: skip
 # Layer 1 takes plain arguments: of layer 0 it may know these rooms only.
-PLAIN = {"errors", "paths", "skeleton", "seeding"}
+PLAIN = {"errors", "paths", "writing", "skeleton", "seeding"}
 SOURCES = sorted(
     p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py" and "_params" not in p.parts
 )

@@ -150,19 +150,17 @@ def test_a_record_above_the_limit_is_refused_and_leaves_nothing(tmp_path: Path, 
 
 def test_a_reader_never_sees_half_a_record(tmp_path: Path, record: Record) -> None:
     records.write(tmp_path, record)
-    done = threading.Event()
 
     def write() -> None:
         for seconds in range(20):
             facts = record.provenance.model_copy(update={"seconds": float(seconds)})
             records.write(tmp_path, record.model_copy(update={"provenance": facts}))
-        done.set()
 
     writers = [threading.Thread(target=write) for _ in range(2)]
     for writer in writers:
         writer.start()
     reads = 0
-    while not done.is_set() or reads == 0:
+    while any(writer.is_alive() for writer in writers) or reads == 0:
         assert records.find(tmp_path, record.key).metrics == record.metrics
         reads += 1
     for writer in writers:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import zipfile
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,7 +15,9 @@ from pydantic import TypeAdapter
 from sshpe_lib import paths
 from sshpe_lib.data.documents import fingerprint, version_of
 from sshpe_lib.data.instances import Instances
+from sshpe_lib.errors import SSHPEError
 from sshpe_lib.skeleton import Skeleton
+from sshpe_lib.writing import written_whole
 
 FORMAT = 1  # to be raised where `load_instances` makes other people of the same file
 LARGE = 16 << 20  # bytes; below it, reading the file anew takes a fraction of a second
@@ -59,16 +59,11 @@ def keep(instances: Instances, annotations: Path, category: str | int | None) ->
     if place is None:
         return
     texts = json.dumps({"skeleton": asdict(instances.skeleton), "file_names": instances.file_names})
-    partial = place.with_name(f"{place.name}.{os.getpid()}.tmp")
+    arrays = {name: getattr(instances, name) for name in _ARRAYS}
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            arrays = {name: getattr(instances, name) for name in _ARRAYS}
+        with written_whole(place) as partial, partial.open("wb") as file:
             np.savez(file, texts=np.frombuffer(texts.encode(), np.uint8), **arrays)
-        partial.replace(place)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
+    except SSHPEError as error:
         _log.warning("%s is not kept in the cache (%s) and will be parsed again", annotations, error)
 
 

@@ -8,7 +8,6 @@ pixels from 1, which is half a per cent of a person here.
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from sshpe_lib.data.faults import bad_input
 from sshpe_lib.data.images import read_image
 from sshpe_lib.data.tables import AREA_OF_BOX
 from sshpe_lib.skeleton import LSP14
+from sshpe_lib.writing import written_whole
 
 # The files have no boxes: the joints' extent, widened by this share of its own side at each end.
 _MARGIN = 0.15
@@ -108,9 +108,8 @@ def _write(
         "annotations": annotations,
         "categories": [_category()],
     }
-    temporary = out.with_name(f"{out.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(document))
-    temporary.replace(out)
+    with written_whole(out) as partial:
+        partial.write_text(json.dumps(document))
     return out
 
 

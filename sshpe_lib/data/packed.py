@@ -18,6 +18,7 @@ from sshpe_lib import paths, progress
 from sshpe_lib.data.faults import bad_input
 from sshpe_lib.data.images import read_image
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.writing import written_whole
 
 Color = Literal["rgb", "bgr"]
 AT_A_TIME = 64  # images between two notes of what is done: what an interrupted packing loses at most
@@ -147,9 +148,8 @@ def _read(pictures: Pictures, row: int, color: Color) -> memoryview:
 
 def _note(notes: Path, done: np.ndarray) -> None:
     """Write down which images are packed, whole or not at all."""
-    partial = notes.with_suffix(".tmp")
-    done.tofile(partial)
-    partial.replace(notes)
+    with written_whole(notes, alone=True) as partial:
+        done.tofile(partial)
 
 
 def _check_room(wanted: int, folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +13,7 @@ from sshpe_lib.data.documents import fingerprint, read_json
 from sshpe_lib.data.faults import bad_input, refuse
 from sshpe_lib.data.instances import Instances
 from sshpe_lib.seeding import numpy_stream
+from sshpe_lib.writing import written_whole
 
 _KEYS = {"source", "fingerprint", "rule", "seed", "count", "annotation_ids"}
 
@@ -152,9 +152,8 @@ def hold_out(
 
 def _write(path: Path, value: dict) -> None:
     """Write JSON whole or not at all."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value) + "\n")
-    temporary.replace(path)
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps(value) + "\n")
 
 
 def _check_count(

@@ -11,6 +11,7 @@ import numpy as np
 
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate.oks import oks_nms
+from sshpe_lib.writing import written_whole
 
 
 def rescore(joint_scores: np.ndarray, box_scores: np.ndarray, threshold: float = 0.2) -> np.ndarray:
@@ -68,11 +69,8 @@ def to_results(
 
 def write_results(path: str | os.PathLike, results: list[dict]) -> None:
     """Write results as JSON, whole or not at all; folders are made as needed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_text(json.dumps(results, allow_nan=False), encoding="utf-8")
-    os.replace(partial, path)
+    with written_whole(Path(path)) as partial:
+        partial.write_text(json.dumps(results, allow_nan=False), encoding="utf-8")
 
 
 def _group(image_ids: np.ndarray) -> dict[int, np.ndarray]:

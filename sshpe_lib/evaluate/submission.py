@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import zipfile
 from collections.abc import Iterable
@@ -14,6 +13,7 @@ from typing import Any
 from sshpe_lib.data.documents import read_annotations
 from sshpe_lib.data.faults import bad_input
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.writing import written_whole
 
 STEM = "person_keypoints_test-dev2017_{}_results"  # COCO: http://cocodataset.org/#upload
 FIELDS = ("image_id", "category_id", "keypoints", "score")
@@ -40,16 +40,10 @@ def write(output: Path, name: str, results: Iterable[dict[str, Any]], image_info
     results = [_rounded(result) for result in results]
     target = Path(output) / f"{STEM.format(name)}.zip"
     _check(results, _image_ids(Path(image_info)), target)
-    target.parent.mkdir(parents=True, exist_ok=True)
     entry = zipfile.ZipInfo(f"{STEM.format(name)}.json", EPOCH)
     entry.compress_type = zipfile.ZIP_DEFLATED
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with zipfile.ZipFile(temporary, "w") as archive:
-            archive.writestr(entry, json.dumps(results, separators=(",", ":")))
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(target) as partial, zipfile.ZipFile(partial, "w") as archive:
+        archive.writestr(entry, json.dumps(results, separators=(",", ":")))
     return target
 
 

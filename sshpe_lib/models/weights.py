@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models.stages import belongs
+from sshpe_lib.writing import written_whole
 
 _COUNTER = "num_batches_tracked"  # absent from files older than torch 0.4.1; batch norm does not need it
 
@@ -90,19 +90,10 @@ def save_state(model: nn.Module, path: Path, metadata: dict[str, str]) -> str:
     Returns:
         sha256 of the file.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     content = _sort_header(safetensors.torch.save(state, metadata))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(Path(path)) as partial:
+        partial.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
 
 

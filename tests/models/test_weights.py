@@ -251,7 +251,7 @@ def test_save_state_that_fails_leaves_the_old_file(
         raise OSError("no space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(SSHPEError, match="no space"):
         save_state(build(18, seed=1, **SMALL), path, {})
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,90 @@
+"""Files are written whole or not at all, and a disk that refuses is one sentence."""
+
+import errno
+import os
+import subprocess
+
+import pytest
+import torch
+
+from sshpe_lib import checkpoints
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.writing import check_writable, written_whole
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of its own of 256 KiB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", place], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("only root mounts disks")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_file_takes_its_place_and_nothing_else_is_left(tmp_path):
+    path = tmp_path / "deep" / "file.txt"
+    for text in ("first", "second"):
+        with written_whole(path) as partial:
+            assert partial.parent == path.parent
+            partial.write_text(text)
+        assert path.read_text() == text
+    assert os.listdir(path.parent) == ["file.txt"]
+
+
+def test_an_error_leaves_what_was_there(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(KeyError), written_whole(path) as partial:
+        partial.write_text("half")
+        raise KeyError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_what_a_killed_process_left_is_written_over(tmp_path):
+    path = tmp_path / "file.txt"
+    with written_whole(path, alone=True) as partial:
+        name = partial
+        partial.write_text("new")
+    name.write_text("of a process that was killed")
+    with written_whole(path, alone=True) as partial:
+        assert partial == name
+        partial.write_text("newer")
+    assert path.read_text() == "newer" and os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_a_disk_that_fills_up_is_one_error(tmp_path, monkeypatch):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SSHPEError, match=r"file.txt: cannot be written \(No space left.*make room"):
+        with written_whole(path) as partial:
+            partial.write_text("new")
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(small_disk):
+    path = small_disk / "checkpoint.pt"
+    checkpoints.write(path, {"key": "k", "step": 1, "weights": torch.ones(20_000)})
+    for size in (50_000, 200_000, 20_000_000):
+        with pytest.raises(SSHPEError, match="checkpoint.pt: cannot be written"):
+            checkpoints.write(path, {"key": "k", "step": 2, "weights": torch.ones(size)})
+    assert checkpoints.read(path, "k")["step"] == 1
+    assert os.listdir(small_disk) == ["checkpoint.pt"]
+
+
+def test_a_folder_that_cannot_be_written_to_is_known_before(small_disk, tmp_path):
+    check_writable(small_disk / "new")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with pytest.raises(SSHPEError, match="Read-only file system"):
+        check_writable(small_disk / "new")
+    (tmp_path / "file").touch()
+    with pytest.raises(SSHPEError, match=r"file/folder: cannot be written \(Not a directory\)"):
+        check_writable(tmp_path / "file" / "folder")
