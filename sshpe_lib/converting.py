@@ -16,10 +16,10 @@ from sshpe_lib.data.documents import fingerprint
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import weights
 from sshpe_lib.models.recognise import Recognised, recognise
+from sshpe_lib.models.rsn import REFERENCE_PEAK
 from sshpe_lib.skeleton import COCO17, Skeleton
 from sshpe_lib.trained import Trained
 
-PEAK = 255  # of a heatmap that official RSN learns
 Codec = Literal["msra", "udp-gaussian", "udp-offset"]
 Color = Literal["rgb", "bgr"]
 
@@ -131,5 +131,5 @@ def _rgb_to_one(state: dict[str, Tensor]) -> dict[str, Tensor]:
     changed["top.conv.conv.weight"] = state["top.conv.conv.weight"].flip(1)
     for name, tensor in state.items():
         if re.fullmatch(r"stage\d+\.upsample\.up\d\.res_conv2\.bn\.(weight|bias)", name):
-            changed[name] = torch.div(tensor, PEAK)
+            changed[name] = torch.div(tensor, REFERENCE_PEAK)
     return changed

@@ -14,6 +14,7 @@ from sshpe_lib.models.stages import AfterStage, check_images, check_sizes, keep
 COARSEST = 32  # input over the resolution of the last level
 BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}  # in the four levels
 LEVELS = 4
+REFERENCE_PEAK = 255  # of the heatmaps that the official code teaches; ours peak at 1
 
 
 class RSN(nn.Module):
@@ -100,10 +101,17 @@ class RSN(nn.Module):
         return predictions
 
     def _initialise(self) -> None:
-        """He's rule over the outputs for the encoders' convolutions, as the reference; torch's own elsewhere."""
+        """He's rule over the outputs for the encoders' convolutions, as the reference; torch's own elsewhere.
+
+        Predictions end in a batch norm, whose answers have a standard deviation of 1. That is little beside the
+        reference's targets, which peak at 255; beside ours, which peak at 1, it would take a thousand steps of Adam to
+        shrink. So it starts as much smaller as the targets are.
+        """
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d) and ".downsample." in name:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, Unit):
+                nn.init.constant_(module.res_conv2.bn.weight, 1 / REFERENCE_PEAK)
 
 
 class Stem(nn.Module):

@@ -7,7 +7,7 @@ import torch
 
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models.cost import count_macs, count_parameters
-from sshpe_lib.models.rsn import RSN
+from sshpe_lib.models.rsn import RSN, Unit
 from tests.models import official
 
 SMALL = {"width": 16, "unit_channels": 16}
@@ -110,6 +110,16 @@ def test_after_stage_is_called_once_per_stage_and_may_replace_the_features(stage
         for stage in (model.stages[0], model.stages[-1]):
             swapped = model(images(), lambda name, f, stage=stage: f.flip(0) if name == stage else f)
             torch.testing.assert_close(swapped, plain.flip(0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_a_new_network_answers_nearly_nothing(stages: int) -> None:
+    """Its loss starts at that of blank maps, and not at sixty times as much, as with batch norms of scale 1."""
+    model = small(stages=stages).train()
+    for unit in model(images(8), every_unit=True):
+        assert unit.std() < 0.01
+    heads = [module.res_conv2.bn for module in model.modules() if isinstance(module, Unit)]
+    assert len(heads) == 4 * stages and all(head.weight.eq(1 / 255).all() for head in heads)
 
 
 def test_the_same_draws_give_the_same_weights() -> None:
