@@ -1,11 +1,13 @@
-"""A semi-supervised training step beside the bare network's passes, in one process, turn by turn.
+"""A whole training step beside the bare passes of its network, in one process, turn by turn.
 
-    python benchmarks/step.py [--repeats 5] [--threads 2] [--precision bf16-mixed] [--batch 32] [--height 256]
+    python benchmarks/step.py [--repeats 3] [--threads 2] [--batch 8] [--networks resnet18 resnet50 hrnet-w32]
 
-The bare passes are what no such step can do without: the student forwards and backwards on the labelled and on the
-unlabelled batch, the teacher forwards on the unlabelled batch, in the same precision and memory layout. The step
-adds target encoding, normalisation, mixing, the loss, the optimiser and the teacher's update. Its batch is cropped
-beforehand, as loader workers do. Process CPU time is shown too: other work on the machine moves it less.
+The bare passes are what no such step can do without: the student forwards and backwards on the labelled and, where
+there are any, on the unlabelled crops, and the teacher forwards on those, in the same precision and memory layout. The
+step adds targets, normalisation, mixing or dropping, the loss, the optimiser and the teacher's update, which cost the
+same for a small batch as for a large one. Its crops are cut beforehand, as loader processes do. Then one method in
+several precisions and layouts; compiled is the network under `torch.compile`, beside the bare passes of the same. CPU
+time of all threads, which other work on the machine moves little; on a GPU the time on the wall.
 """
 
 from __future__ import annotations
@@ -15,20 +17,31 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from sshpe_lib.augment.mum import PoseMUM
-from sshpe_lib.augment.view import Strong
-from sshpe_lib.codec import MSRAHeatmap
-from sshpe_lib.config import Train
+from sshpe_lib import tables
+from sshpe_lib.augment.pixels import normalize
+from sshpe_lib.config import Experiment
 from sshpe_lib.data.loaders import TrainBatch
-from sshpe_lib.data.top_down import CropBatch
 from sshpe_lib.machine import Machine
-from sshpe_lib.models import resnet
-from sshpe_lib.supervision import Supervision
-from sshpe_lib.teacher import EMAN
+from sshpe_lib.plan.measure import noise_batch, unsaved_trainer
 from sshpe_lib.trainer import Trainer
+
+METHODS = {
+    "Supervised": ("supervised", "1K", None),
+    "Single": ("jc-single", "1K", None),
+    "EMAN": ("affine-eman", "1K", None),
+    "Pose-MUM+": ("pose-mum+", "1K", None),
+    "AID": ("aid-cutout", "all", "aid on true boxes"),
+}
+FORMS = {
+    "float32": {"train.precision": "32-true"},
+    "float32, channels first": {"train.precision": "32-true", "train.channels_last": False},
+    "bf16-mixed": {"train.precision": "bf16-mixed"},
+    "bf16-mixed, channels first": {"train.precision": "bf16-mixed", "train.channels_last": False},
+}
 
 
 class Fixed:
@@ -38,86 +51,93 @@ class Fixed:
         self.batch, self.steps, self.burn_in = batch, 10**9, 0
 
 
-def crops(batch: int, size: tuple[int, int]) -> CropBatch:
-    """Random crops with 17 visible keypoints."""
-    width, height = size
-    image = torch.randint(0, 256, (batch, height, width, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
-    points = torch.rand(batch, 17, 2) * torch.tensor([width - 1.0, height - 1.0])
-    return CropBatch(image, points, torch.ones(batch, 17), *torch.zeros(2, batch, 2), torch.arange(batch))
-
-
-def make_trainer(
-    options: argparse.Namespace, size: tuple[int, int], batch: TrainBatch, folder: Path
-) -> Trainer:
-    fabric = Machine(threads=options.threads, accelerator=options.accelerator).fabric(
-        options.precision, folder
-    )
-    student = resnet.build(18, 17, seed=0).to(fabric.device)
-    codec = MSRAHeatmap(size, (size[0] // 4, size[1] // 4), 2.0)
-    train = Train(steps=10**9, batch_size=options.batch, precision=options.precision)
-    strong = Strong([PoseMUM(sites=("layer1", "layer2", "layer3"))])
-    return Trainer(
-        fabric, student, EMAN(student, 0.6), Fixed(batch), Supervision(codec), train, lambda networks: {},
-        key="benchmark", folder=folder, strong=strong, progress=False,
+def experiment(method: str, network: str, batch: int, settings: dict[str, Any]) -> Experiment:
+    """A method as the papers train it, from scratch."""
+    name, amount, protocol = METHODS[method]
+    made = tables.experiment(
+        "paper", name, backbone=network, amount=amount, size="256x192", protocol=protocol,
+        set={"train.batch_size": batch, "train.precision": "32-true", **settings},
     )  # fmt: skip
+    return made.model_copy(update={"model": made.model.architecture})
 
 
-def bare(trainer: Trainer, labeled: torch.Tensor, unlabeled: torch.Tensor) -> None:
+def bare(trainer: Trainer, batch: TrainBatch) -> Callable[[], None]:
     """The passes alone; gradients of the mean of the heatmaps."""
-    trainer.optimizer.zero_grad(set_to_none=True)
-    with torch.no_grad(), trainer.fabric.autocast():
-        trainer.teacher.network.eval()(unlabeled)
-    loss = trainer.students[0](labeled).mean() + trainer.students[0](unlabeled).mean()
-    trainer.fabric.backward(loss)
+    layout = torch.channels_last if trainer.train.channels_last else torch.contiguous_format
+    seen = [normalize(one.image).contiguous(memory_format=layout) for one in batch if one is not None]
+    teacher = trainer.teacher.network.eval() if trainer.teacher is not None else None
+
+    def passes() -> None:
+        trainer.optimizer.zero_grad(set_to_none=True)
+        if teacher is not None and teacher is not trainer.network:
+            with torch.no_grad(), trainer.fabric.autocast():
+                teacher(seen[1])
+        elif teacher is not None:
+            with torch.no_grad():
+                trainer.students[0](seen[1])
+        trainer.fabric.backward(sum(trainer.students[0](images).mean() for images in seen))
+
+    return passes
 
 
-def timed(
-    calls: dict[str, Callable[[], None]], repeats: int, wait: Callable[[], None]
-) -> dict[str, list[float]]:
-    """Best wall and CPU seconds of each call over `repeats` turns, after a warm-up turn."""
-    best = {name: [float("inf")] * 2 for name in calls}
+def timed(calls: list[Callable[[], None]], repeats: int, device: torch.device) -> list[float]:
+    """Best milliseconds of each call over `repeats` turns, after a turn that is not counted."""
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    best = [float("inf")] * len(calls)
     for turn in range(repeats + 1):
-        for name, call in calls.items():
-            wall, cpu = time.perf_counter(), time.process_time()
+        for place, call in enumerate(calls):
+            start = clock()
             call()
-            wait()
-            spent = time.perf_counter() - wall, time.process_time() - cpu
+            if device.type == "cuda":
+                torch.cuda.synchronize()
             if turn:
-                best[name] = [min(pair) for pair in zip(best[name], spent, strict=True)]
+                best[place] = min(best[place], 1e3 * (clock() - start))
     return best
+
+
+def row(name: str, made: Experiment, options: argparse.Namespace, compiled: bool = False) -> None:
+    """One line: bare passes, whole step, what the step has more."""
+    machine = Machine(threads=options.threads, accelerator=options.accelerator, progress=False)
+    batch = noise_batch(made)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = unsaved_trainer(made, machine, Fixed(batch), Path(folder))
+        trainer.students[0].train()
+        if compiled:
+            trainer.network.compile()
+        passes, step = timed(
+            [bare(trainer, batch), lambda: trainer._update(trainer._forward(batch))],
+            options.repeats,
+            trainer.fabric.device,
+        )
+    print(f"{name:42} {passes:10.0f} {step:10.0f} {100 * (step / passes - 1):8.1f} %", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--precision", default="bf16-mixed")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--height", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--networks", nargs="+", default=["resnet18", "resnet50", "hrnet-w32"])
     parser.add_argument("--accelerator", default="auto")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    size = (options.height * 3 // 4, options.height)
-    batch = TrainBatch(crops(options.batch, size), crops(options.batch, size))
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = make_trainer(options, size, batch, Path(folder))
-        trainer.students[0].train()
-        images = [torch.randn(options.batch, 3, size[1], size[0]).to(trainer.fabric.device) for _ in range(2)]
-        images = [image.contiguous(memory_format=torch.channels_last) for image in images]
-        wait = torch.cuda.synchronize if trainer.fabric.device.type == "cuda" else lambda: None
-        calls = {
-            "bare passes": lambda: bare(trainer, *images),
-            "whole step": lambda: trainer._update(trainer._forward(batch)),
-        }
-        best = timed(calls, options.repeats, wait)
-    print(f"ResNet-18, {options.batch} + {options.batch} of {size[0]}x{size[1]}, {options.precision}, "
-          f"{torch.get_num_threads()} thread(s), {trainer.fabric.device}")  # fmt: skip
-    for name, (wall, cpu) in best.items():
-        print(f"{name:12} {1e3 * wall:9.1f} ms wall {1e3 * cpu:9.1f} ms CPU")
-    ratios = [step / base for step, base in zip(best["whole step"], best["bare passes"], strict=True)]
-    print(f"{'ratio':12} {ratios[0]:9.3f}         {ratios[1]:9.3f}")
+    print(
+        f"{options.batch} + {options.batch} crops of 192x256, {options.threads} thread(s), best of {options.repeats}, ms"
+    )
+    print(f"{'float32':42} {'passes':>10} {'step':>10} {'more':>10}")
+    for network in options.networks:
+        for method in METHODS:
+            row(f"{network}, {method}", experiment(method, network, options.batch, {}), options)
+    network = options.networks[0]
+    print(f"\n{network + ', Pose-MUM+':42} {'passes':>10} {'step':>10} {'more':>10}")
+    for name, settings in FORMS.items():
+        row(name, experiment("Pose-MUM+", network, options.batch, settings), options)
+    for name in ("float32", "bf16-mixed"):
+        made = experiment("Supervised", network, options.batch, FORMS[name])
+        for compiled in (False, True):
+            row(f"Supervised, {name}{', compiled' if compiled else ''}", made, options, compiled)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,12 @@ def title_of(script: Path) -> str:
     return " ".join(docstring.split("\n\n")[0].split()).rstrip(".")
 
 
+def without_rows(output: str) -> tuple[str, list | None]:
+    """What a benchmark printed, and the numbers that it gives for a plot in a last line, "rows: [...]", if any."""
+    text, mark, rows = output.rpartition("rows: ")
+    return (text, json.loads(rows)) if mark else (output, None)
+
+
 def measure(script: Path, folder: Path = FOLDER) -> bool:
     """Run one benchmark from the root of the checkout, show and keep its output; False where it failed."""
     command = [sys.executable, str(script.relative_to(ROOT))]
@@ -40,12 +46,14 @@ def measure(script: Path, folder: Path = FOLDER) -> bool:
     if ran.returncode:
         print(f"{script.name} failed: {(ran.stderr.strip() or ran.stdout.strip()).splitlines()[-1]}")
         return False
-    print(ran.stdout)
+    output, rows = without_rows(ran.stdout)
+    print(output)
     commit, dirty = provenance.revision()
     found = {
         "title": title_of(script),
         "command": f"python {script.relative_to(ROOT)}",
-        "output": ran.stdout,
+        "output": output,
+        **({} if rows is None else {"rows": rows}),
         "device": provenance.device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
         "cores": os.cpu_count(),
         "commit": commit[:10] + (" with changes" if dirty else ""),

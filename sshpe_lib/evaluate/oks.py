@@ -33,11 +33,11 @@ def oks_nms(
     keypoints: (N, K, 2 or more) px; scores: (N,); areas: (N,) px^2. Returns the kept indices, best first; of
     equal scores the earlier detection goes first.
     """
-    similarity = oks_matrix(keypoints, areas, sigmas)
-    candidates = np.argsort(-np.asarray(scores), kind="stable")
-    kept = []
-    while len(candidates):
-        best, candidates = candidates[0], candidates[1:]
-        kept.append(best)
-        candidates = candidates[similarity[best, candidates] <= threshold]
-    return np.array(kept, dtype=np.int64)
+    alike = oks_matrix(keypoints, areas, sigmas) > threshold
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    dropped = np.zeros(len(order), dtype=bool)
+    for best in order:
+        if not dropped[best]:
+            dropped |= alike[best]
+            dropped[best] = False
+    return order[~dropped[order]]

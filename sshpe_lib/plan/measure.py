@@ -55,8 +55,8 @@ def measure(experiment: Experiment, machine: Machine, description: str = "measur
     scratch = experiment.model_copy(update={"model": experiment.model.architecture, "start": None})
     with tempfile.TemporaryDirectory() as folder:
         bar = progress.bar(WARM_UP + TIMED, description, show=machine.progress)
-        batches = _Repeated(_batch(scratch), bar)
-        trainer = _trainer(scratch, machine, batches, Path(folder))
+        batches = Repeated(noise_batch(scratch), bar)
+        trainer = unsaved_trainer(scratch, machine, batches, Path(folder))
         alone = trainer.fabric.device.type == "cpu" and torch.get_num_threads() == 1
         batches.clock = time.process_time if alone else time.perf_counter
         trainer.fit()
@@ -67,7 +67,7 @@ def measure(experiment: Experiment, machine: Machine, description: str = "measur
     return Speed(min(durations[WARM_UP:]), clock, cost.step_flops(experiment, forward), TIMED)
 
 
-class _Repeated:
+class Repeated:
     """The loader's stand-in: one batch again and again, and the times at which it was asked for."""
 
     def __init__(self, batch: TrainBatch, bar: tqdm):
@@ -92,7 +92,8 @@ class _Unsaved(Trainer):
         """Write nothing."""
 
 
-def _trainer(experiment: Experiment, machine: Machine, batches: _Repeated, folder: Path) -> Trainer:
+def unsaved_trainer(experiment: Experiment, machine: Machine, batches: Repeated, folder: Path) -> Trainer:
+    """The trainer that would train an experiment, from scratch, with other batches; it keeps nothing."""
     fabric = machine.fabric(experiment.train.precision, folder)
     channels = parts.channels_of(experiment, KEYPOINTS)
     student = initial.build(experiment.model, channels, experiment.train.seed)
@@ -103,7 +104,8 @@ def _trainer(experiment: Experiment, machine: Machine, batches: _Repeated, folde
     )  # fmt: skip
 
 
-def _batch(experiment: Experiment) -> TrainBatch:
+def noise_batch(experiment: Experiment) -> TrainBatch:
+    """A batch of an experiment's size: noise, with people anywhere in it."""
     generator = torch.Generator().manual_seed(0)
     made = _scenes if experiment.bottom_up else _crops
     labeled, unlabeled = (made(experiment, generator) for _ in range(2))

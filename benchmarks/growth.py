@@ -1,0 +1,176 @@
+"""How time and memory grow with people, images, joints, pixels and the size of a group.
+
+    python benchmarks/growth.py [--repeats 5]
+
+Every point is measured in a process of its own: milliseconds of CPU, the least of several calls on one thread, and the
+memory that the calls added at most. The last column is the power with which the time grows over the last doubling; 1 is
+linear. Where little grows with the quantity, the power is near 0. People of an image stay below 30, the most that
+bottom-up grouping is made for; above it the method itself, as published, breaks them into pieces.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from evaluation import poses_of
+from grouping import scene
+
+from sshpe_lib.augment.draw import Draw
+from sshpe_lib.augment.mum import PoseMUM
+from sshpe_lib.codec import MSRAHeatmap
+from sshpe_lib.data.coco import load_instances
+from sshpe_lib.evaluate.average_precision import average_precision
+from sshpe_lib.grouping import Grouping
+from sshpe_lib.losses import associative_embedding
+from sshpe_lib.skeleton import COCO17
+
+Work = Callable[[], object]
+
+
+def grouping(people: int) -> Work:
+    return partial(Grouping(), *scene(people, (256, 344)))
+
+
+def associating(people: int) -> Work:
+    tags = torch.randn(8, 17 * 128 * 128).requires_grad_()
+    index = torch.randint(17 * 128 * 128, (8, people, 17))
+
+    def work() -> None:
+        push, pull = associative_embedding(tags, index)
+        (push + pull).sum().backward()
+
+    return work
+
+
+def dataset(images: int) -> dict:
+    """A COCO file with two people an image."""
+    rng = np.random.default_rng(0)
+    limbs = [[a + 1, b + 1] for a, b in COCO17.limbs]
+    category = {"id": 1, "name": "person", "keypoints": list(COCO17.keypoints), "skeleton": limbs}
+    people = []
+    for number in range(2 * images):
+        points = np.concatenate([rng.uniform(0, 400, (17, 2)).round(), np.full((17, 1), 2.0)], axis=1)
+        people.append(
+            {
+                "id": number + 1, "image_id": number // 2, "category_id": 1, "iscrowd": 0, "num_keypoints": 17,
+                "bbox": [10.0, 10.0, 300.0, 380.0], "area": 6e4, "keypoints": points.ravel().tolist(),
+            }
+        )  # fmt: skip
+    named = [{"id": i, "file_name": f"{i}.jpg", "width": 640, "height": 480} for i in range(images)]
+    return {"images": named, "categories": [category], "annotations": people}
+
+
+def opening(images: int) -> Work:
+    folder = Path(tempfile.mkdtemp())
+    file = folder / "people.json"
+    file.write_text(json.dumps(dataset(images)))
+    os.environ["SSHPE_CACHE"] = str(folder / "cache")
+    return lambda: load_instances(file, folder, check_images=False)
+
+
+def evaluating(images: int) -> Work:
+    truth = dataset(images)
+    results = poses_of(truth, np.random.default_rng(0))
+    return lambda: average_precision(truth, results, COCO17.sigmas)
+
+
+def coding(joints: int = 17, pixels: int = 192 * 256) -> Work:
+    width, height = sides(pixels)
+    codec = MSRAHeatmap((width, height), (width // 4, height // 4), 2.0)
+    points = torch.rand(32, joints, 2) * torch.tensor([width, height])
+    return lambda: codec.decode(codec.encode(points, torch.ones(32, joints))[0])
+
+
+def sides(pixels: int) -> tuple[int, int]:
+    """Width and height of a crop of three by four."""
+    return round((pixels * 3 / 4) ** 0.5), round((pixels * 4 / 3) ** 0.5)
+
+
+def copying(pixels: int) -> Work:
+    width, height = sides(pixels)
+    return torch.randn(32, 3, height, width).clone
+
+
+def mixing(group: int = 4, pixels: int = 192 * 256) -> Work:
+    width, height = sides(pixels)
+    images = torch.randn(32, 3, height, width)
+    mix, seeds = PoseMUM(group=group), iter(range(10**6))
+
+    def work() -> None:
+        made = mix.draw(32, Draw(torch.Generator().manual_seed(next(seeds))))
+        made.image(images)
+
+    return work
+
+
+CROPS = (96 * 128, 192 * 256, 384 * 512)
+MEASURED: dict[tuple[str, str], tuple[Callable[[int], Work], tuple[int, ...]]] = {
+    ("people of an image", "grouping, 256x344"): (grouping, (3, 7, 14, 28)),
+    ("people of an image", "associative embedding, 8 images"): (associating, (4, 8, 16, 32)),
+    ("images", "opening the file of annotations"): (opening, (2000, 4000, 8000, 16000)),
+    ("images", "COCO's evaluation"): (evaluating, (250, 500, 1000, 2000)),
+    ("joints", "encode and decode, 32 people"): (coding, (8, 16, 32, 64)),
+    ("pixels of a crop", "encode and decode, 32 people"): (lambda size: coding(pixels=size), CROPS),
+    ("pixels of a crop", "mixing 32 images"): (lambda size: mixing(pixels=size), CROPS),
+    ("pixels of a crop", "a plain copy of 32 images"): (copying, CROPS),
+    ("images of a group", "mixing 32 images"): (mixing, (2, 4, 8, 16, 32)),
+}
+
+
+def measured(make: Callable[[int], Work], size: int, repeats: int) -> tuple[float, float]:
+    """(milliseconds, MiB) of one point, in a process of its own."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        work = make(size)
+        work()
+        before, taken = memory("VmRSS:"), []
+        for _ in range(repeats):
+            start = time.process_time()
+            work()
+            taken.append(1e3 * (time.process_time() - start))
+        os.write(writer, json.dumps([min(taken), max(memory("VmHWM:") - before, 0.0)]).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        found = json.loads(answer.read())
+    os.waitpid(child, 0)
+    return tuple(found)
+
+
+def memory(what: str) -> float:
+    status = Path("/proc/self/status").read_text().split()
+    return int(status[status.index(what) + 1]) / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = []
+    for (quantity, what), (make, sizes) in MEASURED.items():
+        points = [(size, *measured(make, size, options.repeats)) for size in sizes]
+        (one, before, _), (other, after, _) = points[-2:]
+        power = np.log(after / before) / np.log(other / one)
+        rows.append({"quantity": quantity, "what": what, "points": points, "power": round(float(power), 2)})
+        print(f"{what} by {quantity}")
+        for size, milliseconds, mebibytes in points:
+            print(f"  {size:>7,} {milliseconds:10.2f} ms {mebibytes:8.1f} MiB")
+        print(f"  grows with power {power:.2f}")
+    print(f"rows: {json.dumps(rows)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""Samples a second a core from JPEG files to a batch, beside the usual form, one item at a time.
+
+    python benchmarks/loading.py [--data FOLDER] [--repeats 3]
+
+FOLDER (default: SSHPE_DATA) holds coco-slice, 293 photographs of COCO. The usual form reads an image, mirrors a copy
+of it where it is drawn so, warps, normalises to floats and draws the targets, person by person (timed in the reference
+at 1.8 to 2.6 ms, 390 to 560 a second). Ours crops to bytes and leaves the floats and the targets to the device, a batch
+at a time; their cost on one CPU core is a line of its own. People come in an order at random, as in training. Each line
+is CPU time of one process and one thread, the least of several passes over all people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from sshpe_lib import geometry
+from sshpe_lib.augment.pixels import MEAN, STD, normalize
+from sshpe_lib.codec import MSRAHeatmap
+from sshpe_lib.data.cache import ImageCache
+from sshpe_lib.data.coco import load_instances
+from sshpe_lib.data.instances import concatenate
+from sshpe_lib.data.packed import pack
+from sshpe_lib.data.top_down import Crops, WeakAffine
+
+SIZE, BATCH, CORES = (192, 256), 32, 16
+STEP_TFLOP = 1.3  # of a semi-supervised step of ResNet-18, 32 + 32 crops: the lightest network of the papers
+
+
+def batches(crops: Crops) -> list[np.ndarray]:
+    """Everybody once."""
+    order = np.random.default_rng(0).permutation(len(crops))
+    return [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+
+
+def usual(crops: Crops) -> None:
+    """Everything for one person at a time, in floats."""
+    codec = MSRAHeatmap(SIZE, (SIZE[0] // 4, SIZE[1] // 4), 2.0)
+    rng = np.random.default_rng(0)
+    mean, std = np.asarray(MEAN, np.float32), np.asarray(STD, np.float32)
+    for indices in batches(crops):
+        images, targets = [], []
+        for index in indices:
+            image = cv2.cvtColor(cv2.imread(str(crops.instances.path(index))), cv2.COLOR_BGR2RGB)
+            center = crops.center[index].copy()
+            if rng.random() < 0.5:
+                image = image[:, ::-1].copy()
+                center[0] = image.shape[1] - 1 - center[0]
+            matrix = crops.crop_matrix(
+                center, crops.size[index] * rng.uniform(0.75, 1.25), rng.uniform(-30, 30)
+            )
+            crop = cv2.warpAffine(image, matrix, SIZE, flags=cv2.INTER_LINEAR)
+            images.append(((crop / np.float32(255) - mean) / std).transpose(2, 0, 1))
+            points = geometry.transform_points(crops.instances.keypoints[index, :, :2], matrix)
+            targets.append(one_target(points, codec))
+        torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets))
+
+
+def one_target(points: np.ndarray, codec: MSRAHeatmap) -> np.ndarray:
+    """Heatmaps of one person, joint by joint."""
+    width, height = codec.heatmap_size
+    reach = int(3 * codec.sigma)
+    axis = np.arange(2 * reach + 1) - reach
+    bell = np.exp(-(axis**2 + axis[:, None] ** 2) / (2 * codec.sigma**2)).astype(np.float32)
+    target = np.zeros((len(points), height, width), np.float32)
+    for k, (x, y) in enumerate((points / 4 + 0.5).astype(int)):
+        left, top = max(x - reach, 0), max(y - reach, 0)
+        right, bottom = min(x + reach + 1, width), min(y + reach + 1, height)
+        if left < right and top < bottom:
+            part = bell[top - y + reach : bottom - y + reach, left - x + reach : right - x + reach]
+            target[k, top:bottom, left:right] = part
+    return target
+
+
+def ours(crops: Crops) -> None:
+    for indices in batches(crops):
+        crops.batch(indices)
+
+
+def on_the_device(crops: Crops) -> Callable[[], None]:
+    """Floats and targets of one batch that is already there, as often as the data has batches."""
+    codec = MSRAHeatmap(SIZE, (SIZE[0] // 4, SIZE[1] // 4), 2.0)
+    batch = crops.batch(range(BATCH))
+
+    def work() -> None:
+        for _ in range(-(-len(crops) // BATCH)):
+            normalize(batch.image)
+            codec.encode(batch.points, batch.visible)
+
+    return work
+
+
+def rate(call: Callable[[], object], count: int, repeats: int) -> float:
+    """Samples a second of CPU, the most of several passes."""
+    taken = []
+    for _ in range(repeats):
+        start = time.process_time()
+        call()
+        taken.append(time.process_time() - start)
+    return count / min(taken)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=os.environ.get("SSHPE_DATA"))
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    if options.data is None:
+        parser.error("name the data folder: --data FOLDER, or set SSHPE_DATA")
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    folder = options.data / "coco-slice"
+    people = concatenate(
+        *(
+            load_instances(folder / f"annotations/person_keypoints_{part}.json", folder / "images" / part)
+            for part in ("train", "val")
+        )
+    )
+
+    def crops(**cache: object) -> Crops:
+        return Crops(people, SIZE, weak=WeakAffine(), cache=ImageCache(**cache))  # type: ignore[arg-type]
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["SSHPE_CACHE"] = folder
+        packed, kept = crops(packs=[pack(people.pictures, show=False)]), crops()
+        ours(kept)  # fills the memory
+        forms = {
+            "usual form, to floats and targets": (usual, crops(limit=0)),
+            "ours, every person's image decoded": (ours, crops(limit=0)),
+            "ours, from packed images": (ours, packed),
+            "ours, from images in memory": (ours, kept),
+        }
+        print(f"{len(people)} people in {len(people.file_names)} photographs, crops of {SIZE[0]}x{SIZE[1]}")
+        found = {
+            name: rate(lambda f=form, c=c: f(c), len(people), options.repeats)
+            for name, (form, c) in forms.items()
+        }
+        found["floats and targets on one core"] = rate(on_the_device(kept), len(people), options.repeats)
+    for name, samples in found.items():
+        print(f"{name:36} {samples:8,.0f} a second a core {1e3 / samples:8.2f} ms each")
+    print(
+        f"\nWhat {CORES} cores feed, where a step of {2 * BATCH} crops is {STEP_TFLOP} TFLOP (the lightest network):"
+    )
+    for name in ("ours, every person's image decoded", "ours, from packed images"):
+        steps = CORES * found[name] / (2 * BATCH)
+        print(
+            f"{name:36} {steps:6,.0f} steps a second, a device of up to {steps * STEP_TFLOP:,.0f} TFLOP/s sustained"
+        )
+
+
+if __name__ == "__main__":
+    main()
