@@ -123,9 +123,8 @@ def main() -> None:
     parser.add_argument("--accelerator", default="auto")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print(
-        f"{options.batch} + {options.batch} crops of 192x256, {options.threads} thread(s), best of {options.repeats}, ms"
-    )
+    crops = f"{options.batch} + {options.batch} crops of 192x256"
+    print(f"{crops}, {options.threads} thread(s), ms, best of {options.repeats}")
     print(f"{'float32':42} {'passes':>10} {'step':>10} {'more':>10}")
     for network in options.networks:
         for method in METHODS:

@@ -84,6 +84,8 @@ class Trainer:
         self.network = student
         for network in self.networks:
             network.to(memory_format=layout)  # type: ignore[call-overload]  # of which torch's own types do not know
+            if train.sync_batch_norm:
+                _synchronise(network, fabric)
         parameters = [p for network in self.networks for p in network.parameters()]
         self.students = [fabric.setup_module(network) for network in self.networks]
         adam = torch.optim.Adam(parameters, lr=train.learning_rate, fused=True)
@@ -289,3 +291,13 @@ class Trainer:
             writer = csv.DictWriter(file, LOG_FIELDS)
             writer.writeheader()
             writer.writerows(rows)
+
+
+def _synchronise(network: nn.Module, fabric: Fabric) -> None:
+    """Let batch norms see the batch of all processes. Raises SSHPEError where several processes have no GPUs."""
+    if fabric.world_size > 1 and fabric.device.type != "cuda":
+        raise SSHPEError(
+            "train.sync_batch_norm works between GPUs, and these processes train on a CPU; leave it out, or train in "
+            "one process, whose batch norms see the whole batch anyway"
+        )
+    nn.SyncBatchNorm.convert_sync_batchnorm(network)

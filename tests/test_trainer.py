@@ -38,6 +38,7 @@ def trainer(
     learning_rate=1e-3,
     schedule=None,
     dual=False,
+    sync=False,
 ):
     labeled = Crops(toy.instances(folder / "l", 6), SIZE, weak=WeakAffine(), seed=seed, stream="labeled")
     unlabeled = Crops(
@@ -51,7 +52,8 @@ def trainer(
     return Trainer(
         Fabric(accelerator="cpu", devices=1), student, teacher, batches,
         Supervision(MSRAHeatmap(SIZE, (12, 16), 1.0)),
-        Train(steps=steps, batch_size=4, seed=seed, learning_rate=learning_rate, milestones=(0.5,)),
+        Train(steps=steps, batch_size=4, seed=seed, learning_rate=learning_rate, milestones=(0.5,),
+              sync_batch_norm=sync),
         lambda networks: {name: {"AP": float(len(networks))} for name in networks},
         key=key, folder=folder / f"run_{key}_{seed}", strong=Strong([PoseMUM(sites=("layer1",))]),
         evaluations=evaluations, progress=False,
@@ -114,6 +116,22 @@ def test_three_and_three_steps_are_six(tmp_path, step, dual):
     second.fit()
     assert_equal(without_clock(state(whole)), without_clock(state(second)))
     assert whole._log_file.read_text() == second._log_file.read_text()
+
+
+def test_synchronised_batch_norms_are_the_plain_ones_in_one_process(tmp_path):
+    """And a run goes on from the other's checkpoint: the names are the same."""
+    plain, synchronised = trainer(tmp_path / "plain"), trainer(tmp_path / "sync", sync=True)
+    kinds = {type(module) for module in synchronised.network.modules()}
+    assert torch.nn.SyncBatchNorm in kinds and torch.nn.BatchNorm2d not in kinds
+    for made in (plain, synchronised):
+        made.fit()
+    assert_equal(without_clock(state(plain)), without_clock(state(synchronised)))
+
+
+def test_synchronised_batch_norms_need_gpus(tmp_path, monkeypatch):
+    monkeypatch.setattr(Fabric, "world_size", 2)
+    with pytest.raises(SSHPEError, match="train.sync_batch_norm works between GPUs.*leave it out"):
+        trainer(tmp_path, sync=True)
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path):

@@ -73,6 +73,9 @@ class Train(Frozen):
     forward: Literal["separate", "joint"] = "separate"
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     channels_last: bool = True
+    sync_batch_norm: bool = (
+        False  # of several GPUs, statistics of the whole batch and not of each one's share
+    )
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")
