@@ -207,7 +207,7 @@ def test_mum_needs_stages_that_the_network_has():
     mixed = [{"kind": "mum", "sites": ["layer1", "stage2", "stage3"]}]
     made = tables.experiment("quick", "mum", backbone="hrnet-w32", set={"augment.strong": mixed})
     assert made.unmix_stage(made.augment.strong[0]) == "stage4"
-    with pytest.raises(SSHPEError, match=r"between the stages of a network, and 2xRSN-50.*has none"):
+    with pytest.raises(SSHPEError, match=r"between the stages of a network, and 2xRSN-18.*has none"):
         tables.experiment("quick", "mum", backbone="2xrsn50")
 
 
