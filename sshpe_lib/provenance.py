@@ -22,6 +22,7 @@ PACKAGES = (
     "numpy",
     "opencv-python-headless",
     "pycocotools",
+    "faster-coco-eval",
 )
 
 

@@ -1,4 +1,8 @@
-"""Average precision by object keypoint similarity: pycocotools for COCO, faster-coco-eval for CrowdPose."""
+"""Average precision by object keypoint similarity, of COCO and of CrowdPose.
+
+By faster-coco-eval, which knows CrowdPose, and whose numbers of COCO are those of pycocotools, up to the last bit of a
+mean, in half of the time.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ def average_precision(
 
     ground_truth: a COCO keypoint dataset as read from JSON, left as it is; results: as `to_results` makes
     them; sigmas: K OKS constants; image_ids: the images to evaluate, all by default. `iou_type` "keypoints"
-    is COCO's protocol (pycocotools) and gives AP AP50 AP75 APM APL AR AR50 AR75 ARM ARL; "keypoints_crowd" is
+    is COCO's protocol and gives AP AP50 AP75 APM APL AR AR50 AR75 ARM ARL; "keypoints_crowd" is
     CrowdPose's (area 0.53 of the box; images need `crowdIndex`, split at 0.2 and 0.8) and gives AP AP50 AP75
     AR AR50 AR75 AP-easy AP-medium AP-hard. Without results every number is 0; a size or split without people
     has -1, COCO's mark.
@@ -47,7 +51,7 @@ def average_precision(
     if not detections:
         return dict.fromkeys(METRICS[iou_type], 0.0)
     with contextlib.redirect_stdout(io.StringIO()):
-        statistics = (_crowd if crowd else _coco)(dataset, detections, np.asarray(sigmas, np.float64))
+        statistics = _statistics(dataset, detections, np.asarray(sigmas, np.float64), iou_type)
     return {name: float(value) for name, value in zip(METRICS[iou_type], statistics, strict=True)}
 
 
@@ -66,27 +70,13 @@ def visible_only(ground_truth: dict, flag: int) -> dict:
     return {**ground_truth, "annotations": annotations}
 
 
-def _coco(dataset: dict, detections: list[dict], sigmas: np.ndarray) -> np.ndarray:
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    truth = COCO()
-    truth.dataset = dataset
-    truth.createIndex()
-    evaluation = COCOeval(truth, truth.loadRes(detections), "keypoints")
-    evaluation.params.kpt_oks_sigmas = sigmas
-    evaluation.evaluate()
-    evaluation.accumulate()
-    evaluation.summarize()
-    return evaluation.stats
-
-
-def _crowd(dataset: dict, detections: list[dict], sigmas: np.ndarray) -> np.ndarray:
+def _statistics(dataset: dict, detections: list[dict], sigmas: np.ndarray, iou_type: str) -> np.ndarray:
     from faster_coco_eval import COCO, COCOeval_faster
 
     truth = COCO(dataset)
     found = truth.loadRes(detections)
-    evaluation = COCOeval_faster(truth, found, "keypoints_crowd", kpt_oks_sigmas=sigmas, use_area=False)
+    by_area = iou_type == "keypoints"
+    evaluation = COCOeval_faster(truth, found, iou_type, kpt_oks_sigmas=sigmas, use_area=by_area)
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()

@@ -27,7 +27,7 @@ def alone(tensor: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class TopDownEvaluation:
-    """The reference's protocol: one crop a box, the codec's decoding, rescoring, OKS-NMS, pycocotools.
+    """The reference's protocol: one crop a box, the codec's decoding, rescoring, OKS-NMS, average precision.
 
     ground_truth: the parsed COCO file; visibility: measure on visible and on occluded joints alone, too; protocol:
     whose statistics; progress: show a bar. Only `predict` touches the device; `rank` and `world` share the crops, and
