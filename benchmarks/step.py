@@ -54,6 +54,9 @@ class Fixed:
 def experiment(method: str, network: str, batch: int, settings: dict[str, Any]) -> Experiment:
     """A method as the papers train it, from scratch."""
     name, amount, protocol = METHODS[method]
+    if method == "Pose-MUM+" and network.startswith("hrnet"):
+        sites = ["layer1", "stage2", "stage3"]
+        settings = {"augment.strong": [{"kind": "mum", "sites": sites}], **settings}
     made = tables.experiment(
         "paper", name, backbone=network, amount=amount, size="256x192", protocol=protocol,
         set={"train.batch_size": batch, "train.precision": "32-true", **settings},
