@@ -117,7 +117,8 @@ def _metric(study: Study, name: str, inside: Sequence[Entry]) -> Column:
 def _leads(study: Study, name: str, inside: Sequence[Entry]) -> Column:
     """A column of what rows have over the reference."""
     leads = [one.lead or Gain() for one in inside]
-    ours = ["gain", f"gain {GAP}", "p"] if any(lead.ours for lead in leads) else []
+    gap = [f"gain {GAP}"] * any(lead.paper is not None for lead in leads)
+    ours = ["gain", *gap, "p"] if any(lead.ours for lead in leads) else []
     lines = []
     for one, lead in zip(inside, leads, strict=True):
         mine = _gain_texts(lead, digits(study))
