@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -132,14 +133,20 @@ def only(folder: Path, key: str) -> Record:
 
 
 def read(path: Path) -> Record:
-    """The record in a file. Raises SSHPEError where it is not one."""
+    """The record in a file, parsed once for each state of it. Raises SSHPEError where it is not one."""
     try:
-        return Record.model_validate_json(path.read_text())
+        status = path.stat()
+        return _parse(path, status.st_size, status.st_mtime_ns)
     except (OSError, UnicodeDecodeError, ValidationError) as error:
         first = str(error).splitlines()[0]
         raise SSHPEError(
             f"{path}: not a readable record ({first}); delete it and run the experiment again"
         ) from None
+
+
+@lru_cache(maxsize=4096)
+def _parse(path: Path, size: int, mtime_ns: int) -> Record:
+    return Record.model_validate_json(path.read_text())
 
 
 def read_all(folder: Path) -> list[Record]:
