@@ -14,13 +14,12 @@ import contextlib
 import copy
 import io
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from timing import least_cpu
 
 from sshpe_lib.data.coco import ground_truth
 from sshpe_lib.evaluate.average_precision import average_precision
@@ -47,16 +46,6 @@ def loop_nms(keypoints: np.ndarray, scores: np.ndarray, areas: np.ndarray, thres
             similar[place] = np.sum(np.exp(-e)) / e.shape[0]
         order = rest[similar <= threshold]
     return kept
-
-
-def best(call: Callable[[], object], repeats: int) -> float:
-    """Milliseconds of CPU, the least of several times."""
-    taken = []
-    for _ in range(repeats):
-        start = time.process_time()
-        call()
-        taken.append(1e3 * (time.process_time() - start))
-    return min(taken)
 
 
 def crowd(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -115,8 +104,10 @@ def main() -> None:
     for count in (10, 20, 50):
         poses, scores, areas = crowd(count, rng)
         assert loop_nms(poses, scores, areas, 0.9) == oks_nms(poses, scores, areas, COCO17.sigmas).tolist()
-        slow = best(lambda p=poses, s=scores, a=areas: loop_nms(p, s, a, 0.9), 20 * options.repeats)
-        ours = best(lambda p=poses, s=scores, a=areas: oks_nms(p, s, a, COCO17.sigmas), 20 * options.repeats)
+        slow = least_cpu(lambda p=poses, s=scores, a=areas: loop_nms(p, s, a, 0.9), 20 * options.repeats)
+        ours = least_cpu(
+            lambda p=poses, s=scores, a=areas: oks_nms(p, s, a, COCO17.sigmas), 20 * options.repeats
+        )
         print(f"{f'OKS-NMS of {count} poses':34} {slow:10.2f} {ours:8.2f} {slow / ours:6.1f}x")
     truth = ground_truth(options.data / "coco-full" / "person_keypoints_val2017_rebuilt.json")
     results = poses_of(truth, rng)
@@ -125,8 +116,8 @@ def main() -> None:
     ]  # it writes into both
     expected = bare(copy.deepcopy(truth), copy.deepcopy(results))
     assert np.isclose(average_precision(truth, results, COCO17.sigmas)["AP"], expected)
-    slow = best(lambda: bare(*copies.pop()), options.repeats)
-    ours = best(lambda: average_precision(truth, results, COCO17.sigmas), options.repeats)
+    slow = least_cpu(lambda: bare(*copies.pop()), options.repeats)
+    ours = least_cpu(lambda: average_precision(truth, results, COCO17.sigmas), options.repeats)
     people = f"evaluation, {len(truth['annotations']):,} people, {len(results):,} poses"
     print(f"{people:34} {slow:10.0f} {ours:8.0f} {slow / ours:6.1f}x  (the slow form: pycocotools alone)")
 

@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 from evaluation import poses_of
 from grouping import scene
+from timing import least_cpu
 
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.mum import PoseMUM
@@ -133,12 +133,8 @@ def measured(make: Callable[[int], Work], size: int, repeats: int) -> tuple[floa
     if child == 0:
         work = make(size)
         work()
-        before, taken = memory("VmRSS:"), []
-        for _ in range(repeats):
-            start = time.process_time()
-            work()
-            taken.append(1e3 * (time.process_time() - start))
-        os.write(writer, json.dumps([min(taken), max(memory("VmHWM:") - before, 0.0)]).encode())
+        before, milliseconds = memory("VmRSS:"), least_cpu(work, repeats)
+        os.write(writer, json.dumps([milliseconds, max(memory("VmHWM:") - before, 0.0)]).encode())
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as answer:

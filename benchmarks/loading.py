@@ -14,13 +14,13 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from timing import least_cpu
 
 from sshpe_lib import geometry
 from sshpe_lib.augment.pixels import MEAN, STD, normalize
@@ -100,12 +100,7 @@ def on_the_device(crops: Crops) -> Callable[[], None]:
 
 def rate(call: Callable[[], object], count: int, repeats: int) -> float:
     """Samples a second of CPU, the most of several passes."""
-    taken = []
-    for _ in range(repeats):
-        start = time.process_time()
-        call()
-        taken.append(time.process_time() - start)
-    return count / min(taken)
+    return 1e3 * count / least_cpu(call, repeats)
 
 
 def main() -> None:

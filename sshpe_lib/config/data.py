@@ -77,9 +77,7 @@ class Data(Frozen):
     kernel: int = Field(7, gt=0)  # of UDP's blur before a heatmap is read, odd
     people: int = Field(30, gt=0)  # of an image, at most
     masks: bool = True
-    reduced: bool = (
-        False  # decode large JPEGs at 1/2, 1/4 or 1/8 where the crop shrinks them more; other bits
-    )
+    reduced: bool = False  # decode JPEGs at 1/2, 1/4 or 1/8 where the crop shrinks them more
     color: Literal["rgb", "bgr"] = "rgb"  # bgr: the reference's unconverted OpenCV order
 
     @property

@@ -73,9 +73,7 @@ class Train(Frozen):
     forward: Literal["separate", "joint"] = "separate"
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     channels_last: bool = True
-    sync_batch_norm: bool = (
-        False  # of several GPUs, statistics of the whole batch and not of each one's share
-    )
+    sync_batch_norm: bool = False  # statistics of the whole batch, not of each GPU's share
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")

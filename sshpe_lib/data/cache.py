@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from sshpe_lib.data.images import read_image
+from sshpe_lib.data.images import Color, read_image
 from sshpe_lib.data.packed import PackedImages
 
 
@@ -21,7 +20,7 @@ class ImageCache:
     def __init__(
         self,
         limit: int = 2 << 30,
-        color: Literal["rgb", "bgr"] = "rgb",
+        color: Color = "rgb",
         packs: Sequence[PackedImages] = (),
     ):
         self.limit, self.color, self.packs, self.bytes = limit, color, packs, 0

@@ -14,6 +14,8 @@ from PIL import Image
 
 from sshpe_lib.data.faults import bad_input
 
+Color = Literal["rgb", "bgr"]  # the order of the channels
+
 # The annotations of COCO refer to the stored pixels, so a camera's orientation tag is not obeyed.
 _FLAGS = {
     "rgb": cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION,
@@ -28,7 +30,7 @@ _AGAIN = "copy or download the file again, or take its image and its annotations
 def read_image(
     path: Path,
     where: str,
-    color: Literal["rgb", "bgr"] = "rgb",
+    color: Color = "rgb",
     size: tuple[int, int] | None = None,
     reduction: int = 1,
 ) -> np.ndarray:

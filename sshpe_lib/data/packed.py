@@ -9,18 +9,17 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
 
 from sshpe_lib import paths, progress
 from sshpe_lib.data.faults import bad_input
-from sshpe_lib.data.images import read_image
+from sshpe_lib.data.images import Color, read_image
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.writing import written_whole
 
-Color = Literal["rgb", "bgr"]
 AT_A_TIME = 64  # images between two notes of what is done: what an interrupted packing loses at most
 
 

@@ -10,9 +10,10 @@ from functools import partial
 from sshpe_lib.config import Data, Experiment, HigherHRNet, Model
 from sshpe_lib.data import sources, splits
 from sshpe_lib.data.cache import ImageCache
+from sshpe_lib.data.images import Color
 from sshpe_lib.data.instances import Instances, concatenate
 from sshpe_lib.data.loaders import steps_per_epoch
-from sshpe_lib.data.packed import Color, PackedImages, pack
+from sshpe_lib.data.packed import PackedImages, pack
 from sshpe_lib.data.scenes import SceneAffine, Scenes
 from sshpe_lib.data.top_down import Crops, WeakAffine
 from sshpe_lib.data.whole_images import WholeImages
