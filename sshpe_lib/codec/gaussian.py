@@ -65,11 +65,14 @@ def blur(heatmaps: torch.Tensor, kernel: int) -> torch.Tensor:
     return torch.matmul(along_y, torch.matmul(heatmaps, along_x.mT))
 
 
-def blur_around(maps: torch.Tensor, pixels: torch.Tensor, kernel: int, around: int = 0) -> torch.Tensor:
+def blur_around(
+    maps: torch.Tensor, pixels: torch.Tensor, kernel: int, around: int = 0, skip: int = 0
+) -> torch.Tensor:
     """What blurred maps hold at whole pixels and up to `around` pixels from them; nothing else is read or blurred.
 
-    maps: (P, K, C, H, W), or (1, K, C, H, W) for P people of one image; pixels: (P, K, 2), whole, (x, y). Returns
-    (P, K, C, (2 around + 1)^2), in rows. What lies outside the map has the values of mirrored pixels.
+    maps: (P, K, C, H, W), or (1, K, C, H, W) for P people of one image; pixels: (P, K, 2), whole, (x, y); skip: so
+    many first channels are left out. Returns (P, K, C - skip, (2 around + 1)^2), in rows. What lies outside the
+    map has the values of mirrored pixels.
     """
     groups, joints, channels, height, width = maps.shape
     reach = kernel // 2 + around
@@ -77,7 +80,8 @@ def blur_around(maps: torch.Tensor, pixels: torch.Tensor, kernel: int, around: i
     x, y = (reflect(pixels[..., axis, None].long() + taps, n) for axis, n in enumerate((width, height)))
     first = torch.arange(groups * joints * channels, device=maps.device) * (height * width)
     within = (y[..., :, None] * width + x[..., None, :]).flatten(2)
-    patches = maps.reshape(-1)[first.view(groups, joints, channels, 1) + within[:, :, None]]
+    first = first.view(groups, joints, channels, 1)[:, :, skip:]
+    patches = maps.reshape(-1)[first + within[:, :, None]]
     matrix = blur_matrix(2 * around + 1, kernel, maps, padded=True)
     return torch.matmul(patches, torch.kron(matrix, matrix).mT)
 

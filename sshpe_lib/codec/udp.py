@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 
 from sshpe_lib.codec.dark import dark_refine
-from sshpe_lib.codec.gaussian import bells, blur, blur_around
-from sshpe_lib.codec.peaks import highest_pixels
+from sshpe_lib.codec.gaussian import bells, blur_around
+from sshpe_lib.codec.peaks import highest_blurred_pixels, highest_pixels
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.geometry import flip_heatmaps
 from sshpe_lib.losses import heatmap_mse, offset_mse
@@ -133,14 +133,15 @@ class UDPHeatmap:
             pixels, scores = highest_pixels(heatmaps)
             refined = dark_refine(pixels, heatmaps, self.kernel, self.rescale) if refine else pixels
         else:
-            pixels, scores = highest_pixels(blur(heatmaps[:, ::3], 2 * self.kernel + 1))
-            refined = pixels + self.reach * self._offsets(heatmaps, pixels) if refine else pixels
+            maps = heatmaps.unflatten(1, (-1, 3))
+            pixels, scores = highest_blurred_pixels(maps, 2 * self.kernel + 1)
+            refined = pixels + self.reach * self._offsets(maps, pixels) if refine else pixels
         refined = refined.where((scores > 0)[..., None], 0)
         return torch.stack([refined[..., axis] * self.stride[axis] for axis in (0, 1)], dim=-1), scores
 
-    def _offsets(self, heatmaps: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
-        """The blurred offsets at whole pixels, (B, K, 2), in radii."""
-        return blur_around(heatmaps.unflatten(1, (-1, 3)), pixels, self.kernel)[:, :, 1:, 0]
+    def _offsets(self, maps: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+        """The blurred offsets of maps (B, K, 3, H, W) at whole pixels, (B, K, 2), in radii."""
+        return blur_around(maps, pixels, self.kernel, skip=1)[..., 0]
 
     def flip(self, heatmaps: torch.Tensor, flip_order: Sequence[int]) -> torch.Tensor:
         """Mirror heatmaps (B, C, H, W) left to right, and exchange left and right joints; dx change sign."""

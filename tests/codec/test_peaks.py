@@ -1,0 +1,68 @@
+"""The highest pixel of a blurred map is found without blurring most of it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sshpe_lib.codec import peaks
+from sshpe_lib.codec.gaussian import blur
+from sshpe_lib.codec.peaks import highest_blurred_pixels, highest_pixels
+
+
+def discs(height, width, radius, *places):
+    """One map with discs of (x, y, heat)."""
+    y, x = torch.arange(height)[:, None], torch.arange(width)
+    drawn = [heat * ((x - a) ** 2 + (y - b) ** 2 <= radius**2) for a, b, heat in places]
+    return torch.stack(drawn).amax(dim=0).float()
+
+
+def check(maps, kernel):
+    """`maps`: (B, K, H, W); beside them lie two channels that must not be read."""
+    beside = torch.stack([maps, torch.full_like(maps, torch.nan), torch.full_like(maps, torch.inf)], dim=2)
+    pixels, heights = highest_blurred_pixels(beside, kernel)
+    wanted, tops = highest_pixels(blur(maps, kernel))
+    assert torch.equal(pixels, wanted)
+    torch.testing.assert_close(heights, tops, rtol=1e-5, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 7, 15])
+@pytest.mark.parametrize("height, width", [(64, 48), (31, 17), (6, 33), (1, 9), (2, 2)])
+def test_noise_has_its_peak_anywhere(height, width, kernel):
+    noise = torch.randn(3, 5, height, width, generator=torch.Generator().manual_seed(height + kernel))
+    check(noise, kernel)
+    check(noise.abs(), kernel)
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        [(24, 30, 1.0)],
+        [(0, 0, 1.0)],
+        [(47, 63, 0.3)],
+        [(10, 10, 0.70), (30, 50, 0.71)],  # a rival far away
+        [(10, 30, 0.9), (40, 31, 1.0)],  # in the same rows
+        [(10, 30, 0.9), (16, 33, 0.8), (40, 60, 0.5)],
+        [(24, 5, -1.0)],
+    ],
+)
+def test_discs_and_their_rivals(places):
+    noise = 0.02 * torch.rand(64, 48, generator=torch.Generator().manual_seed(0))
+    check((discs(64, 48, 3.5, *places) + noise)[None, None], 15)
+
+
+def test_no_map_with_one_peak_is_blurred_whole(monkeypatch):
+    maps = torch.stack([discs(64, 48, 3.5, (x, y, 1.0)) for x in range(0, 48, 5) for y in range(0, 64, 7)])
+    whole = highest_pixels(blur(maps[None], 15))
+    monkeypatch.setattr(peaks, "blur", lambda *_: pytest.fail("a whole map is blurred"))
+    found = highest_blurred_pixels(maps[None, :, None], 15)
+    assert torch.equal(found[0], whole[0])
+
+
+def test_a_nan_wins_and_an_empty_map_has_no_peak():
+    maps = torch.zeros(1, 3, 64, 48)
+    maps[0, 1, 40, 20] = torch.nan
+    maps[0, 2] = discs(64, 48, 3.5, (9, 9, 1.0))
+    pixels, heights = highest_blurred_pixels(maps[:, :, None], 15)
+    assert heights[0, 1].isnan() and pixels[0, 0].tolist() == [0, 0] and heights[0, 0] == 0
+    assert pixels[0, 2].tolist() == [9, 9]
