@@ -1,11 +1,12 @@
-"""How time and memory grow with people, images, joints, pixels and the size of a group.
+"""How time and memory grow with people, images, joints, pixels, the size of a group, and processes.
 
     python benchmarks/growth.py [--repeats 5]
 
 Every point is measured in a process of its own: milliseconds of CPU, the least of several calls on one thread, and the
 memory that the calls added at most. The last column is the power with which the time grows over the last doubling; 1 is
 linear. Where little grows with the quantity, the power is near 0. People of an image stay below 30, the most that
-bottom-up grouping is made for; above it the method itself, as published, breaks them into pieces.
+bottom-up grouping is made for; above it the method itself, as published, breaks them into pieces. Processes that
+torchrun starts share the crops of one training step, and their CPU time and memory are added up.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +25,7 @@ import numpy as np
 import torch
 from evaluation import poses_of
 from grouping import scene
+from step import Fixed, experiment
 from timing import least_cpu
 
 from sshpe_lib.augment.draw import Draw
@@ -31,6 +35,8 @@ from sshpe_lib.data.coco import load_instances
 from sshpe_lib.evaluate.average_precision import average_precision
 from sshpe_lib.grouping import Grouping
 from sshpe_lib.losses import associative_embedding
+from sshpe_lib.machine import Machine
+from sshpe_lib.plan.measure import noise_batch, unsaved_trainer
 from sshpe_lib.skeleton import COCO17
 
 Work = Callable[[], object]
@@ -113,6 +119,7 @@ def mixing(group: int = 4, pixels: int = 192 * 256) -> Work:
 
 
 CROPS = (96 * 128, 192 * 256, 384 * 512)
+CROPS_OF_A_STEP, PROCESSES = 16, (1, 2, 4)  # labelled and as many unlabelled; a group of four to each process
 MEASURED: dict[tuple[str, str], tuple[Callable[[int], Work], tuple[int, ...]]] = {
     ("people of an image", "grouping, 256x344"): (grouping, (3, 7, 14, 28)),
     ("people of an image", "associative embedding, 8 images"): (associating, (4, 8, 16, 32)),
@@ -143,6 +150,41 @@ def measured(make: Callable[[int], Work], size: int, repeats: int) -> tuple[floa
     return tuple(found)
 
 
+def in_processes(count: int, repeats: int) -> tuple[float, float]:
+    """(milliseconds, MiB) of a training step in `count` processes, which share its crops, in all."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+    made = subprocess.run(
+        [*command, __file__, "--one-of", "--repeats", str(repeats)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    if made.returncode:
+        raise SystemExit(made.stderr)
+    return tuple(json.loads(made.stdout.splitlines()[-1]))
+
+
+def one_of_them(repeats: int) -> None:
+    """The part of one process in `in_processes`; the first one prints the sums."""
+    share = CROPS_OF_A_STEP // int(os.environ["WORLD_SIZE"])
+    made = experiment("Pose-MUM+", "resnet18", share, {})
+    batch = noise_batch(made)
+    with tempfile.TemporaryDirectory() as folder:
+        machine = Machine(accelerator="cpu", progress=False)
+        trainer = unsaved_trainer(made, machine, Fixed(batch), Path(folder))
+        trainer.students[0].train()
+
+        def step() -> None:
+            trainer._update(trainer._forward(batch))
+
+        before = memory("VmRSS:")
+        step()
+        cost = torch.tensor([least_cpu(step, repeats), memory("VmHWM:") - before])
+        total = trainer.fabric.all_reduce(cost, reduce_op="sum")
+        if trainer.fabric.is_global_zero:
+            print(json.dumps(total.tolist()))
+
+
 def memory(what: str) -> float:
     status = Path("/proc/self/status").read_text().split()
     return int(status[status.index(what) + 1]) / 1024
@@ -153,19 +195,31 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--one-of", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.one_of:
+        return one_of_them(options.repeats)
     rows = []
     for (quantity, what), (make, sizes) in MEASURED.items():
         points = [(size, *measured(make, size, options.repeats)) for size in sizes]
-        (one, before, _), (other, after, _) = points[-2:]
-        power = np.log(after / before) / np.log(other / one)
-        rows.append({"quantity": quantity, "what": what, "points": points, "power": round(float(power), 2)})
-        print(f"{what} by {quantity}")
-        for size, milliseconds, mebibytes in points:
-            print(f"  {size:>7,} {milliseconds:10.2f} ms {mebibytes:8.1f} MiB")
-        print(f"  grows with power {power:.2f}")
+        rows.append(row(quantity, what, points))
+    points = [(count, *in_processes(count, options.repeats)) for count in PROCESSES]
+    rows.append(
+        row("processes", f"a step of ResNet-18 on {CROPS_OF_A_STEP} + {CROPS_OF_A_STEP} crops", points)
+    )
     print(f"rows: {json.dumps(rows)}")
+
+
+def row(quantity: str, what: str, points: list[tuple[int, float, float]]) -> dict:
+    """Print the points of one quantity, and the power of the last doubling."""
+    (one, before, _), (other, after, _) = points[-2:]
+    power = float(np.log(after / before) / np.log(other / one))
+    print(f"{what} by {quantity}")
+    for size, milliseconds, mebibytes in points:
+        print(f"  {size:>7,} {milliseconds:10.2f} ms {mebibytes:8.1f} MiB")
+    print(f"  grows with power {power:.2f}", flush=True)
+    return {"quantity": quantity, "what": what, "points": points, "power": round(power, 2)}
 
 
 if __name__ == "__main__":
