@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -24,6 +25,12 @@ _NOT_MEASURED = (
     "not measured; --measure times a few steps here, --device NAME takes another device of params/devices.yaml, "
     "--tflops X assumes a throughput"
 )
+
+
+class _Names(textwrap.TextWrapper):
+    """Folds names at every hyphen, as in "HRNet-W32", where `textwrap` wants two letters behind it."""
+
+    wordsep_re = re.compile(r"(\s+)|(?<=-)")
 
 
 def to_text(plan: Plan, devices: Sequence[int] = (), price: float | None = None) -> str:
@@ -54,11 +61,13 @@ def _block(column: str, inside: list[Line], notes: list[str]) -> list[str]:
         return []
     numbers = [_HEADINGS, *(_numbers(line) for line in inside)]
     widths = [max(map(len, texts)) for texts in zip(*numbers, strict=True)]
-    # What the numbers leave of the width goes to the names, half of it at most to the method's.
+    # What the numbers leave of the width goes to the names, half of it at most to the method's, less where a row's
+    # words would be cut.
     room = TEXT_WIDTH - len(_GAP.join(" " * width for width in widths)) - 2 * len(_GAP)
     names = [(column, "method")]
     names += [(line.cell.row + _note(line, notes), line.cell.method or "") for line in inside]
-    method = min(max(len(how) for _, how in names), room // 2)
+    whole = max(len(part) for name, _ in names for part in re.split(r"\s+|(?<=-)", name))
+    method = min(max(len(how) for _, how in names), room // 2, max(room - whole, len("method")))
     row = min(max(len(name) for name, _ in names), room - method)
     head, *body = (
         _folded(pair, (row, method), texts, widths) for pair, texts in zip(names, numbers, strict=True)
@@ -85,7 +94,7 @@ def _folded(
     names: tuple[str, str], name_widths: tuple[int, int], numbers: Iterable[str], widths: list[int]
 ) -> list[str]:
     """The lines of a row: names folded to their widths, the numbers beside their first lines."""
-    row, method = (textwrap.wrap(name, width) for name, width in zip(names, name_widths, strict=True))
+    row, method = (_Names(width).wrap(name) for name, width in zip(names, name_widths, strict=True))
     right = _GAP.join(text.rjust(width) for text, width in zip(numbers, widths, strict=True))
     lines = []
     for i in range(max(len(row), len(method))):
