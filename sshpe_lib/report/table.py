@@ -92,13 +92,13 @@ class TableView:
         notes += self._amounts()
         if study.same_data:
             notes.append(f"{metric} {GAP}: ours minus the paper's, on the same data.")
-        elif study.baselines:
+        elif study.baselines and any(one.paper is not None for one in self.entries):
             notes.append(f"The paper's data and ours differ, so compare the gains and not the {metric}.")
         if study.baselines:
-            notes.append(
-                f"Gain: over the {study.table.baseline} baseline on the same data; ours seed by seed. "
-                f"Gain {GAP}: our gain minus the paper's, the difference of differences."
-            )
+            gain = f"Gain: over the {study.table.baseline} baseline on the same data; ours seed by seed."
+            if any(one.gain and one.gain.difference is not None for one in self.entries):
+                gain += f" Gain {GAP}: our gain minus the paper's, the difference of differences."
+            notes.append(gain)
         if any(one.ours and one.ours.std is not None for one in self.entries):
             notes.append("±: standard deviation over seeds.")
         notes += self._test()
