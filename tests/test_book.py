@@ -6,13 +6,17 @@ import functools
 import hashlib
 import importlib.util
 import os
+import random
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
 MATHJAX_SHA256 = "d4295dc33744836935c1399feece5159577b34c5c8ffb9f1c6324cd82e03a882"  # npm, mathjax 3.2.2
 SECONDS = 120
+KILLS = int(os.environ.get("SSHPE_KILLS", "0"))  # of runs, in tests/test_kill.py
 PATIENCE = 900  # on a machine that does other work
 
 # Elements whose address a browser fetches by itself, and <link>s that it does not fetch.
@@ -53,6 +58,24 @@ def build(book: Path, output: Path, *flags: str, **variables: str) -> subprocess
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment)
 
 
+def killed(book: Path, output: Path, seconds: float) -> None:
+    """A build that is killed, with all of its processes, after so many seconds."""
+    command = [
+        str(Path(sys.executable).with_name("jupyter-book")),
+        "build",
+        str(book),
+        "--path-output",
+        str(output),
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    time.sleep(seconds)
+    with suppress(ProcessLookupError):  # it had ended
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 def pages_of(book: Path) -> list[str]:
     toc = yaml.safe_load((book / "_toc.yml").read_text())
     return [toc["root"], *(c["file"] for part in toc.get("parts", []) for c in part["chapters"])]
@@ -68,6 +91,11 @@ class Elements(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.found.append((tag, {name: value or "" for name, value in attrs}))
+
+
+def words_of(page: Path) -> list[str]:
+    """What a page says, and its pictures by their alternative text."""
+    return re.sub(r'<(?:img[^>]*alt="([^"]*)")?[^>]*>', r" \1 ", page.read_text()).split()
 
 
 def _work_of_children() -> float:
@@ -301,3 +329,18 @@ def test_mathjax_is_the_published_file() -> None:
 
 def test_notebooks_are_the_folder_itself() -> None:
     assert (BOOK / "notebooks").is_symlink() and os.readlink(BOOK / "notebooks") == "../notebooks"
+
+
+@pytest.mark.skipif(
+    KILLS < 50, reason="takes five builds of the book; the nightly job kills it (SSHPE_KILLS)"
+)
+def test_a_build_that_is_killed_ends_with_the_same_pages(html, tmp_path):
+    rng = random.Random(0)
+    for _ in range(4):
+        killed(BOOK, tmp_path, rng.uniform(5, 60))
+    built = build(BOOK, tmp_path, "-W", "--keep-going")
+    assert built.returncode == 0, f"{built.stdout[-3000:]}\n{built.stderr[-3000:]}"
+    again = tmp_path / "_build" / "html"
+    pages = {page.relative_to(html) for page in html.rglob("*.html")}
+    assert pages == {page.relative_to(again) for page in again.rglob("*.html")}
+    assert [str(page) for page in sorted(pages) if words_of(html / page) != words_of(again / page)] == []
