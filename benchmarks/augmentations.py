@@ -1,21 +1,31 @@
-"""What each strong augmentation costs, beside the reference implementations and as a share of a training step.
+"""What each strong augmentation costs, beside the usual slow form, a plain copy, and a training step.
 
     python benchmarks/augmentations.py [--repeats 15] [--steps 2] [--threads 1] [--batch 32] [--precision bfloat16]
 
-Every operation augments a batch of 256x192 crops with its 17 teacher heatmaps, and draws its random numbers. MUM and
-Pose-MUM (every site mixed, its dearest case) also move the feature maps that ResNet-18 has at its stages, forwards
-and backwards. The step is the bare passes that no semi-supervised step can do without: the student forwards and
-backwards on the labelled and on the unlabelled batch, the teacher forwards on the unlabelled one. All times are
-process CPU time, the best of the repeats; `--steps 0` leaves the step and the share out.
+Every operation augments a batch of 256x192 crops with its 17 teacher heatmaps, and draws its random numbers. The slow
+forms are written here from the methods' definitions, in the way that is usual: images one by one, RandAugment by PIL as
+in a loader's worker, the affine by PyTorch's grids, MUM by one index for every element. They overwrite their images
+where ours return copies; the copy is of all maps that an operation returns changed. MUM and Pose-MUM (every site mixed,
+its dearest case) also move the feature maps that ResNet-18 has at its stages; "both ways" adds the gradient's way back.
+The step is the bare passes that no semi-supervised step can do without: the student forwards and backwards on the
+labelled and on the unlabelled batch, the teacher forwards on the unlabelled one. All times are process CPU time, the
+best of the repeats; `--steps 0` leaves the step and the share out.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
+import cv2
+import numpy as np
 import torch
+import torch.nn.functional as F
+from codec import loop_decode
+from mixing import gather
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+from timing import least_cpu
 from torch import Tensor
 
 from sshpe_lib.augment.affine import HardAffine
@@ -24,7 +34,7 @@ from sshpe_lib.augment.cutout import Cutout
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.joint_cutout import JointCutout
 from sshpe_lib.augment.mum import PoseMUM
-from sshpe_lib.augment.rand_augment import RandAugment
+from sshpe_lib.augment.rand_augment import FILL, RandAugment
 from sshpe_lib.augment.view import Operation, View
 from sshpe_lib.models import resnet
 
@@ -36,15 +46,79 @@ FEATURES = {
     "layer4": (512, 8, 6),
 }
 SITES = ("layer1", "layer2", "layer3")
-# Milliseconds of the reference implementations, measured on a like machine: batch 32, float32, 1 thread, CPU time.
-# Semi_Human_Pose has 24 heatmaps; for the cut, its argmax and its Joint Cutout are summed. MUM's is the gather of
-# mix-unmix, forwards only, summed over the maps that are moved.
-REFERENCE = {
-    "affine": "48 - 75",
-    "joint_cutout": "5.5 - 8.2",
-    "mum, forwards": "31",
-    "pose_mum, forwards": "81",
-}
+Call = Callable[[], object]
+
+
+def slow_affine(images: Tensor, heatmaps: Tensor, rng: np.random.RandomState) -> None:
+    """A matrix by OpenCV for each sample, then grids for the images and for the heatmaps."""
+    theta = np.stack([cv2.getRotationMatrix2D((0, 0), a, s) for a, s in rng.rand(len(images), 2) + 0.5])
+    for maps in (images, heatmaps):
+        grid = F.affine_grid(torch.from_numpy(theta).float(), list(maps.shape), align_corners=False)
+        F.grid_sample(maps, grid, align_corners=False)
+
+
+def around_joints(
+    heatmaps: np.ndarray, count: int, rng: np.random.RandomState
+) -> Iterator[tuple[int, slice, slice]]:
+    """Image by image, joint by joint: a box around a predicted joint."""
+    points = 4 * loop_decode(heatmaps)[0]
+    for n in range(len(points)):
+        for k in rng.randint(points.shape[1], size=count):
+            x, y = (points[n, k] + 10 * rng.randn(2)).astype(int)
+            half_x, half_y = rng.randint(10, 20, size=2)
+            yield (
+                n,
+                slice(max(y - half_y, 0), max(y + half_y, 0)),
+                slice(max(x - half_x, 0), max(x + half_x, 0)),
+            )
+
+
+def slow_joint_cutout(images: np.ndarray, heatmaps: np.ndarray, rng: np.random.RandomState) -> None:
+    for n, rows, cols in around_joints(heatmaps, 5, rng):
+        images[n, :, rows, cols] = 0
+
+
+def slow_cutout(images: np.ndarray, heatmaps: np.ndarray, rng: np.random.RandomState) -> None:
+    for image in images:
+        for _ in range(5):
+            x, y, (half_x, half_y) = rng.randint(WIDTH), rng.randint(HEIGHT), rng.randint(10, 20, size=2)
+            image[:, max(y - half_y, 0) : y + half_y, max(x - half_x, 0) : x + half_x] = 0
+
+
+def slow_cut_occlude(images: np.ndarray, heatmaps: np.ndarray, rng: np.random.RandomState) -> None:
+    for n, rows, cols in around_joints(heatmaps, 2, rng):
+        patch = images[(n + 1) % len(images), :, rows, cols]  # another image's, at the same place
+        images[n, :, rows, cols] = patch.copy()
+
+
+def pil_operations(rng: np.random.RandomState) -> list[Callable[[Image.Image], Image.Image]]:
+    """RandAugment's operations at magnitude 20 of 30."""
+
+    def solarize_add(image: Image.Image) -> Image.Image:
+        raised = np.clip(np.asarray(image).astype(int) + 73, 0, 255).astype(np.uint8)
+        return ImageOps.solarize(Image.fromarray(raised), 128)
+
+    def cutout(image: Image.Image) -> Image.Image:
+        image, x, y = image.copy(), rng.randint(WIDTH), rng.randint(HEIGHT)
+        ImageDraw.Draw(image).rectangle((x - 26, y - 26, x + 27, y + 27), FILL)
+        return image
+
+    enhancers = (ImageEnhance.Color, ImageEnhance.Contrast, ImageEnhance.Brightness, ImageEnhance.Sharpness)
+    return [
+        ImageOps.autocontrast, ImageOps.equalize, ImageOps.invert,
+        lambda image: ImageOps.posterize(image, 4), lambda image: ImageOps.solarize(image, 85),
+        solarize_add, cutout,
+        *(lambda image, kind=kind: kind(image).enhance(1.6) for kind in enhancers),
+    ]  # fmt: skip
+
+
+def slow_rand_augment(pixels: np.ndarray, rng: np.random.RandomState) -> None:
+    """uint8 images (B, H, W, 3), one after another."""
+    operations = pil_operations(rng)
+    for number, image in enumerate(map(Image.fromarray, pixels)):
+        for which in rng.randint(len(operations), size=2):
+            image = operations[which](image)
+        pixels[number] = np.asarray(image)
 
 
 def batch_of(shape: tuple[int, ...], batch: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -53,27 +127,33 @@ def batch_of(shape: tuple[int, ...], batch: int, dtype: torch.dtype = torch.floa
     return maps.to(dtype).contiguous(memory_format=torch.channels_last)
 
 
-def cutting(batch: int) -> dict[str, Callable[[], object]]:
-    """A call for each operation that changes the image alone, or the image and its heatmaps."""
-    view, heatmaps = View(batch_of((3, HEIGHT, WIDTH), batch)), batch_of((17, 64, 48), batch).contiguous()
-    draw = Draw(torch.Generator().manual_seed(0))
-    operations: dict[str, Operation] = {
-        "affine": HardAffine(),
-        "rand_augment": RandAugment(),
-        "joint_cutout": JointCutout(),
-        "cutout": Cutout(),
-        "cut_occlude": CutOcclude(),
+def cutting(batch: int) -> dict[str, tuple[Call, Call, Call]]:
+    """Ours, the slow form and the copy of each operation that changes the image, or the image and its heatmaps."""
+    image, heatmaps = batch_of((3, HEIGHT, WIDTH), batch), batch_of((17, 64, 48), batch).contiguous()
+    view, draw, rng = View(image), Draw(torch.Generator().manual_seed(0)), np.random.RandomState(0)
+    planar, maps = image.contiguous(), heatmaps.numpy()  # the usual memory layout
+    pixels = rng.randint(256, size=(batch, HEIGHT, WIDTH, 3)).astype(np.uint8)
+    operations: dict[str, tuple[Operation, Call]] = {
+        "affine": (HardAffine(), partial(slow_affine, planar, heatmaps, rng)),
+        "rand_augment": (RandAugment(), partial(slow_rand_augment, pixels, rng)),
+        "joint_cutout": (JointCutout(), partial(slow_joint_cutout, planar.numpy(), maps, rng)),
+        "cutout": (Cutout(), partial(slow_cutout, planar.numpy(), maps, rng)),
+        "cut_occlude": (CutOcclude(), partial(slow_cut_occlude, planar.numpy(), maps, rng)),
     }
-    return {name: lambda op=operation: op(view, heatmaps, draw) for name, operation in operations.items()}
+    copies = {"affine": lambda: (image.clone(), heatmaps.clone())}
+    return {
+        name: (lambda op=op: op(view, heatmaps, draw), slow, copies.get(name, image.clone))
+        for name, (op, slow) in operations.items()
+    }
 
 
-def mixing(batch: int, dtype: torch.dtype) -> dict[str, Callable[[], object]]:
-    """A call for MUM and for Pose-MUM, without and with the way back of the gradient."""
+def mixing(batch: int, dtype: torch.dtype) -> dict[str, tuple[Call, Call, Call]]:
+    """The same for MUM and for Pose-MUM, without and with the way back of the gradient."""
     image = batch_of((3, HEIGHT, WIDTH), batch)
     features = {name: batch_of(shape, batch, dtype) for name, shape in FEATURES.items()}
     draw = Draw(torch.Generator().manual_seed(0))
 
-    def move(mum: PoseMUM, backwards: bool) -> None:
+    def ours(mum: PoseMUM, backwards: bool) -> None:
         mix = mum.draw(batch, draw)
         mix.image(image)
         for stage, maps in features.items():
@@ -81,10 +161,24 @@ def mixing(batch: int, dtype: torch.dtype) -> dict[str, Callable[[], object]]:
             if backwards and moved.grad_fn is not None:
                 moved.backward(maps)
 
+    def moving(mum: PoseMUM, backwards: bool, move: Callable[[Tensor], Tensor]) -> None:
+        """What has to be moved: the image, what the sites mix, and what is unmixed."""
+        move(image)
+        for stage in (*mum.sites, mum.unmix):
+            maps = features[stage].detach().requires_grad_(backwards)
+            moved = move(maps)
+            if backwards:
+                moved.backward(features[stage])
+
     calls = {}
     for name, mum in (("mum", PoseMUM()), ("pose_mum", PoseMUM(sites=SITES, probability=1.0))):
-        calls[f"{name}, forwards"] = lambda mum=mum: move(mum, False)
-        calls[f"{name}, both ways"] = lambda mum=mum: move(mum, True)
+        source = mum.draw(batch, draw).at_image
+        for told, backwards in (("forwards", False), ("both ways", True)):
+            calls[f"{name}, {told}"] = (
+                partial(ours, mum, backwards),
+                partial(moving, mum, backwards, partial(gather, source=source)),
+                partial(moving, mum, backwards, torch.clone),
+            )
     return calls
 
 
@@ -106,16 +200,6 @@ def bare_step(batch: int, dtype: torch.dtype) -> Callable[[], None]:
     return step
 
 
-def milliseconds(call: Callable[[], object], repeats: int) -> float:
-    """The best CPU time of `repeats` calls."""
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        call()
-        times.append(time.process_time() - start)
-    return 1e3 * min(times)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -127,20 +211,26 @@ def main() -> None:
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    cv2.setNumThreads(options.threads)
     dtype = getattr(torch, options.precision)
-    calls = cutting(options.batch) | mixing(options.batch, dtype)
-    costs = {name: milliseconds(call, options.repeats) for name, call in calls.items()}
     print(
         f"{options.batch} crops of {WIDTH}x{HEIGHT}, {options.threads} thread(s), best of {options.repeats}, CPU time"
     )
     step = None
     if options.steps:
-        step = milliseconds(bare_step(options.batch, dtype), options.steps)
+        step = least_cpu(bare_step(options.batch, dtype), options.steps)
         print(f"bare passes of a ResNet-18 step, {options.precision}: {step:.0f} ms, best of {options.steps}")
-    print(f"{'operation':22} {'ms':>7} {'reference, ms':>14} {'share of step':>14}")
-    for name, cost in costs.items():
-        share = f"{cost / step:14.2%}" if step else f"{'-':>14}"
-        print(f"{name:22} {cost:7.1f} {REFERENCE.get(name, '-'):>14} {share}")
+    print(
+        f"{'operation':22} {'ours, ms':>9} {'slow form':>10} {'slow / ours':>12} {'a copy':>8} {'ours / copy':>12} "
+        f"{'of a step':>10}"
+    )
+    for name, calls in (cutting(options.batch) | mixing(options.batch, dtype)).items():
+        ours, slow, copy = (least_cpu(call, options.repeats) for call in calls)
+        share = f"{ours / step:.2%}" if step else "-"
+        print(
+            f"{name:22} {ours:9.1f} {slow:10.1f} {slow / ours:11.1f}x {copy:8.2f} {ours / copy:11.1f}x {share:>10}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import argparse
 import math
-import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from PIL import Image
+from timing import least_cpu
 
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.dropping import GridMask, HideAndSeek, InformationCutout, RandomErasing
@@ -78,17 +78,6 @@ def operations() -> dict[str, tuple[Operation, Callable[[np.ndarray, np.random.R
     }
 
 
-def milliseconds(call: Callable[[], object], repeats: int) -> float:
-    """The best CPU time of `repeats` calls, after one that is not counted."""
-    call()
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        call()
-        times.append(time.process_time() - start)
-    return 1e3 * min(times)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -106,14 +95,12 @@ def main() -> None:
     print(f"{'ms a sample':16} {'ours':>8} {'slow form':>10} {'ours: mask + fill':>24}")
     for name, (operation, slow, dtype) in operations().items():
         pixels = np.ones((options.batch, HEIGHT, WIDTH, 3), dtype)
-        ours = milliseconds(lambda op=operation: op(View(image), None, draw), options.repeats)
-        mask = milliseconds(lambda op=operation: op.dropped(len(image), WIDTH, HEIGHT, draw), options.repeats)
-        loop = milliseconds(
-            lambda slow=slow, pixels=pixels: [slow(one, rng) for one in pixels], options.repeats
-        )
+        ours = least_cpu(lambda op=operation: op(View(image), None, draw), options.repeats)
+        mask = least_cpu(lambda op=operation: op.dropped(len(image), WIDTH, HEIGHT, draw), options.repeats)
+        loop = least_cpu(lambda slow=slow, pixels=pixels: [slow(one, rng) for one in pixels], options.repeats)
         ours, mask, loop = (cost / options.batch for cost in (ours, mask, loop))
         print(f"{name:16} {ours:8.3f} {loop:10.3f} {f'{mask:.3f} + {ours - mask:.3f}':>24}")
-    print(f"{'a copy alone':16} {milliseconds(image.clone, options.repeats) / options.batch:8.3f}")
+    print(f"{'a copy alone':16} {least_cpu(image.clone, options.repeats) / options.batch:8.3f}")
 
 
 if __name__ == "__main__":
