@@ -4,12 +4,12 @@
 
 Every operation augments a batch of 256x192 crops with its 17 teacher heatmaps, and draws its random numbers. The slow
 forms are written here from the methods' definitions, in the way that is usual: images one by one, RandAugment by PIL as
-in a loader's worker, the affine by PyTorch's grids, MUM by one index for every element. They overwrite their images
-where ours return copies; the copy is of all maps that an operation returns changed. MUM and Pose-MUM (every site mixed,
-its dearest case) also move the feature maps that ResNet-18 has at its stages; "both ways" adds the gradient's way back.
-The step is the bare passes that no semi-supervised step can do without: the student forwards and backwards on the
-labelled and on the unlabelled batch, the teacher forwards on the unlabelled one. All times are process CPU time, the
-best of the repeats; `--steps 0` leaves the step and the share out.
+in a loader's worker, the affine by PyTorch's grids, MUM by one index for every element. RandAugment's and the cutouts'
+overwrite their images where ours return copies; the copy is of all maps that an operation returns changed. MUM and
+Pose-MUM (every site mixed, its dearest case) also move the feature maps that ResNet-18 has at its stages; "both ways"
+adds the gradient's way back. The step is the bare passes that no semi-supervised step can do without: the student
+forwards and backwards on the labelled and on the unlabelled batch, the teacher forwards on the unlabelled one. All
+times are process CPU time, the best of the repeats; `--steps 0` leaves the step and the share out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from codec import loop_decode
-from mixing import gather
+from mixing import SHAPES, gather
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from timing import least_cpu
 from torch import Tensor
@@ -39,12 +39,7 @@ from sshpe_lib.augment.view import Operation, View
 from sshpe_lib.models import resnet
 
 HEIGHT, WIDTH = 256, 192
-FEATURES = {
-    "layer1": (64, 64, 48),
-    "layer2": (128, 32, 24),
-    "layer3": (256, 16, 12),
-    "layer4": (512, 8, 6),
-}
+FEATURES = {name: shape for name, shape in SHAPES.items() if name != "image"}
 SITES = ("layer1", "layer2", "layer3")
 Call = Callable[[], object]
 
@@ -78,7 +73,7 @@ def slow_joint_cutout(images: np.ndarray, heatmaps: np.ndarray, rng: np.random.R
         images[n, :, rows, cols] = 0
 
 
-def slow_cutout(images: np.ndarray, heatmaps: np.ndarray, rng: np.random.RandomState) -> None:
+def slow_cutout(images: np.ndarray, rng: np.random.RandomState) -> None:
     for image in images:
         for _ in range(5):
             x, y, (half_x, half_y) = rng.randint(WIDTH), rng.randint(HEIGHT), rng.randint(10, 20, size=2)
@@ -137,7 +132,7 @@ def cutting(batch: int) -> dict[str, tuple[Call, Call, Call]]:
         "affine": (HardAffine(), partial(slow_affine, planar, heatmaps, rng)),
         "rand_augment": (RandAugment(), partial(slow_rand_augment, pixels, rng)),
         "joint_cutout": (JointCutout(), partial(slow_joint_cutout, planar.numpy(), maps, rng)),
-        "cutout": (Cutout(), partial(slow_cutout, planar.numpy(), maps, rng)),
+        "cutout": (Cutout(), partial(slow_cutout, planar.numpy(), rng)),
         "cut_occlude": (CutOcclude(), partial(slow_cut_occlude, planar.numpy(), maps, rng)),
     }
     copies = {"affine": lambda: (image.clone(), heatmaps.clone())}

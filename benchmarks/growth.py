@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from evaluation import poses_of
 from grouping import scene
-from step import Fixed, experiment
+from step import experiment, stepping, whole
 from timing import least_cpu
 
 from sshpe_lib.augment.draw import Draw
@@ -36,7 +36,7 @@ from sshpe_lib.evaluate.average_precision import average_precision
 from sshpe_lib.grouping import Grouping
 from sshpe_lib.losses import associative_embedding
 from sshpe_lib.machine import Machine
-from sshpe_lib.plan.measure import noise_batch, unsaved_trainer
+from sshpe_lib.plan.measure import noise_batch
 from sshpe_lib.skeleton import COCO17
 
 Work = Callable[[], object]
@@ -171,13 +171,8 @@ def one_of_them(repeats: int) -> None:
     batch = noise_batch(made)
     with tempfile.TemporaryDirectory() as folder:
         machine = Machine(accelerator="cpu", progress=False)
-        trainer = unsaved_trainer(made, machine, Fixed(batch), Path(folder))
-        trainer.students[0].train()
-
-        def step() -> None:
-            trainer._update(trainer._forward(batch))
-
-        before = memory("VmRSS:")
+        trainer = stepping(made, machine, batch, Path(folder))
+        step, before = whole(trainer, batch), memory("VmRSS:")
         step()
         cost = torch.tensor([least_cpu(step, repeats), memory("VmHWM:") - before])
         total = trainer.fabric.all_reduce(cost, reduce_op="sum")

@@ -6,11 +6,9 @@ python benchmarks/mixing.py [--repeats 30] [--threads 2]
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
 
 import torch
+from timing import turns
 from torch import Tensor
 
 from sshpe_lib.augment import tiles
@@ -43,17 +41,6 @@ def gather(features: Tensor, source: Tensor) -> Tensor:
     return features.gather(0, index[:, None].repeat(1, features.shape[1], 1, 1))
 
 
-def milliseconds(call: Callable[[], object], repeats: int) -> tuple[float, float]:
-    """Best and median of `repeats` calls after a warm-up."""
-    call()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(1e3 * (time.perf_counter() - start))
-    return min(times), statistics.median(times)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=30)
@@ -67,13 +54,13 @@ def main() -> None:
         for layout in (torch.contiguous_format, torch.channels_last):
             features = torch.randn(32, *shape).contiguous(memory_format=layout)
             assert torch.equal(loop(features, source), tiles.permute(features, source))
-            forms = (
+            forms = [
                 lambda x=features: loop(x, source),
                 lambda x=features: gather(x, source),
                 lambda x=features: tiles.permute(x, source),
                 features.clone,
-            )
-            cells = [milliseconds(form, options.repeats) for form in forms]
+            ]
+            cells = turns(forms, options.repeats)
             shown = " ".join(f"{best:7.2f} ({median:6.2f})" for best, median in cells)
             print(f"{name:8} {str(layout).removeprefix('torch.'):14} {shown}")
 

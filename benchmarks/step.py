@@ -83,6 +83,18 @@ def bare(trainer: Trainer, batch: TrainBatch) -> Callable[[], None]:
     return passes
 
 
+def whole(trainer: Trainer, batch: TrainBatch) -> Callable[[], None]:
+    """The whole step of a trainer of `stepping`."""
+    return lambda: trainer._update(trainer._forward(batch))
+
+
+def stepping(made: Experiment, machine: Machine, batch: TrainBatch, folder: Path) -> Trainer:
+    """A trainer that keeps nothing, ready to take steps on one batch."""
+    trainer = unsaved_trainer(made, machine, Fixed(batch), folder)
+    trainer.students[0].train()
+    return trainer
+
+
 def timed(calls: list[Callable[[], None]], repeats: int, device: torch.device) -> list[float]:
     """Best milliseconds of each call over `repeats` turns, after a turn that is not counted."""
     clock = time.process_time if device.type == "cpu" else time.perf_counter
@@ -103,12 +115,11 @@ def row(name: str, made: Experiment, options: argparse.Namespace, compiled: bool
     machine = Machine(threads=options.threads, accelerator=options.accelerator, progress=False)
     batch = noise_batch(made)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = unsaved_trainer(made, machine, Fixed(batch), Path(folder))
-        trainer.students[0].train()
+        trainer = stepping(made, machine, batch, Path(folder))
         if compiled:
             trainer.network.compile()
         passes, step = timed(
-            [bare(trainer, batch), lambda: trainer._update(trainer._forward(batch))],
+            [bare(trainer, batch), whole(trainer, batch)],
             options.repeats,
             trainer.fabric.device,
         )

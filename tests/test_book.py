@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from html.parser import HTMLParser
@@ -25,12 +24,12 @@ import pytest
 import yaml
 
 from tests import browser
+from tests.test_kill import KILLS
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
 MATHJAX_SHA256 = "d4295dc33744836935c1399feece5159577b34c5c8ffb9f1c6324cd82e03a882"  # npm, mathjax 3.2.2
 SECONDS = 120
-KILLS = int(os.environ.get("SSHPE_KILLS", "0"))  # of runs, in tests/test_kill.py
 PATIENCE = 900  # on a machine that does other work
 
 # Elements whose address a browser fetches by itself, and <link>s that it does not fetch.
@@ -50,30 +49,30 @@ new Promise(done => {
 ONLY_NAMED = {"canonical", "next", "prev", "author", "index", "search", "copyright"}
 
 
-def build(book: Path, output: Path, *flags: str, **variables: str) -> subprocess.CompletedProcess:
+def start(book: Path, output: Path, *flags: str, **variables: str) -> subprocess.Popen:
+    """A build at work, in a group of processes of its own."""
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     command = [str(jupyter_book), "build", str(book), "--path-output", str(output), *flags]
     unset = ("SSHPE_DATA", "SSHPE_TRAINING", "SSHPE_REPOSITORY_URL")
     environment = {k: v for k, v in os.environ.items() if k not in unset} | {"NO_COLOR": "1"} | variables
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, text=True, env=environment, start_new_session=True, **pipes)
 
 
-def killed(book: Path, output: Path, seconds: float) -> None:
-    """A build that is killed, with all of its processes, after so many seconds."""
-    command = [
-        str(Path(sys.executable).with_name("jupyter-book")),
-        "build",
-        str(book),
-        "--path-output",
-        str(output),
-    ]
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    time.sleep(seconds)
+def kill(process: subprocess.Popen) -> None:
     with suppress(ProcessLookupError):  # it had ended
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()
+
+
+def build(book: Path, output: Path, *flags: str, **variables: str) -> subprocess.CompletedProcess:
+    process = start(book, output, *flags, **variables)
+    try:
+        told = process.communicate(timeout=PATIENCE)
+    except BaseException:  # too slow, or interrupted from the keyboard
+        kill(process)
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, *told)
 
 
 def pages_of(book: Path) -> list[str]:
@@ -337,7 +336,10 @@ def test_notebooks_are_the_folder_itself() -> None:
 def test_a_build_that_is_killed_ends_with_the_same_pages(html, tmp_path):
     rng = random.Random(0)
     for _ in range(4):
-        killed(BOOK, tmp_path, rng.uniform(5, 60))
+        process = start(BOOK, tmp_path, "-W", "--keep-going")
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=rng.uniform(5, 60))
+        kill(process)
     built = build(BOOK, tmp_path, "-W", "--keep-going")
     assert built.returncode == 0, f"{built.stdout[-3000:]}\n{built.stderr[-3000:]}"
     again = tmp_path / "_build" / "html"

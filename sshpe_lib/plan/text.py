@@ -66,7 +66,7 @@ def _block(column: str, inside: list[Line], notes: list[str]) -> list[str]:
     room = TEXT_WIDTH - len(_GAP.join(" " * width for width in widths)) - 2 * len(_GAP)
     names = [(column, "method")]
     names += [(line.cell.row + _note(line, notes), line.cell.method or "") for line in inside]
-    whole = max(len(part) for name, _ in names for part in re.split(r"\s+|(?<=-)", name))
+    whole = max(len(part or "") for name, _ in names for part in _Names.wordsep_re.split(name))
     method = min(max(len(how) for _, how in names), room // 2, max(room - whole, len("method")))
     row = min(max(len(name) for name, _ in names), room - method)
     head, *body = (
