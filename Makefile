@@ -62,7 +62,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY)
-	@for script in benchmarks/*.py; do echo "==> $$script"; $(BIN)/python "$$script"; done
+	$(BIN)/python book/measure.py
 
 clean:
 	rm -rf book/_build dist build .mypy_cache .pytest_cache .ruff_cache executed notebooks/executed

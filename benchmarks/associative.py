@@ -3,7 +3,7 @@
     python benchmarks/associative.py [--repeats 20] [--threads 1]
 
 Eight images of five people with 17 joints, tags of 128x128. Both forms run in one process, turn by turn, once their
-results and gradients are found equal. Times are milliseconds, best and median.
+results and gradients are found equal. The copy is of the tags, as many as the gradient.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from timing import turns
+from timing import compare, heading
 
 from sshpe_lib.losses import associative_embedding
 
@@ -61,10 +61,9 @@ def main() -> None:
     torch.testing.assert_close(
         both_ways(associative_embedding, tags, index).clone(), both_ways(loop, tags, index)
     )
-    losses = {"loop": loop, "sshpe": associative_embedding}
-    forms = [partial(both_ways, loss, tags, index) for loss in losses.values()]
-    for name, (best, median) in zip(losses, turns(forms, options.repeats), strict=True):
-        print(f"{name:6} {best:8.2f} ({median:8.2f})")
+    heading(f"{BATCH} images of {PEOPLE} people, {options.threads} thread(s)", options.repeats)
+    slow, ours = (partial(both_ways, loss, tags, index) for loss in (loop, associative_embedding))
+    compare("push and pull, forwards and backwards", slow, ours, tags.detach().clone, options.repeats)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ in a loader's worker, the affine by PyTorch's grids, MUM by one index for every 
 overwrite their images where ours return copies; the copy is of all maps that an operation returns changed. MUM and
 Pose-MUM (every site mixed, its dearest case) also move the feature maps that ResNet-18 has at its stages; "both ways"
 adds the gradient's way back. The step is the bare passes that no semi-supervised step can do without: the student
-forwards and backwards on the labelled and on the unlabelled batch, the teacher forwards on the unlabelled one. All
-times are process CPU time, the best of the repeats; `--steps 0` leaves the step and the share out.
+forwards and backwards on the labelled and on the unlabelled batch, the teacher forwards on the unlabelled one;
+`--steps 0` leaves it out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from codec import loop_decode
 from mixing import SHAPES, gather
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
-from timing import least_cpu
+from timing import Call, compare, heading, median_ms
 from torch import Tensor
 
 from sshpe_lib.augment.affine import HardAffine
@@ -41,7 +41,6 @@ from sshpe_lib.models import resnet
 HEIGHT, WIDTH = 256, 192
 FEATURES = {name: shape for name, shape in SHAPES.items() if name != "image"}
 SITES = ("layer1", "layer2", "layer3")
-Call = Callable[[], object]
 
 
 def slow_affine(images: Tensor, heatmaps: Tensor, rng: np.random.RandomState) -> None:
@@ -123,7 +122,7 @@ def batch_of(shape: tuple[int, ...], batch: int, dtype: torch.dtype = torch.floa
 
 
 def cutting(batch: int) -> dict[str, tuple[Call, Call, Call]]:
-    """Ours, the slow form and the copy of each operation that changes the image, or the image and its heatmaps."""
+    """The slow form, ours and the copy of each operation that changes the image, or the image and its heatmaps."""
     image, heatmaps = batch_of((3, HEIGHT, WIDTH), batch), batch_of((17, 64, 48), batch).contiguous()
     view, draw, rng = View(image), Draw(torch.Generator().manual_seed(0)), np.random.RandomState(0)
     planar, maps = image.contiguous(), heatmaps.numpy()  # the usual memory layout
@@ -137,7 +136,7 @@ def cutting(batch: int) -> dict[str, tuple[Call, Call, Call]]:
     }
     copies = {"affine": lambda: (image.clone(), heatmaps.clone())}
     return {
-        name: (lambda op=op: op(view, heatmaps, draw), slow, copies.get(name, image.clone))
+        name: (slow, partial(op, view, heatmaps, draw), copies.get(name, image.clone))
         for name, (op, slow) in operations.items()
     }
 
@@ -170,8 +169,8 @@ def mixing(batch: int, dtype: torch.dtype) -> dict[str, tuple[Call, Call, Call]]
         source = mum.draw(batch, draw).at_image
         for told, backwards in (("forwards", False), ("both ways", True)):
             calls[f"{name}, {told}"] = (
-                partial(ours, mum, backwards),
                 partial(moving, mum, backwards, partial(gather, source=source)),
+                partial(ours, mum, backwards),
                 partial(moving, mum, backwards, torch.clone),
             )
     return calls
@@ -208,24 +207,16 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
     dtype = getattr(torch, options.precision)
-    print(
-        f"{options.batch} crops of {WIDTH}x{HEIGHT}, {options.threads} thread(s), best of {options.repeats}, CPU time"
-    )
-    step = None
+    heading(f"{options.batch} crops of {WIDTH}x{HEIGHT}, {options.threads} thread(s)", options.repeats)
+    ours = {
+        name: compare(name.replace("_", " "), *forms, options.repeats).median
+        for name, forms in (cutting(options.batch) | mixing(options.batch, dtype)).items()
+    }
     if options.steps:
-        step = least_cpu(bare_step(options.batch, dtype), options.steps)
-        print(f"bare passes of a ResNet-18 step, {options.precision}: {step:.0f} ms, best of {options.steps}")
-    print(
-        f"{'operation':22} {'ours, ms':>9} {'slow form':>10} {'slow / ours':>12} {'a copy':>8} {'ours / copy':>12} "
-        f"{'of a step':>10}"
-    )
-    for name, calls in (cutting(options.batch) | mixing(options.batch, dtype)).items():
-        ours, slow, copy = (least_cpu(call, options.repeats) for call in calls)
-        share = f"{ours / step:.2%}" if step else "-"
-        print(
-            f"{name:22} {ours:9.1f} {slow:10.1f} {slow / ours:11.1f}x {copy:8.2f} {ours / copy:11.1f}x {share:>10}",
-            flush=True,
-        )
+        step = median_ms(bare_step(options.batch, dtype), options.steps)
+        print(f"\nbare passes of a ResNet-18 step, {options.precision}: {step:,.0f} ms, of which are")
+        for name, ms in ours.items():
+            print(f"{name.replace('_', ' '):24}{ms / step:8.2%}")
 
 
 if __name__ == "__main__":

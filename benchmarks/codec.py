@@ -2,8 +2,8 @@
 
     python benchmarks/codec.py [--repeats 30] [--threads 1]
 
-Both forms run in one process, turn by turn, on the same arrays, once their answers are found equal. Times are
-milliseconds, best and median over the repeats; other work on the machine moves the median more than the best.
+Both forms run in one process, turn by turn, on the same arrays, once their answers are found equal. The copy is of the
+heatmaps, which are read or written.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import argparse
 
 import numpy as np
 import torch
-from timing import turns
+from timing import compare, heading
 
 from sshpe_lib.codec import MSRAHeatmap
 
@@ -88,15 +88,13 @@ def main() -> None:
     np.testing.assert_allclose(codec.encode(points, visible)[0].numpy(), reference, rtol=0, atol=2**-23)
     np.testing.assert_array_equal(codec.decode(heatmaps)[0].numpy(), 4 * loop_decode(heatmaps.numpy())[0])
 
-    encoding = turns([encode_by_loop, lambda: codec.encode(points, visible)], options.repeats)
-    decoding = turns([lambda: loop_decode(heatmaps.numpy()), lambda: codec.decode(heatmaps)], options.repeats)
-    print(f"{'ms, best (median)':34}{'loop':>18}{'sshpe':>18}{'ratio':>8}")
-    for name, share, (loop, ours) in (
-        (f"decode {BATCH}x{JOINTS}x64x48", 1, decoding),
-        (f"encode, per sample of {BATCH}", BATCH, encoding),
-    ):
-        cells = [f"{best / share:.3f} ({median / share:.3f})" for best, median in (loop, ours)]
-        print(f"{name:34}{cells[0]:>18}{cells[1]:>18}{loop[0] / ours[0]:>7.1f}x")
+    heading(f"{BATCH} samples of {JOINTS} maps of 48x64, {options.threads} thread(s)", options.repeats)
+    forms = {
+        "targets": (encode_by_loop, lambda: codec.encode(points, visible)),
+        "decode": (lambda: loop_decode(heatmaps.numpy()), lambda: codec.decode(heatmaps)),
+    }
+    for name, (loop, ours) in forms.items():
+        compare(name, loop, ours, heatmaps.clone, options.repeats)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""What each way of dropping information costs a sample, beside the same rules image by image and patch by patch.
+"""What each way of dropping information costs, beside the same rules image by image and patch by patch.
 
-    python benchmarks/dropping.py [--repeats 7] [--threads 1] [--batch 32]
+    python benchmarks/dropping.py [--repeats 15] [--threads 1] [--batch 32]
 
 Ours augments a batch of normalised 256x192 crops, channels last as in training, and draws its random numbers. The
 slow form is written here from the methods' definitions, in the way a data loader's worker does it: one uint8 image
 at a time (for GridMask and Random Erasing, a float32 one), its mask from loops or whole-image arrays. It overwrites
-the worker's own image, where ours returns a copy: the last line is what any copy costs. All times are process CPU
-time, the best of the repeats.
+the worker's own image, where ours returns a copy.
 """
 
 from __future__ import annotations
@@ -14,11 +13,12 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from PIL import Image
-from timing import least_cpu
+from timing import compare, heading
 
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.dropping import GridMask, HideAndSeek, InformationCutout, RandomErasing
@@ -82,25 +82,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=32)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     image = torch.randn(options.batch, 3, HEIGHT, WIDTH).contiguous(memory_format=torch.channels_last)
     draw, rng = Draw(torch.Generator().manual_seed(0)), np.random.RandomState(0)
-    print(
-        f"{options.batch} crops of {WIDTH}x{HEIGHT}, {options.threads} thread(s), best of {options.repeats}"
-    )
-    print(f"{'ms a sample':16} {'ours':>8} {'slow form':>10} {'ours: mask + fill':>24}")
+    heading(f"{options.batch} crops of {WIDTH}x{HEIGHT}, {options.threads} thread(s)", options.repeats)
     for name, (operation, slow, dtype) in operations().items():
         pixels = np.ones((options.batch, HEIGHT, WIDTH, 3), dtype)
-        ours = least_cpu(lambda op=operation: op(View(image), None, draw), options.repeats)
-        mask = least_cpu(lambda op=operation: op.dropped(len(image), WIDTH, HEIGHT, draw), options.repeats)
-        loop = least_cpu(lambda slow=slow, pixels=pixels: [slow(one, rng) for one in pixels], options.repeats)
-        ours, mask, loop = (cost / options.batch for cost in (ours, mask, loop))
-        print(f"{name:16} {ours:8.3f} {loop:10.3f} {f'{mask:.3f} + {ours - mask:.3f}':>24}")
-    print(f"{'a copy alone':16} {least_cpu(image.clone, options.repeats) / options.batch:8.3f}")
+        compare(
+            name,
+            lambda slow=slow, pixels=pixels: [slow(one, rng) for one in pixels],
+            partial(operation, View(image), None, draw),
+            image.clone,
+            options.repeats,
+        )
 
 
 if __name__ == "__main__":

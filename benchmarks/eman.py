@@ -1,21 +1,20 @@
 """One EMAN update: fused over lists gathered once, beside a Python loop over the state dict.
 
-    python benchmarks/eman.py --threads 2 --repeats 20
+    python benchmarks/eman.py [--threads 1] [--repeats 20]
 
-The loop is what most released code does: walk both state dicts, build the average of each tensor from
-temporaries, copy it into the teacher. Both take turns in one process on the same student, and the best update
-of each counts; the last column is the largest difference between the two teachers afterwards.
+The loop is what most released code does: walk both state dicts, build the average of each tensor from temporaries,
+copy it into the teacher. Both take turns in one process on the same student, and must end as equal teachers. The copy
+is of the student's tensors into as many others.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import time
-from collections.abc import Callable
 from functools import partial
 
 import torch
+from timing import compare, heading
 from torch import nn
 
 from sshpe_lib.models.resnet import build
@@ -25,29 +24,30 @@ DECAY = 0.6
 
 
 def main() -> None:
-    """Print one table row per depth."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--depths", type=int, nargs="+", default=[18, 101])
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=20)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    print(
-        f"EMAN update of SimpleBaseline, {device}, threads {arguments.threads}, best of {arguments.repeats}"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    print("| network | tensors | loop [ms] | fused [ms] | loop / fused | largest difference |")
-    print("|---|---|---|---|---|---|")
-    for depth in arguments.depths:
+    parser.add_argument("--depths", type=int, nargs="+", default=[18, 101])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=20)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    heading(f"SimpleBaseline on {device}, {options.threads} thread(s)", options.repeats)
+    for depth in options.depths:
         student = build(depth, seed=0).to(device)
         teacher, looped = EMAN(student, decay=DECAY), copy.deepcopy(student)
         move(student)
-        updates = [partial(loop_update, looped, student, DECAY), partial(teacher.update, student)]
-        loop, fused = best_of_turns(updates, arguments.repeats)
-        theirs = looped.state_dict()
-        largest = max((t - theirs[n]).abs().max().item() for n, t in teacher.network.state_dict().items())
-        cells = [f"{len(theirs)}", f"{loop * 1e3:.2f}", f"{fused * 1e3:.2f}", f"{loop / fused:.1f}"]
-        print(f"| R{depth} | {' | '.join(cells)} | {largest:.1e} |", flush=True)
+        tensors = list(student.state_dict().values())
+        others = [torch.empty_like(tensor) for tensor in tensors]
+        compare(
+            f"ResNet-{depth}, {len(tensors)} tensors",
+            partial(loop_update, looped, student, DECAY),
+            partial(teacher.update, student),
+            partial(torch._foreach_copy_, others, tensors),
+            options.repeats,
+        )
+        torch.testing.assert_close(teacher.network.state_dict(), looped.state_dict())
 
 
 @torch.no_grad()
@@ -66,26 +66,6 @@ def move(student: nn.Module) -> None:
     """Make the student differ from the teachers."""
     for tensor in student.state_dict().values():
         tensor += 1
-
-
-def best_of_turns(calls: list[Callable[[], None]], repeats: int) -> list[float]:
-    """Shortest run of each call in seconds; the calls take turns, the first turn is not counted."""
-    best = [float("inf")] * len(calls)
-    for turn in range(repeats + 1):
-        for index, call in enumerate(calls):
-            wait()
-            start = time.perf_counter()
-            call()
-            wait()
-            if turn:
-                best[index] = min(best[index], time.perf_counter() - start)
-    return best
-
-
-def wait() -> None:
-    """Let the accelerator finish, where there is one."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 FOLDER (default: SSHPE_DATA) holds coco-full/person_keypoints_val2017_rebuilt.json, val2017's 6,352 people. Their
 poses, each moved by some pixels, are what is measured. The bare evaluation is pycocotools' own
-three calls on a file that is already read. Times are CPU milliseconds of this process.
+three calls on a file that is already read.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import contextlib
 import copy
 import io
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from timing import least_cpu
+from timing import NOT_COUNTED, compare, heading
 
 from sshpe_lib.data.coco import ground_truth
 from sshpe_lib.evaluate.average_precision import average_precision
@@ -99,27 +100,24 @@ def main() -> None:
     if options.data is None:
         parser.error("name the data folder: --data FOLDER, or set SSHPE_DATA")
     rng = np.random.default_rng(0)
-    print(f"CPU ms, the least of {options.repeats}; reference implementations: {REFERENCE}")
-    print(f"{'':34} {'slow form':>10} {'ours':>8} {'ratio':>7}")
+    heading("OKS-NMS", 20 * options.repeats)
     for count in (10, 20, 50):
         poses, scores, areas = crowd(count, rng)
-        assert loop_nms(poses, scores, areas, 0.9) == oks_nms(poses, scores, areas, COCO17.sigmas).tolist()
-        slow = least_cpu(lambda p=poses, s=scores, a=areas: loop_nms(p, s, a, 0.9), 20 * options.repeats)
-        ours = least_cpu(
-            lambda p=poses, s=scores, a=areas: oks_nms(p, s, a, COCO17.sigmas), 20 * options.repeats
-        )
-        print(f"{f'OKS-NMS of {count} poses':34} {slow:10.2f} {ours:8.2f} {slow / ours:6.1f}x")
+        slow = partial(loop_nms, poses, scores, areas, 0.9)
+        ours = partial(oks_nms, poses, scores, areas, COCO17.sigmas)
+        assert slow() == ours().tolist()
+        compare(f"{count} poses", slow, ours, None, 20 * options.repeats)
     truth = ground_truth(options.data / "coco-full" / "person_keypoints_val2017_rebuilt.json")
     results = poses_of(truth, rng)
-    copies = [
-        (copy.deepcopy(truth), copy.deepcopy(results)) for _ in range(options.repeats)
-    ]  # it writes into both
-    expected = bare(copy.deepcopy(truth), copy.deepcopy(results))
-    assert np.isclose(average_precision(truth, results, COCO17.sigmas)["AP"], expected)
-    slow = least_cpu(lambda: bare(*copies.pop()), options.repeats)
-    ours = least_cpu(lambda: average_precision(truth, results, COCO17.sigmas), options.repeats)
-    people = f"evaluation, {len(truth['annotations']):,} people, {len(results):,} poses"
-    print(f"{people:34} {slow:10.0f} {ours:8.0f} {slow / ours:6.1f}x  (the slow form: pycocotools alone)")
+    turns = range(options.repeats + NOT_COUNTED + 1)
+    copies = [(copy.deepcopy(truth), copy.deepcopy(results)) for _ in turns]  # it writes into both
+    ours = partial(average_precision, truth, results, COCO17.sigmas)
+    assert np.isclose(ours()["AP"], bare(*copies.pop()))
+    print()
+    heading(f"AP of {len(results):,} poses; the slow form is pycocotools alone", options.repeats)
+    people = f"{len(truth['annotations']):,} people"
+    compare(people, lambda: bare(*copies.pop()), ours, None, options.repeats)
+    print(f"\nReference implementations, measured elsewhere, ms: {REFERENCE}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python benchmarks/growth.py [--repeats 5]
 
-Every point is measured in a process of its own: milliseconds of CPU, the least of several calls on one thread, and the
+Every point is measured in a process of its own: milliseconds of CPU, the median of several calls on one thread, and the
 memory that the calls added at most. The last column is the power with which the time grows over the last doubling; 1 is
 linear. Where little grows with the quantity, the power is near 0. People of an image stay below 30, the most that
 bottom-up grouping is made for; above it the method itself, as published, breaks them into pieces. Processes that
@@ -26,7 +26,7 @@ import torch
 from evaluation import poses_of
 from grouping import scene
 from step import experiment, stepping, whole
-from timing import least_cpu
+from timing import Call, median_ms
 
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.mum import PoseMUM
@@ -39,14 +39,12 @@ from sshpe_lib.machine import Machine
 from sshpe_lib.plan.measure import noise_batch
 from sshpe_lib.skeleton import COCO17
 
-Work = Callable[[], object]
 
-
-def grouping(people: int) -> Work:
+def grouping(people: int) -> Call:
     return partial(Grouping(), *scene(people, (256, 344)))
 
 
-def associating(people: int) -> Work:
+def associating(people: int) -> Call:
     tags = torch.randn(8, 17 * 128 * 128).requires_grad_()
     index = torch.randint(17 * 128 * 128, (8, people, 17))
 
@@ -75,7 +73,7 @@ def dataset(images: int) -> dict:
     return {"images": named, "categories": [category], "annotations": people}
 
 
-def opening(images: int) -> Work:
+def opening(images: int) -> Call:
     folder = Path(tempfile.mkdtemp())
     file = folder / "people.json"
     file.write_text(json.dumps(dataset(images)))
@@ -83,13 +81,13 @@ def opening(images: int) -> Work:
     return lambda: load_instances(file, folder, check_images=False)
 
 
-def evaluating(images: int) -> Work:
+def evaluating(images: int) -> Call:
     truth = dataset(images)
     results = poses_of(truth, np.random.default_rng(0))
     return lambda: average_precision(truth, results, COCO17.sigmas)
 
 
-def coding(joints: int = 17, pixels: int = 192 * 256) -> Work:
+def coding(joints: int = 17, pixels: int = 192 * 256) -> Call:
     width, height = sides(pixels)
     codec = MSRAHeatmap((width, height), (width // 4, height // 4), 2.0)
     points = torch.rand(32, joints, 2) * torch.tensor([width, height])
@@ -101,12 +99,12 @@ def sides(pixels: int) -> tuple[int, int]:
     return round((pixels * 3 / 4) ** 0.5), round((pixels * 4 / 3) ** 0.5)
 
 
-def copying(pixels: int) -> Work:
+def copying(pixels: int) -> Call:
     width, height = sides(pixels)
     return torch.randn(32, 3, height, width).clone
 
 
-def mixing(group: int = 4, pixels: int = 192 * 256) -> Work:
+def mixing(group: int = 4, pixels: int = 192 * 256) -> Call:
     width, height = sides(pixels)
     images = torch.randn(32, 3, height, width)
     mix, seeds = PoseMUM(group=group), iter(range(10**6))
@@ -120,7 +118,7 @@ def mixing(group: int = 4, pixels: int = 192 * 256) -> Work:
 
 CROPS = (96 * 128, 192 * 256, 384 * 512)
 CROPS_OF_A_STEP, PROCESSES = 16, (1, 2, 4)  # labelled and as many unlabelled; a group of four to each process
-MEASURED: dict[tuple[str, str], tuple[Callable[[int], Work], tuple[int, ...]]] = {
+MEASURED: dict[tuple[str, str], tuple[Callable[[int], Call], tuple[int, ...]]] = {
     ("people of an image", "grouping, 256x344"): (grouping, (3, 7, 14, 28)),
     ("people of an image", "associative embedding, 8 images"): (associating, (4, 8, 16, 32)),
     ("images", "opening the file of annotations"): (opening, (2000, 4000, 8000, 16000)),
@@ -133,14 +131,14 @@ MEASURED: dict[tuple[str, str], tuple[Callable[[int], Work], tuple[int, ...]]] =
 }
 
 
-def measured(make: Callable[[int], Work], size: int, repeats: int) -> tuple[float, float]:
+def measured(make: Callable[[int], Call], size: int, repeats: int) -> tuple[float, float]:
     """(milliseconds, MiB) of one point, in a process of its own."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         work = make(size)
         work()
-        before, milliseconds = memory("VmRSS:"), least_cpu(work, repeats)
+        before, milliseconds = memory("VmRSS:"), median_ms(work, repeats)
         os.write(writer, json.dumps([milliseconds, max(memory("VmHWM:") - before, 0.0)]).encode())
         os._exit(0)
     os.close(writer)
@@ -174,7 +172,7 @@ def one_of_them(repeats: int) -> None:
         trainer = stepping(made, machine, batch, Path(folder))
         step, before = whole(trainer, batch), memory("VmRSS:")
         step()
-        cost = torch.tensor([least_cpu(step, repeats), memory("VmHWM:") - before])
+        cost = torch.tensor([median_ms(step, repeats), memory("VmHWM:") - before])
         total = trainer.fabric.all_reduce(cost, reduce_op="sum")
         if trainer.fabric.is_global_zero:
             print(json.dumps(total.tolist()))

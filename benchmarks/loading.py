@@ -1,12 +1,12 @@
 """Samples a second a core from JPEG files to a batch, beside the usual form, one item at a time.
 
-    python benchmarks/loading.py [--data FOLDER] [--repeats 3]
+    python benchmarks/loading.py [--data FOLDER] [--repeats 5]
 
 FOLDER (default: SSHPE_DATA) holds coco-slice, 293 photographs of COCO. The usual form reads an image, mirrors a copy
 of it where it is drawn so, warps, normalises to floats and draws the targets, person by person (timed in the reference
 at 1.8 to 2.6 ms, 390 to 560 a second). Ours crops to bytes and leaves the floats and the targets to the device, a batch
 at a time; their cost on one CPU core is a line of its own. People come in an order at random, as in training. Each line
-is CPU time of one process and one thread, the least of several passes over all people.
+is CPU time of one process and one thread, the median of several passes over all people, the forms taking turns.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import argparse
 import os
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from timing import least_cpu
+from timing import timing, turns
 
 from sshpe_lib import geometry
 from sshpe_lib.augment.pixels import MEAN, STD, normalize
@@ -98,17 +99,12 @@ def on_the_device(crops: Crops) -> Callable[[], None]:
     return work
 
 
-def rate(call: Callable[[], object], count: int, repeats: int) -> float:
-    """Samples a second of CPU, the most of several passes."""
-    return 1e3 * count / least_cpu(call, repeats)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, default=os.environ.get("SSHPE_DATA"))
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     if options.data is None:
         parser.error("name the data folder: --data FOLDER, or set SSHPE_DATA")
@@ -136,13 +132,15 @@ def main() -> None:
             "ours, from images in memory": (ours, kept),
         }
         print(f"{len(people)} people in {len(people.file_names)} photographs, crops of {SIZE[0]}x{SIZE[1]}")
-        found = {
-            name: rate(lambda f=form, c=c: f(c), len(people), options.repeats)
-            for name, (form, c) in forms.items()
-        }
-        found["floats and targets on one core"] = rate(on_the_device(kept), len(people), options.repeats)
-    for name, samples in found.items():
-        print(f"{name:36} {samples:8,.0f} a second a core {1e3 / samples:8.2f} ms each")
+        calls = {name: partial(form, c) for name, (form, c) in forms.items()}
+        calls["floats and targets on one core"] = on_the_device(kept)
+        passes = [timing(times) for times in turns(list(calls.values()), options.repeats)]
+    found = {name: 1e3 * len(people) / one.median for name, one in zip(calls, passes, strict=True)}
+    for (name, samples), one in zip(found.items(), passes, strict=True):
+        spread = (one.third - one.first) / one.median
+        print(
+            f"{name:36} {samples:8,.0f} a second a core {1e3 / samples:8.2f} ms each (quartiles {spread:.0%} apart)"
+        )
     print(
         f"\nWhat {CORES} cores feed, where a step of {2 * BATCH} crops is {STEP_TFLOP} TFLOP (the lightest network):"
     )

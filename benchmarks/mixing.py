@@ -6,9 +6,10 @@ python benchmarks/mixing.py [--repeats 30] [--threads 2]
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 import torch
-from timing import turns
+from timing import compare, heading
 from torch import Tensor
 
 from sshpe_lib.augment import tiles
@@ -22,10 +23,11 @@ SHAPES = {
     "layer3": (256, 16, 12),
     "layer4": (512, 8, 6),
 }
+LAYOUTS = {torch.contiguous_format: "planes", torch.channels_last: "channels last"}
 
 
 def loop(features: Tensor, source: Tensor) -> Tensor:
-    """The slow form: cut every image into tiles, index each tile's stack of images, paste."""
+    """Cut every image into tiles, index each tile's stack of images, paste."""
     rows, cols, _ = source.shape
     bands = []
     for r, band in enumerate(features.chunk(rows, dim=2)):
@@ -34,7 +36,7 @@ def loop(features: Tensor, source: Tensor) -> Tensor:
 
 
 def gather(features: Tensor, source: Tensor) -> Tensor:
-    """The other slow form: one index per element, the size of the features."""
+    """One index per element, the size of the features."""
     rows, cols, _ = source.shape
     height, width = features.shape[2:]
     index = source.permute(2, 0, 1).repeat_interleave(height // rows, 1).repeat_interleave(width // cols, 2)
@@ -48,21 +50,15 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     source = PoseMUM().draw(32, Draw(torch.Generator().manual_seed(0))).at_image
-    print(f"mix of 32 maps, 4 x 3 tiles, {options.threads} thread(s), ms: best (median)")
-    print(f"{'map':8} {'layout':14} {'tile loop':>16} {'gather':>16} {'ours':>16} {'plain copy':>16}")
+    heading(f"mix of 32 maps, 4 x 3 tiles, {options.threads} thread(s)", options.repeats)
     for name, shape in SHAPES.items():
         for layout in (torch.contiguous_format, torch.channels_last):
             features = torch.randn(32, *shape).contiguous(memory_format=layout)
-            assert torch.equal(loop(features, source), tiles.permute(features, source))
-            forms = [
-                lambda x=features: loop(x, source),
-                lambda x=features: gather(x, source),
-                lambda x=features: tiles.permute(x, source),
-                features.clone,
-            ]
-            cells = turns(forms, options.repeats)
-            shown = " ".join(f"{best:7.2f} ({median:6.2f})" for best, median in cells)
-            print(f"{name:8} {str(layout).removeprefix('torch.'):14} {shown}")
+            ours = partial(tiles.permute, features, source)
+            for told, form in {"tile by tile": loop, "gather": gather}.items():
+                slow = partial(form, features, source)
+                assert torch.equal(slow(), ours())
+                compare(f"{name}, {LAYOUTS[layout]}, {told}", slow, ours, features.clone, options.repeats)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,25 @@
 """A whole training step beside the bare passes of its network, in one process, turn by turn.
 
-    python benchmarks/step.py [--repeats 3] [--threads 2] [--batch 8] [--networks resnet18 resnet50 hrnet-w32]
+    python benchmarks/step.py [--repeats 5] [--threads 1] [--batch 8] [--networks resnet18 resnet50 hrnet-w32]
 
 The bare passes are what no such step can do without: the student forwards and backwards on the labelled and, where
 there are any, on the unlabelled crops, and the teacher forwards on those, in the same precision and memory layout. The
 step adds targets, normalisation, mixing or dropping, the loss, the optimiser and the teacher's update, which cost the
 same for a small batch as for a large one. Its crops are cut beforehand, as loader processes do. Then one method in
-several precisions and layouts; compiled is the network under `torch.compile`, beside the bare passes of the same. CPU
-time of all threads, which other work on the machine moves little; on a GPU the time on the wall.
+several precisions and layouts; compiled is the network under `torch.compile`, beside the bare passes of the same. What
+a step has more is told of every turn by itself: the median and the quartiles.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from timing import Call, timing, turns
 
 from sshpe_lib import tables
 from sshpe_lib.augment.pixels import normalize
@@ -64,7 +64,7 @@ def experiment(method: str, network: str, batch: int, settings: dict[str, Any]) 
     return made.model_copy(update={"model": made.model.architecture})
 
 
-def bare(trainer: Trainer, batch: TrainBatch) -> Callable[[], None]:
+def bare(trainer: Trainer, batch: TrainBatch) -> Call:
     """The passes alone; gradients of the mean of the heatmaps."""
     layout = torch.channels_last if trainer.train.channels_last else torch.contiguous_format
     seen = [normalize(one.image).contiguous(memory_format=layout) for one in batch if one is not None]
@@ -83,7 +83,7 @@ def bare(trainer: Trainer, batch: TrainBatch) -> Callable[[], None]:
     return passes
 
 
-def whole(trainer: Trainer, batch: TrainBatch) -> Callable[[], None]:
+def whole(trainer: Trainer, batch: TrainBatch) -> Call:
     """The whole step of a trainer of `stepping`."""
     return lambda: trainer._update(trainer._forward(batch))
 
@@ -95,21 +95,6 @@ def stepping(made: Experiment, machine: Machine, batch: TrainBatch, folder: Path
     return trainer
 
 
-def timed(calls: list[Callable[[], None]], repeats: int, device: torch.device) -> list[float]:
-    """Best milliseconds of each call over `repeats` turns, after a turn that is not counted."""
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
-    best = [float("inf")] * len(calls)
-    for turn in range(repeats + 1):
-        for place, call in enumerate(calls):
-            start = clock()
-            call()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            if turn:
-                best[place] = min(best[place], 1e3 * (clock() - start))
-    return best
-
-
 def row(name: str, made: Experiment, options: argparse.Namespace, compiled: bool = False) -> None:
     """One line: bare passes, whole step, what the step has more."""
     machine = Machine(threads=options.threads, accelerator=options.accelerator, progress=False)
@@ -118,27 +103,29 @@ def row(name: str, made: Experiment, options: argparse.Namespace, compiled: bool
         trainer = stepping(made, machine, batch, Path(folder))
         if compiled:
             trainer.network.compile()
-        passes, step = timed(
-            [bare(trainer, batch), whole(trainer, batch)],
-            options.repeats,
-            trainer.fabric.device,
+        passes, step = (
+            np.array(ms) for ms in turns([bare(trainer, batch), whole(trainer, batch)], options.repeats)
         )
-    print(f"{name:42} {passes:10.0f} {step:10.0f} {100 * (step / passes - 1):8.1f} %", flush=True)
+    more = timing(100 * (step / passes - 1))
+    told = f"{more.median:7.1f} % ({more.first:.1f} – {more.third:.1f})"
+    print(f"{name:42} {np.median(passes):10,.0f} {np.median(step):10,.0f} {told:>22}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--networks", nargs="+", default=["resnet18", "resnet50", "hrnet-w32"])
     parser.add_argument("--accelerator", default="auto")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     crops = f"{options.batch} + {options.batch} crops of 192x256"
-    print(f"{crops}, {options.threads} thread(s), ms, best of {options.repeats}")
+    print(
+        f"{crops}, {options.threads} thread(s), ms, medians of {options.repeats} turns; in brackets the quartiles"
+    )
     print(f"{'float32':42} {'passes':>10} {'step':>10} {'more':>10}")
     for network in options.networks:
         for method in METHODS:

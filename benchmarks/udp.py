@@ -2,19 +2,19 @@
 
     python benchmarks/udp.py [--repeats 30] [--threads 1]
 
-Both forms run in one process, turn by turn, on the same arrays, once their answers are found equal. Times are
-milliseconds, best and median over the repeats; other work on the machine moves the median more than the best.
+Both forms run in one process, turn by turn, on the same arrays, once their answers are found equal. The copy is of the
+heatmaps, and of the offsets with them, which are read or written.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
 import torch
-from timing import turns
+from timing import compare, heading
 
 from sshpe_lib.codec import UDPHeatmap
 
@@ -99,15 +99,6 @@ def loop_discs(points: np.ndarray, codec: UDPHeatmap) -> np.ndarray:
     return target
 
 
-def show(
-    name: str, loop: Callable[[], object], ours: Callable[[], object], repeats: int, samples: int = 1
-) -> None:
-    """One line; `ours` works on so many samples where `loop` works on one."""
-    (slow, slow_median), (fast, fast_median) = turns([loop, ours], repeats)
-    fast, fast_median = fast / samples, fast_median / samples
-    print(f"{name:34} {slow:8.3f} ({slow_median:6.3f}) {fast:8.3f} ({fast_median:6.3f}) {slow / fast:7.1f}x")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -123,33 +114,30 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     points = 24 + torch.rand(BATCH, JOINTS, 2, generator=generator) * torch.tensor([143.0, 207.0])
     visible = torch.ones(BATCH, JOINTS)
-    print(f"{'ms, best (median)':34} {'loop':>17} {'sshpe':>17} {'ratio':>8}")
+    heading(
+        f"{BATCH} samples of {JOINTS} keypoints, maps of 48x64, {options.threads} thread(s)", options.repeats
+    )
     for name, codec, loop in (
-        ("decode 32x17x64x48, DARK", gaussian, lambda maps: loop_dark(maps, rescale=False)),
-        ("the same, blurred maps rescaled", rescaled, loop_dark),
-        ("decode 32x17x64x48, offsets", offset, lambda maps: loop_offset(maps, offset)),
+        ("decode, DARK", gaussian, partial(loop_dark, rescale=False)),
+        ("decode, DARK, blurred maps rescaled", rescaled, loop_dark),
+        ("decode, offsets", offset, partial(loop_offset, codec=offset)),
     ):
         maps = codec.encode(points, visible)[0]
         maps = maps + 0.02 * torch.rand(maps.shape, generator=generator)
-        array = maps.numpy()
         found = codec.decode(maps)[0].numpy() / codec.stride
-        np.testing.assert_allclose(found, loop(array), atol=2e-3)
-        show(
-            name,
-            lambda loop=loop, a=array: loop(a),
-            lambda codec=codec, m=maps: codec.decode(m),
-            options.repeats,
-        )
+        np.testing.assert_allclose(found, loop(maps.numpy()), atol=2e-3)
+        compare(name, partial(loop, maps.numpy()), partial(codec.decode, maps), maps.clone, options.repeats)
     for name, codec, loop in (
-        ("target, Gaussian, per sample of 32", gaussian, loop_gaussian),
-        ("target, offsets, per sample of 32", offset, loop_discs),
+        ("targets, Gaussian", gaussian, loop_gaussian),
+        ("targets, offsets", offset, loop_discs),
     ):
-        one = points[0].double().numpy()
-        np.testing.assert_allclose(codec.encode(points, visible)[0][0], loop(one, codec), atol=1e-4)
-        show(
-            name, lambda loop=loop, codec=codec, one=one: loop(one, codec),
-            lambda codec=codec: codec.encode(points, visible), options.repeats, BATCH,
-        )  # fmt: skip
+
+        def one_by_one(loop=loop, codec=codec) -> list[np.ndarray]:
+            return [loop(one, codec) for one in points.double().numpy()]
+
+        maps = codec.encode(points, visible)[0]
+        np.testing.assert_allclose(maps, np.stack(one_by_one()), atol=1e-4)
+        compare(name, one_by_one, partial(codec.encode, points, visible), maps.clone, options.repeats)
 
 
 if __name__ == "__main__":

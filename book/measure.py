@@ -2,8 +2,8 @@
 
     python book/measure.py [NAME ...]
 
-Without names, every file of benchmarks/. Each one's output goes to book/measured/NAME.json, with the machine,
-the commit and the date. A benchmark that fails, for want of real data or a GPU, is reported and keeps its old
+Without names, every file of benchmarks/. Each one's output goes to book/measured/NAME.json, with the machine, the
+versions, the commit and the date. A benchmark that fails, for want of real data or a GPU, is reported and keeps its old
 file.
 """
 
@@ -56,6 +56,7 @@ def measure(script: Path, folder: Path = FOLDER) -> bool:
         **({} if rows is None else {"rows": rows}),
         "device": provenance.device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
         "cores": os.cpu_count(),
+        "versions": provenance.versions(),
         "commit": commit[:10] + (" with changes" if dirty else ""),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }

@@ -1,31 +1,95 @@
-"""How the benchmarks time two forms of one thing: in turn, in one process. A folder, as every file beside it is run."""
+"""How the benchmarks time forms of one thing: in turn, in one process. A folder, as every file beside it is run."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-NOT_COUNTED = 3  # first calls
+Call = Callable[[], object]
 
-
-def least_cpu(call: Callable[[], object], repeats: int) -> float:
-    """Milliseconds of CPU that a call takes, the least of several times."""
-    taken = []
-    for _ in range(repeats):
-        start = time.process_time()
-        call()
-        taken.append(1e3 * (time.process_time() - start))
-    return min(taken)
+NOT_COUNTED = 2  # first turns, which allocate
+WIDTHS = 38, 26, 9  # of a name, a time and a ratio
 
 
-def turns(forms: list[Callable[[], object]], repeats: int) -> list[tuple[float, float]]:
-    """Best and median milliseconds of each form, called in turn."""
-    taken = [[] for _ in forms]
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of one form: the quartiles of all that were counted."""
+
+    first: float
+    median: float
+    third: float
+
+    def __str__(self) -> str:
+        median, first, third = (three_digits(ms) for ms in (self.median, self.first, self.third))
+        return f"{median} ({first} – {third})"
+
+
+def turns(forms: Sequence[Call], repeats: int) -> list[list[float]]:
+    """Milliseconds of every counted call of each form, the forms taking turns.
+
+    CPU time of this process and all its threads, which other work on the machine moves little. Where there is a GPU,
+    time on the wall until it is done.
+    """
+    taken: list[list[float]] = [[] for _ in forms]
     for _ in range(repeats + NOT_COUNTED):
         for form, times in zip(forms, taken, strict=True):
-            start = time.perf_counter()
+            start = clock()
             form()
-            times.append(1e3 * (time.perf_counter() - start))
-    return [(min(times[NOT_COUNTED:]), float(np.median(times[NOT_COUNTED:]))) for times in taken]
+            times.append(1e3 * (clock() - start))
+    return [times[NOT_COUNTED:] for times in taken]
+
+
+def clock() -> float:
+    """Seconds; the GPU has done all it was given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()
+
+
+def timing(times: Sequence[float]) -> Timing:
+    """The quartiles of some times."""
+    return Timing(*np.quantile(times, (0.25, 0.5, 0.75)).tolist())
+
+
+def median_ms(call: Call, repeats: int) -> float:
+    """Milliseconds of one form alone."""
+    return timing(turns([call], repeats)[0]).median
+
+
+def heading(about: str, repeats: int) -> None:
+    """Print what is timed, and the head of the lines of `compare`."""
+    kind = "on the wall" if torch.cuda.is_available() else "of CPU"
+    print(f"{about}; ms {kind}, median (quartiles) of {repeats} turns")
+    name, time_, ratio = WIDTHS
+    columns = "".join(f"{title:>{time_}}" for title in ("slow form", "ours", "a copy"))
+    print(f"{'':{name}}{columns}{'slow /':>{ratio}}{'ours /':>{ratio}}")
+    print(f"{'':{name + 3 * time_}}{'ours':>{ratio}}{'copy':>{ratio}}")
+
+
+def compare(name: str, slow: Call, ours: Call, copy: Call | None, repeats: int) -> Timing:
+    """Print a line: the slow form, ours, and, where memory bounds it, a plain copy of what it reads or writes.
+
+    Returns ours.
+    """
+    forms = [slow, ours] if copy is None else [slow, ours, copy]
+    timed = [timing(times) for times in turns(forms, repeats)]
+    width, time_, ratio = WIDTHS
+    cells = "".join(f"{one!s:>{time_}}" for one in timed)
+    ratios = f"{timed[0].median / timed[1].median:>{ratio - 1}.1f}x"
+    if copy is None:
+        cells += f"{'–':>{time_}}"
+    else:
+        ratios += f"{timed[1].median / timed[2].median:>{ratio - 1}.1f}x"
+    print(f"{name:{width}}{cells}{ratios}", flush=True)
+    return timed[1]
+
+
+def three_digits(value: float) -> str:
+    """A positive number with three digits, or more before the point."""
+    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"

@@ -36,7 +36,9 @@ def _bell(
     """
     pixels = torch.arange(length, device=mean.device, dtype=mean.dtype)
     outside = ((pixels - center[..., None]).abs() > radius) | ~present[..., None]
-    return torch.exp(-((pixels - mean[..., None]) ** 2) / (2 * sigma**2)).masked_fill(outside, 0)
+    exponent = -((pixels - mean[..., None]) ** 2) / (2 * sigma**2)
+    # Filled before `exp`, which takes three times as long where its results are subnormal.
+    return exponent.masked_fill_(outside, -torch.inf).exp_()
 
 
 def kernel_weights(kernel: int, like: torch.Tensor) -> torch.Tensor:
