@@ -100,7 +100,7 @@ def evaluate(network: Trained, source: Source | None = None, machine: Machine | 
     if getattr(source, "detections", None):
         labeled = sources.instances(source.model_copy(update={"detections": None}))
     results = evaluation.results(found)  # type: ignore[arg-type]  # it reads what it predicted itself
-    statistics = evaluation.measure(found)  # type: ignore[arg-type]  # the same
+    statistics = evaluation.measure(results)
     matched = found if labeled is people and isinstance(found, np.ndarray) else _nearest(labeled, results)
     about = labeled.areas, labeled.image_ids, network.skeleton.sigmas
     kinds = keypoint_errors.classify(matched, labeled.keypoints, *about)

@@ -11,12 +11,14 @@ import pytest
 import torch
 
 from sshpe_lib import paths
+from sshpe_lib.classifier import ObjectClassifier
+from sshpe_lib.config import Pretraining
 from sshpe_lib.data import objects
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import resnet
 from sshpe_lib.models.shipped import load_shipped_trunk
 from sshpe_lib.models.weights import load_state
-from sshpe_lib.pretrain import ObjectClassifier, Pretraining, command, main, pretrain
+from sshpe_lib.pretrain import command, main, pretrain
 
 SHORT = Pretraining(width=4, images=64, val_images=64, steps=5, batch_size=16, seed=7)
 TINY = SHORT.model_copy(update={"images": 16, "val_images": 16, "batch_size": 4, "steps": 1})

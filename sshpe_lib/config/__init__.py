@@ -23,6 +23,7 @@ from sshpe_lib.config.experiment import (
 )
 from sshpe_lib.config.frozen import Frozen
 from sshpe_lib.config.model import RSN, HigherHRNet, HRNet, Model, SimpleBaseline
+from sshpe_lib.config.pretraining import Pretraining
 
 __all__ = [
     "METHOD_VERSION",
@@ -43,6 +44,7 @@ __all__ = [
     "Model",
     "Mum",
     "Operation",
+    "Pretraining",
     "RandAugment",
     "SimpleBaseline",
     "Source",

@@ -55,7 +55,7 @@ class BottomUpEvaluation:
 
     def __call__(self, networks: Mapping[str, nn.Module]) -> dict[str, dict[str, float]]:
         """The statistics of every network, in percent."""
-        return {name: self.measure(found) for name, found in self.predict(networks).items()}
+        return {name: self.measure(self.results(found)) for name, found in self.predict(networks).items()}
 
     @torch.no_grad()
     def predict(self, networks: Mapping[str, nn.Module]) -> dict[str, list[Found]]:
@@ -130,9 +130,9 @@ class BottomUpEvaluation:
             category_id=self.images.category, sigmas=self.images.skeleton.sigmas, nms=None,
         )  # fmt: skip
 
-    def measure(self, found: Sequence[Found]) -> dict[str, float]:
-        """The statistics of the people of every image, in percent."""
-        sigmas, results = self.images.skeleton.sigmas, self.results(found)
+    def measure(self, results: list[dict]) -> dict[str, float]:
+        """COCO statistics of COCO results, in percent."""
+        sigmas = self.images.skeleton.sigmas
         return statistics(self.ground_truth, results, sigmas, self.visibility, self.protocol)
 
 

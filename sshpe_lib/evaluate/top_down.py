@@ -53,7 +53,7 @@ class TopDownEvaluation:
     def __call__(self, networks: Mapping[str, nn.Module]) -> dict[str, dict[str, float]]:
         """AP, AP50, AP75, APM, APL and AR of every network, in percent; with `visibility` AP-vis and AP-invis too."""
         predictions = self.predict(networks)
-        return {name: self.measure(predicted) for name, predicted in predictions.items()}
+        return {name: self.measure(self.results(predicted)) for name, predicted in predictions.items()}
 
     @torch.no_grad()
     def predict(self, networks: Mapping[str, nn.Module]) -> dict[str, np.ndarray]:
@@ -110,7 +110,7 @@ class TopDownEvaluation:
             nms=self.nms,
         )
 
-    def measure(self, predicted: np.ndarray) -> dict[str, float]:
-        """COCO statistics of (N, K, 3) predictions, in percent; a size that no person has is left out."""
-        sigmas, results = self.crops.instances.skeleton.sigmas, self.results(predicted)
+    def measure(self, results: list[dict]) -> dict[str, float]:
+        """COCO statistics of COCO results, in percent; a size that no person has is left out."""
+        sigmas = self.crops.instances.skeleton.sigmas
         return statistics(self.ground_truth, results, sigmas, self.visibility, self.protocol)

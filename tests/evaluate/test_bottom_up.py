@@ -96,7 +96,7 @@ def test_a_network_that_knows_the_answer_is_measured_as_one(
     oracle = Oracle(images, truth, scales, flip, unbiased)
     found = evaluation.predict({"oracle": oracle})["oracle"]
     assert [len(people) for people, _ in found] == [len(people) for people in oracle.people]
-    statistics = evaluation.measure(found)
+    statistics = evaluation.measure(evaluation.results(found))
     assert statistics["AP50"] > 95 and statistics["AP"] > 80
     assert statistics["AR"] >= statistics["AP"] - 1e-9
 
