@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sshpe_lib.augment.draw import Draw
+from sshpe_lib.augment.pixels import paint
 
 # The crop width in whose pixels the reference states its sizes.
 REFERENCE_WIDTH = 192
@@ -29,7 +30,11 @@ def half_sizes(uniform: Tensor, limits: tuple[int, int], width: int) -> Tensor:
     uniform: numbers in [0, 1) of any shape; limits: pixels of a crop 192 wide; width: of this crop. A size
     that is not whole is rounded, and at least 1.
     """
-    sizes = limits[0] + integers(uniform, limits[1] - limits[0] + 1)
+    return scaled(limits[0] + integers(uniform, limits[1] - limits[0] + 1), width)
+
+
+def scaled(sizes: Tensor, width: int) -> Tensor:
+    """Half sizes of a crop 192 wide as those of one `width` wide: whole, and at least 1."""
     return (sizes * (width / REFERENCE_WIDTH) + 0.5).long().clamp(min=1)
 
 
@@ -83,10 +88,10 @@ def cover(centers: Tensor, halves: Tensor, width: int, height: int) -> tuple[Ten
 def cut(image: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
     """A copy of the image with 0 in the union of its boxes.
 
-    image: (B, C, H, W), finite, in either memory layout, which the copy keeps; rows, cols: as `cover` gives
+    image: (B, C, H, W), in either memory layout, which the copy keeps; rows, cols: as `cover` gives
     them. 0 is the mean colour of a normalised image.
     """
     # A pixel is covered by as many boxes as have both its row and its column: whole numbers, exact in every
-    # precision. The product with a mask takes half the time of `masked_fill`, and keeps the layout.
+    # precision.
     covering = torch.bmm(rows.transpose(1, 2).float(), cols.float())
-    return image * (covering == 0)[:, None]
+    return paint(image, covering > 0, image.new_zeros(()))

@@ -45,8 +45,8 @@ class CutOcclude:
         target = boxes.pick(centers, joint)
         half = halves[other, other_joint]
         source = centers[other, other_joint].maximum(half).minimum(size - half)
-        rows, cols = boxes.cover(target, half, width, height)
-        return View(paste(view.image, rows, cols, other, source - target)), heatmaps
+        largest = int(boxes.scaled(torch.tensor(self.half_size[1]), width))
+        return View(paste(view.image, target, half, other, source, largest)), heatmaps
 
     def _others(self, batch: int, draw: Draw) -> Tensor:
         """(B, joints): for every paste another image than the one it covers."""
@@ -55,21 +55,39 @@ class CutOcclude:
         return (own + ahead) % batch
 
 
-def paste(image: Tensor, rows: Tensor, cols: Tensor, other: Tensor, shift: Tensor) -> Tensor:
+def paste(image: Tensor, target: Tensor, half: Tensor, other: Tensor, source: Tensor, largest: int) -> Tensor:
     """A channels-last copy of the image in which box n of an image shows the pixels of another image.
 
-    image: (B, C, H, W); rows: (B, N, H) and cols: (B, N, W) of the boxes, bool; other: (B, N) image that box n
-    comes from; shift: (B, N, 2) from a pixel to its source, (x, y). A later box covers an earlier one, and
-    every pixel comes from `image`, never from a pasted one.
+    image: (B, C, H, W); target, half: (B, N, 2) long, of the boxes; other: (B, N), the image that box n comes from;
+    source: (B, N, 2), its centre there, where the box lies inside; largest: no half size is more. A later box covers an
+    earlier one, and every pixel comes from `image`, never from a pasted one.
     """
     batch, channels, height, width = image.shape
-    x, y = torch.arange(width, device=image.device), torch.arange(height, device=image.device)
-    # Which pixel of the batch each pixel shows: itself, or that of the last box that covers it.
-    shown = torch.arange(batch * height * width, device=image.device).view(batch, height, width)
-    for n in range(rows.shape[1]):
-        row = other[:, n, None] * height + y + shift[:, n, 1, None]
-        col = x + shift[:, n, 0, None]
-        inside = rows[:, n, :, None] & cols[:, n, None, :]
-        shown = torch.where(inside, row[:, :, None] * width + col[:, None, :], shown)
-    pixels = image.permute(0, 2, 3, 1).reshape(-1, channels).index_select(0, shown.flatten())
-    return pixels.view(batch, height, width, channels).permute(0, 3, 1, 2)
+    pixels = image.permute(0, 2, 3, 1).reshape(-1, channels)
+    shown = pixels.clone()
+    own = torch.arange(batch, device=image.device)
+    size = torch.tensor([width, height], device=image.device)
+    first, last = (target - half).clamp(min=0), (target + half).minimum(size) - 1
+    outside = (first > last).any(dim=-1)
+    # So many pixels for every box, whatever its size, so that nothing waits for a GPU: of a smaller one the last comes
+    # again.
+    steps = torch.arange(2 * largest, device=image.device)
+    for n in range(target.shape[1]):
+        x, y = (
+            (first[:, n, axis, None] + steps).minimum(last[:, n, axis, None]).clamp(0, length - 1)
+            for axis, length in enumerate((width, height))
+        )
+        across, down = (source - target)[:, n, :, None].unbind(1)
+        covered = _places(own, x, y, width, height)
+        showing = _places(other[:, n], x + across, y + down, width, height)
+        nothing = outside[:, n, None, None]
+        new = pixels.index_select(0, torch.where(nothing, covered, showing).flatten())
+        kept = shown.index_select(0, covered.flatten())
+        nothing = nothing.expand_as(covered).reshape(-1, 1)
+        shown.index_copy_(0, covered.flatten(), torch.where(nothing, kept, new))
+    return shown.view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _places(images: Tensor, x: Tensor, y: Tensor, width: int, height: int) -> Tensor:
+    """Where in a batch's row of pixels those of images (B,) at x (B, S) and y (B, T) are: (B, T, S)."""
+    return (images[:, None] * height + y)[..., None] * width + x[:, None]

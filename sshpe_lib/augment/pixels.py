@@ -26,6 +26,20 @@ def denormalize(images: Tensor) -> Tensor:
     return pixels.add_(_of_bytes(MEAN, images)).round_().clamp_(0, 255).to(torch.uint8)
 
 
+def paint(images: Tensor, covered: Tensor, colour: Tensor) -> Tensor:
+    """A copy of the images with a colour in the covered pixels.
+
+    images: (B, C, H, W), in either memory layout, which the copy keeps; covered: (B, H, W) bool; colour: of a
+    shape that broadcasts to the images'.
+    """
+    # Written out in the images' layout, channel by channel, and as bytes, which are copied faster than truths: to
+    # broadcast over channels that lie innermost takes three times as long.
+    everywhere = torch.empty_like(images, dtype=torch.uint8)
+    for channel in everywhere.unbind(1):
+        channel.copy_(covered.view(torch.uint8))
+    return torch.where(everywhere.view(torch.bool), colour, images)
+
+
 def _of_bytes(statistic: tuple[float, float, float], images: Tensor) -> Tensor:
     """A statistic of [0, 1] images as one of 0 to 255, (1, 3, 1, W).
 

@@ -101,17 +101,17 @@ def test_a_patch_at_the_border_is_moved_inside_and_its_target_is_clipped():
 
 def test_a_later_paste_covers_an_earlier_one_and_shows_original_pixels():
     image = torch.arange(3 * 4 * 6.0).view(3, 1, 4, 6)
-    rows, cols = torch.zeros(3, 2, 4, dtype=torch.bool), torch.zeros(3, 2, 6, dtype=torch.bool)
-    rows[0, 0, :2], cols[0, 0, :3] = True, True  # image 0 gets a corner of 1, then a part of 2 over it
-    rows[0, 1, 1:3], cols[0, 1, 1:4] = True, True
-    rows[1, 0, :2], cols[1, 0, :3] = True, True  # image 1 gets the corner of 0 that was pasted over
+    nowhere = [-5, -5]
+    # image 0 gets a corner of 1, then a part of 2 over it; image 1 the corner of 0 that was pasted over
+    target = torch.tensor([[[1, 1], [3, 2]], [[1, 1], nowhere], [nowhere, [9, 1]]])
+    half = torch.tensor([[2, 1]]).expand(3, 2, 2)
     other = torch.tensor([[1, 2], [0, 0], [0, 0]])
-    shift = torch.tensor([[[0, 0], [1, 1]], [[0, 0], [0, 0]], [[0, 0], [0, 0]]])
+    source = torch.tensor([[[2, 1], [4, 3]], [[2, 1], [2, 1]], [[2, 1], [2, 1]]])
     expected = image.clone()
-    expected[0, :, :2, :3] = image[1, :, :2, :3]
-    expected[0, :, 1:3, 1:4] = image[2, :, 2:4, 2:5]
-    expected[1, :, :2, :3] = image[0, :, :2, :3]
-    assert torch.equal(paste(image, rows, cols, other, shift), expected)
+    expected[0, :, :2, :3] = image[1, :, :2, 1:4]
+    expected[0, :, 1:3, 1:5] = image[2, :, 2:4, 2:6]
+    expected[1, :, :2, :3] = image[0, :, :2, 1:4]
+    assert torch.equal(paste(image, target, half, other, source, largest=4), expected)
 
 
 def test_an_image_alone_shows_itself():

@@ -19,10 +19,10 @@ from sshpe_lib.augment.dropping import GridMask, HideAndSeek, InformationCutout,
 from sshpe_lib.augment.dropping.cutout import ellipses, squares
 from sshpe_lib.augment.dropping.grid_mask import bar, mesh, rotations
 from sshpe_lib.augment.dropping.hide_and_seek import patches, reached
-from sshpe_lib.augment.dropping.operation import drop
+from sshpe_lib.augment.dropping.operation import colour
 from sshpe_lib.augment.dropping.random_erasing import first_fit, rectangles, sizes
 from sshpe_lib.augment.mum import PoseMUM
-from sshpe_lib.augment.pixels import MEAN, STD, denormalize, normalize
+from sshpe_lib.augment.pixels import MEAN, STD, denormalize, normalize, paint
 from sshpe_lib.augment.view import View
 from sshpe_lib.errors import SSHPEError
 from tests.augment.helpers import LAYOUTS, assert_ranks_share, batch, draw
@@ -332,7 +332,8 @@ def test_what_is_dropped_has_the_fill_and_the_rest_its_pixels(operation, dtype, 
 
 
 def test_black_is_minus_mean_over_deviation():
-    filled = drop(torch.ones(1, 3, 2, 2), torch.ones(1, 2, 2, dtype=torch.bool), "black")
+    image = torch.ones(1, 3, 2, 2)
+    filled = paint(image, torch.ones(1, 2, 2, dtype=torch.bool), colour("black", image))
     expected = torch.tensor([-mean / deviation for mean, deviation in zip(MEAN, STD, strict=True)])
     assert torch.allclose(filled[0, :, 0, 0], expected, rtol=2e-7, atol=0)
     assert not denormalize(filled).any()

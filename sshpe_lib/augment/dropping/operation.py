@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sshpe_lib.augment.draw import Draw
-from sshpe_lib.augment.pixels import normalize
+from sshpe_lib.augment.pixels import normalize, paint
 from sshpe_lib.augment.view import View
 from sshpe_lib.errors import SSHPEError
 
@@ -41,22 +41,10 @@ class Dropping(ABC):
         batch, _, height, width = view.image.shape
         happens = draw.rand(batch) < self.probability
         dropped = self.dropped(batch, width, height, draw) & happens[:, None, None]
-        return replace(view, image=drop(view.image, dropped, self.fill)), heatmaps
+        return replace(view, image=paint(view.image, dropped, colour(self.fill, view.image))), heatmaps
 
 
-def drop(image: Tensor, dropped: Tensor, fill: Fill) -> Tensor:
-    """A copy of the image with the fill in the dropped pixels.
-
-    image: (B, 3, H, W) normalised, finite, in either memory layout, which the copy keeps; dropped: (B, H, W)
-    bool.
-    """
-    # For weights 0 and 1 `lerp` gives its very ends. Weights in the image's layout, filled from floats and then
-    # overwritten, take 0.4 of the time of `where`.
-    weight = torch.empty_like(image).copy_(dropped.float()[:, None])
-    return torch.lerp(image, _row(fill, image), weight, out=weight)
-
-
-def _row(fill: Fill, image: Tensor) -> Tensor:
+def colour(fill: Fill, image: Tensor) -> Tensor:
     """A row of the image in the colour of the fill, (1, 3, 1, W) channels last, as `normalize` makes it."""
     if fill == "mean":
         return image.new_zeros(())
