@@ -46,7 +46,9 @@ class RandAugment:
         pixels = denormalize(view.image).contiguous()
         for drawn, toss in self.draw(len(pixels), draw):
             pixels = self._round(pixels, drawn, toss)
-        image = torch.empty_like(view.image, dtype=torch.uint8).copy_(pixels)
+        image = torch.empty_like(view.image, dtype=torch.uint8)
+        for channel, changed in zip(image.unbind(1), pixels.unbind(1), strict=True):
+            channel.copy_(changed)  # one after the other: less than half the time of all at once
         return replace(view, image=normalize(image)), heatmaps
 
     def _round(self, pixels: Tensor, drawn: Tensor, toss: Tensor) -> Tensor:
@@ -117,13 +119,16 @@ def autocontrast(pixels: Tensor) -> Tensor:
 
 def solarize(pixels: Tensor, threshold: float) -> Tensor:
     """Invert the values from `threshold` (0 to 256) on, the threshold included."""
-    # 256 is no uint8, and compared with one it counts as 0.
-    return torch.where(pixels.short() < math.ceil(threshold), pixels, 255 - pixels)
+    lowest = math.ceil(threshold)
+    if lowest > 255:  # 256 is no uint8, and compared with one it counts as 0
+        return pixels.clone()
+    # All of it in bytes: minus one is 255, and to invert a byte is to flip its bits.
+    return (pixels >= lowest).to(torch.uint8).neg_().bitwise_xor_(pixels)
 
 
 def solarize_add(pixels: Tensor, amount: float) -> Tensor:
     """Add `amount` (0 or more) to all values, cut at 255 and truncate, then solarize at 128."""
-    return solarize((pixels.short() + int(amount)).clamp(max=255).to(torch.uint8), 128)
+    return solarize(pixels.clamp(max=255 - int(amount)).add_(int(amount)), 128)
 
 
 def color(pixels: Tensor, factor: Tensor) -> Tensor:
