@@ -1,7 +1,12 @@
-"""How the benchmarks time forms of one thing: in turn, in one process. A folder, as every file beside it is run."""
+"""How the benchmarks time forms of one thing: in turn, in one process. A folder, as every file beside it is run.
+
+Freed memory is kept: to map fresh pages can take longer than to fill them, and the system does so in some calls and not
+in others.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +19,7 @@ Call = Callable[[], object]
 
 NOT_COUNTED = 2  # first turns, which allocate
 WIDTHS = 38, 26, 9  # of a name, a time and a ratio
+TRIM_THRESHOLD, MMAP_MAX = -1, -4  # of `mallopt` in malloc.h
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,14 @@ class Timing:
     def __str__(self) -> str:
         median, first, third = (three_digits(ms) for ms in (self.median, self.first, self.third))
         return f"{median} ({first} – {third})"
+
+
+def keep_memory() -> None:
+    """Have glibc, where that is the C library, give no memory back and ask for none outside its heap."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(MMAP_MAX, 0)
+        libc.mallopt(TRIM_THRESHOLD, 2**31 - 1)
 
 
 def turns(forms: Sequence[Call], repeats: int) -> list[list[float]]:
@@ -93,3 +107,6 @@ def compare(name: str, slow: Call, ours: Call, copy: Call | None, repeats: int) 
 def three_digits(value: float) -> str:
     """A positive number with three digits, or more before the point."""
     return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"
+
+
+keep_memory()
