@@ -67,13 +67,16 @@ class CrowdSupervision:
     def consistency(self, found: Tensor, pseudo: Tensor) -> Tensor:
         """What a student's `maps` differ in from a teacher's: in heatmaps, and in tags where the teacher sees joints.
 
-        Tags mean something relative to each other only, but a teacher and its student share them: in every image a
-        tag counts as much as the teacher's heatmap is high there. Neither paper has this term.
+        A tag counts as much as the square of the teacher's heatmap there, so that a faint background, which is large,
+        counts for little. Tags mean something relative to each other only, so what all tags of an image have in common
+        does not count: nothing else would hold them where they are, and student and teacher would run after each other.
+        Neither paper has this term.
         """
         joints = found.shape[1] // 2
         heat, tags = found[:, :joints].float(), found[:, joints:].float()
-        sure = pseudo[:, :joints].clamp(0, 1)
-        apart = (sure * (tags - pseudo[:, joints:]).square()).sum((1, 2, 3)) / sure.sum((1, 2, 3)).clamp_min(
-            1
-        )
-        return 2 * heatmap_mse(heat, pseudo[:, :joints]) + self.pull * apart.mean()
+        sure = pseudo[:, :joints].clamp(0, 1).square()
+        sure = sure / sure.sum((1, 2, 3), keepdim=True).clamp_min(1)
+        apart = tags - pseudo[:, joints:]
+        apart = apart - (sure * apart).sum((1, 2, 3), keepdim=True)
+        spread = (sure * apart.square()).sum((1, 2, 3))
+        return 2 * heatmap_mse(heat, pseudo[:, :joints]) + self.pull * spread.mean()

@@ -74,13 +74,31 @@ def test_a_student_that_answers_as_its_teacher_is_consistent() -> None:
 def test_tags_count_where_the_teacher_sees_joints() -> None:
     taught = teaching(pull=1.0)
     pseudo = torch.zeros(1, 2 * JOINTS, 8, 8)
-    pseudo[0, 0, 3, 4] = 1.0
+    pseudo[0, 0, 3, 4] = pseudo[0, 1, 6, 6] = 1.0
     found = pseudo.clone()
-    found[0, JOINTS, 3, 4] += 2.0  # the tag of the joint that is seen
-    assert taught.consistency(found, pseudo) == 4
+    found[0, JOINTS, 3, 4] += 2.0  # the tag of one of two joints that are seen: one from the mean of both
+    assert taught.consistency(found, pseudo) == 1
     found = pseudo.clone()
     found[0, JOINTS, 0, 0] += 2.0  # a tag where nothing is
     assert taught.consistency(found, pseudo) == 0
+
+
+def test_tags_may_move_together_from_image_to_image() -> None:
+    taught, maps = teaching(pull=1.0), taught_maps()
+    found = maps.clone()
+    found[:, JOINTS:] += torch.tensor([3.0, -5.0])[:, None, None, None]
+    torch.testing.assert_close(taught.consistency(found, maps), torch.zeros(()), rtol=0, atol=1e-9)
+    found.requires_grad_()
+    taught.consistency(found, maps).backward()
+    assert found.grad[:, JOINTS:].sum((1, 2, 3)).abs().max() < 1e-6, "nothing pulls them as one"
+
+
+def taught_maps() -> torch.Tensor:
+    """A teacher's maps of two images, with several peaks in each."""
+    generator = torch.Generator().manual_seed(2)
+    maps = torch.rand(2, 2 * JOINTS, 8, 8, generator=generator) ** 4
+    maps[:, JOINTS:] = torch.randn(2, JOINTS, 8, 8, generator=generator)
+    return maps
 
 
 def test_another_number_of_outputs_is_refused() -> None:
