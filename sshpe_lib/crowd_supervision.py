@@ -78,5 +78,6 @@ class CrowdSupervision:
         sure = sure / sure.sum((1, 2, 3), keepdim=True).clamp_min(1)
         apart = tags - pseudo[:, joints:]
         apart = apart - (sure * apart).sum((1, 2, 3), keepdim=True)
-        spread = (sure * apart.square()).sum((1, 2, 3))
+        # Like push, with an end to what far ones count: tags have no scale, and a young teacher's may lie anywhere.
+        spread = (sure * -torch.expm1(-apart.square())).sum((1, 2, 3))
         return 2 * heatmap_mse(heat, pseudo[:, :joints]) + self.pull * spread.mean()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -76,8 +78,10 @@ def test_tags_count_where_the_teacher_sees_joints() -> None:
     pseudo = torch.zeros(1, 2 * JOINTS, 8, 8)
     pseudo[0, 0, 3, 4] = pseudo[0, 1, 6, 6] = 1.0
     found = pseudo.clone()
-    found[0, JOINTS, 3, 4] += 2.0  # the tag of one of two joints that are seen: one from the mean of both
-    assert taught.consistency(found, pseudo) == 1
+    found[0, JOINTS, 3, 4] += (
+        2.0  # the tag of one of two joints that are seen: both are 1 from what they share
+    )
+    assert taught.consistency(found, pseudo).item() == pytest.approx(1 - math.exp(-1))
     found = pseudo.clone()
     found[0, JOINTS, 0, 0] += 2.0  # a tag where nothing is
     assert taught.consistency(found, pseudo) == 0
@@ -91,6 +95,13 @@ def test_tags_may_move_together_from_image_to_image() -> None:
     found.requires_grad_()
     taught.consistency(found, maps).backward()
     assert found.grad[:, JOINTS:].sum((1, 2, 3)).abs().max() < 1e-6, "nothing pulls them as one"
+
+
+def test_tags_that_are_far_away_pull_no_harder_than_all_others() -> None:
+    taught, maps = teaching(pull=1.0), taught_maps()
+    found = maps.clone()
+    found[:, JOINTS:] *= 1000
+    assert taught.consistency(found, maps) <= 1
 
 
 def taught_maps() -> torch.Tensor:
