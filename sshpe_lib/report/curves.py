@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PER_ROW = 3
+TITLE = 30  # characters that fit above a panel
 
 
 def curves(study: Study) -> Figure:
@@ -87,7 +89,9 @@ def _ap_panel(axes: Axes, index: int, result: Result, study: Study) -> None:
     _plot(axes, result.records, "teacher_ap", linestyle="-", **look)
     _plot(axes, result.records, "student_ap", linestyle="--", markerfacecolor="white", **look)
     _mark_burn_in(axes, result.records[0])
-    axes.set_title(_name(result, study), color=color(index), fontweight="bold")
+    axes.set_title(
+        fill(_name(result, study), TITLE, break_on_hyphens=False), color=color(index), fontweight="bold"
+    )
     axes.set_xlabel("step")
 
 
