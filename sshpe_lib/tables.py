@@ -198,7 +198,7 @@ class _Maker:
             self.methods[cell.method],  # type: ignore[index]  # `not_run` has a reason where it is None
         )  # fmt: skip
         if values.get("teacher", {}).get("kind", "none") == "none":
-            values = _supervised(merge(values, self.profile.supervised))
+            values = supervised_only(merge(values, self.profile.supervised))
         if cell.schedule is not None:
             values = self._scheduled(values, self.schedules[cell.schedule], cell, seed)
         for place, value in {"train.seed": seed, **cell.set}.items():
@@ -221,7 +221,7 @@ class _Maker:
         return merge(values, added)
 
 
-def _supervised(values: dict) -> dict:
+def supervised_only(values: dict) -> dict:
     """A supervised run keeps the schedule's length and drops what only a teacher needs."""
     data = {k: v for k, v in values["data"].items() if k != "unlabeled"}
     train = {k: v for k, v in values["train"].items() if k not in ("burn_in", "consistency")}
