@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from sshpe_lib import config, initial, seeding
@@ -32,6 +31,9 @@ from sshpe_lib.methods.step import Teacher
 from sshpe_lib.skeleton import Skeleton
 from sshpe_lib.supervision import Supervision, unit_scales
 from sshpe_lib.teacher import EMA, EMAN, Dual, Single
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def codec_of(data: Data) -> Codec:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -89,12 +91,18 @@ def load_schedules(folder: Path | None = None) -> dict[str, Schedule]:
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping. Raises SSHPEError that names the file and the line."""
     try:
-        values = yaml.safe_load(path.read_text())
+        values = copy.deepcopy(_parsed(path.read_text()))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SSHPEError(f"{path}: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise SSHPEError(f"{path}: a mapping is expected, not {type(values).__name__}")
     return values
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> Any:
+    """A YAML text, parsed once: every table of an overview reads the same methods and profiles."""
+    return yaml.safe_load(text)
 
 
 def validated(kind: type[Value], values: dict, path: Path) -> Value:

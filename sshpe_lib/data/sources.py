@@ -138,6 +138,8 @@ def _as_recorded(experiment: Experiment) -> Experiment:
     """The experiment of a record that has every fingerprint this one has, and otherwise differs in none but those."""
     wanted = _sources(experiment)
     for record in records.read_all(paths.records()):
+        if record.experiment.train != experiment.train:
+            continue  # as most do: compared first, for it copies nothing
         found = _sources(record.experiment)
         if found.keys() == wanted.keys() and _with_sources(record.experiment, wanted) == experiment:
             pairs = [(wanted[role], found[role]) for role in wanted]
