@@ -8,11 +8,11 @@ from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from lightning_fabric import Fabric
 
 from sshpe_lib import checkpoints, initial, parts, paths, provenance, records
 from sshpe_lib.config import Experiment
@@ -28,6 +28,9 @@ from sshpe_lib.records import MULTI_SCALE, Example, Record, SceneExample
 from sshpe_lib.skeleton import COCO17, Skeleton
 from sshpe_lib.trainer import Trainer
 from sshpe_lib.writing import check_writable
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 EXAMPLES = 8
 HARD_CASES = 6

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.loggers import Logger
-from lightning_fabric.strategies import DDPStrategy
 
 from sshpe_lib.errors import SSHPEError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from lightning_fabric.loggers import Logger
 
 Precision = Literal["32-true", "bf16-mixed"]
 
@@ -67,6 +68,10 @@ class Machine:
         Raises:
             SSHPEError: TensorBoard is asked for and not installed.
         """
+        # Here and not above: it takes as long to import as torch, which plans, tables and figures need not wait for.
+        from lightning_fabric import Fabric
+        from lightning_fabric.strategies import DDPStrategy
+
         loggers: list[Logger] = []
         if self.tensorboard:
             try:

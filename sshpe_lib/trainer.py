@@ -6,10 +6,9 @@ import csv
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -29,6 +28,9 @@ from sshpe_lib.records import Point
 from sshpe_lib.seeding import torch_stream
 from sshpe_lib.teacher import Single
 from sshpe_lib.writing import cannot_write, written_whole
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 # A run that is killed loses at most this much work besides the steps since the last evaluation.
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
