@@ -46,7 +46,7 @@ reproduce: $(READY)
 
 test: $(READY)
 	@# The book first and alone: its build has a budget of CPU time, of which jobs side by side take more.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_book.py
+	$(BIN)/python -m pytest tests/test_book.py
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=15 --ignore tests/test_book.py $(PYTEST_ARGS)
 
 book: $(READY)
