@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from evaluation import poses_of
 from grouping import scene
-from step import experiment, stepping, whole
+from step import experiment, stepping
 from timing import Call, median_ms
 
 from sshpe_lib.augment.draw import Draw
@@ -169,8 +169,8 @@ def one_of_them(repeats: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         machine = Machine(accelerator="cpu", progress=False)
         trainer = stepping(made, machine, batch, Path(folder))
-        step, before = whole(trainer, batch), memory("VmRSS:")
-        cost = torch.tensor([median_ms(step, repeats), memory("VmHWM:") - before])
+        before = memory("VmRSS:")
+        cost = torch.tensor([median_ms(lambda: trainer.take_step(batch), repeats), memory("VmHWM:") - before])
         total = trainer.fabric.all_reduce(cost, reduce_op="sum")
         if trainer.fabric.is_global_zero:
             print(json.dumps(total.tolist()))

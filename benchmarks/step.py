@@ -8,25 +8,33 @@ step adds targets, normalisation, mixing or dropping, the loss, the optimiser an
 same for a small batch as for a large one. Its crops are cut beforehand, as loader processes do. Then one method in
 several precisions and layouts; compiled is the network under `torch.compile`, beside the bare passes of the same. What
 a step has more is told of every turn by itself: the median and the quartiles.
+
+On a GPU a turn is several steps in a row, as in training, with 32 crops by default, and three columns more tell the
+operations a second of the whole step, their share of those of a large matrix product in the same precision, and the
+memory. "CUDA graphs" is `torch.compile` in its mode "reduce-overhead"; "stages compiled" compiles each part of the
+network by itself, between which features are mixed.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from timing import Call, timing, turns
+from timing import Call, median_ms, timing, turns
+from torch import nn
 
 from sshpe_lib import tables
 from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.config import Experiment
 from sshpe_lib.data.loaders import TrainBatch
 from sshpe_lib.machine import Machine
-from sshpe_lib.plan.measure import noise_batch, unsaved_trainer
+from sshpe_lib.plan import cost
+from sshpe_lib.plan.measure import KEYPOINTS, noise_batch, unsaved_trainer
 from sshpe_lib.trainer import Trainer
 
 METHODS = {
@@ -42,6 +50,16 @@ FORMS = {
     "bf16-mixed": {"train.precision": "bf16-mixed"},
     "bf16-mixed, channels first": {"train.precision": "bf16-mixed", "train.channels_last": False},
 }
+COMPILING = {
+    "": lambda network: None,
+    ", compiled": lambda network: network.compile(),
+}
+COMPILING_FOR_GPUS = {
+    ", CUDA graphs": lambda network: network.compile(mode="reduce-overhead"),
+    ", stages compiled": lambda network: by_stages(network),
+}
+IN_A_ROW = 10  # steps, or passes, of a turn on a GPU
+SIDE = 8192  # of the matrices that say what a GPU can do
 
 
 class Fixed:
@@ -64,28 +82,30 @@ def experiment(method: str, network: str, batch: int, settings: dict[str, Any]) 
     return made.model_copy(update={"model": made.model.architecture})
 
 
+def by_stages(network: nn.Module) -> None:
+    """Compile every part that has weights by itself."""
+    for part in network.children():
+        if next(part.parameters(), None) is not None and not isinstance(part, nn.ModuleList):
+            part.compile()
+
+
 def bare(trainer: Trainer, batch: TrainBatch) -> Call:
     """The passes alone; gradients of the mean of the heatmaps."""
     layout = torch.channels_last if trainer.train.channels_last else torch.contiguous_format
-    seen = [normalize(one.image).contiguous(memory_format=layout) for one in batch if one is not None]
-    teacher = trainer.teacher.network.eval() if trainer.teacher is not None else None
+    there = batch.to(trainer.fabric.device)
+    seen = [normalize(one.image).contiguous(memory_format=layout) for one in there if one is not None]
+    teacher = trainer.teacher.network if trainer.teacher is not None else None
+    if teacher is not None and teacher is not trainer.network:
+        teacher.eval()  # as EMAN's; the student that teaches itself stays in training
 
     def passes() -> None:
         trainer.optimizer.zero_grad(set_to_none=True)
-        if teacher is not None and teacher is not trainer.network:
+        if teacher is not None:
             with torch.no_grad(), trainer.fabric.autocast():
                 teacher(seen[1])
-        elif teacher is not None:
-            with torch.no_grad():
-                trainer.students[0](seen[1])
         trainer.fabric.backward(sum(trainer.students[0](images).mean() for images in seen))
 
     return passes
-
-
-def whole(trainer: Trainer, batch: TrainBatch) -> Call:
-    """The whole step of a trainer of `stepping`."""
-    return lambda: trainer._update(trainer._forward(batch))
 
 
 def stepping(made: Experiment, machine: Machine, batch: TrainBatch, folder: Path) -> Trainer:
@@ -95,20 +115,63 @@ def stepping(made: Experiment, machine: Machine, batch: TrainBatch, folder: Path
     return trainer
 
 
-def row(name: str, made: Experiment, options: argparse.Namespace, compiled: bool = False) -> None:
-    """One line: bare passes, whole step, what the step has more."""
+def in_a_row(call: Call, times: int) -> Call:
+    """The call again and again, which a GPU is not waited for in between."""
+
+    def calls() -> None:
+        for _ in range(times):
+            call()
+
+    return calls
+
+
+def row(
+    name: str,
+    made: Experiment,
+    options: argparse.Namespace,
+    compiling: Callable[[nn.Module], object] = COMPILING[""],
+) -> None:
+    """One line: bare passes, whole step, what the step has more; on a GPU also how much of it is used."""
     machine = Machine(threads=options.threads, accelerator=options.accelerator, progress=False)
-    batch = noise_batch(made)
+    batch, times = noise_batch(made), IN_A_ROW if machine.on_gpu else 1
+    if machine.on_gpu:
+        batch = batch.pin_memory()
+        torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
         trainer = stepping(made, machine, batch, Path(folder))
-        if compiled:
-            trainer.network.compile()
+        compiling(trainer.network)
+        forms = [bare(trainer, batch), lambda: trainer.take_step(batch)]
         passes, step = (
-            np.array(ms) for ms in turns([bare(trainer, batch), whole(trainer, batch)], options.repeats)
+            np.array(ms) / times for ms in turns([in_a_row(form, times) for form in forms], options.repeats)
         )
     more = timing(100 * (step / passes - 1))
     told = f"{more.median:7.1f} % ({more.first:.1f} – {more.third:.1f})"
-    print(f"{name:42} {np.median(passes):10,.0f} {np.median(step):10,.0f} {told:>22}", flush=True)
+    digits = 2 if machine.on_gpu else 0
+    line = f"{name:42} {np.median(passes):10,.{digits}f} {np.median(step):10,.{digits}f} {told:>22}"
+    if machine.on_gpu:
+        forward = cost.network_cost(made.model, made.data.input_size, KEYPOINTS).forward
+        rate = cost.step_flops(made, forward) / (1e9 * np.median(step))
+        share = rate / options.peak[made.train.precision]
+        line += f" {rate:8.0f} {share:6.0%} {torch.cuda.max_memory_allocated() / 2**30:6.1f}"
+    print(line, flush=True)
+
+
+def peaks() -> dict[str, float]:
+    """TFLOP/s of a product of two large random matrices in each precision; float32 as convolutions take it, TF32."""
+    torch.backends.cuda.matmul.allow_tf32 = True
+    found = {}
+    for precision, dtype in (("32-true", torch.float32), ("bf16-mixed", torch.bfloat16)):
+        one, other = (torch.randn(SIDE, SIDE, device="cuda", dtype=dtype) for _ in range(2))
+        product = in_a_row(lambda one=one, other=other: one @ other, IN_A_ROW)
+        found[precision] = IN_A_ROW * 2 * SIDE**3 / (1e9 * median_ms(product, 5))
+    torch.backends.cuda.matmul.allow_tf32 = False
+    return found
+
+
+def heading(name: str, options: argparse.Namespace) -> None:
+    """The head of the columns of `row`."""
+    more = "" if options.peak is None else f" {'':12}{'TFLOP/s':>8} {'share':>6} {'GiB':>6}"
+    print(f"{name:42} {'passes':>10} {'step':>10} {'more':>10}{more}")
 
 
 def main() -> None:
@@ -117,27 +180,46 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument(
+        "--batch", type=int, help="labelled crops, and as many unlabelled ones; 8, or 32 on a GPU"
+    )
     parser.add_argument("--networks", nargs="+", default=["resnet18", "resnet50", "hrnet-w32"])
     parser.add_argument("--accelerator", default="auto")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    on_gpu = Machine(accelerator=options.accelerator).on_gpu
+    options.batch = options.batch or (32 if on_gpu else 8)
+    options.peak = peaks() if on_gpu else None
     crops = f"{options.batch} + {options.batch} crops of 192x256"
+    turn = f"turns of {IN_A_ROW}" if on_gpu else "turns"
     print(
-        f"{crops}, {options.threads} thread(s), ms, medians of {options.repeats} turns; in brackets the quartiles"
+        f"{crops}, {options.threads} thread(s), ms, medians of {options.repeats} {turn}; in brackets the quartiles"
     )
-    print(f"{'float32':42} {'passes':>10} {'step':>10} {'more':>10}")
+    if on_gpu:
+        told = ", ".join(f"{rate:.0f} TFLOP/s in {name}" for name, rate in options.peak.items())
+        print(f"a product of {SIDE}x{SIDE} matrices: {told}")
+    heading("float32", options)
     for network in options.networks:
         for method in METHODS:
             row(f"{network}, {method}", experiment(method, network, options.batch, {}), options)
+    if on_gpu:
+        heading("\nbf16-mixed", options)
+        for network in options.networks:
+            for method in METHODS:
+                made = experiment(method, network, options.batch, FORMS["bf16-mixed"])
+                row(f"{network}, {method}", made, options)
     network = options.networks[0]
-    print(f"\n{network + ', Pose-MUM+':42} {'passes':>10} {'step':>10} {'more':>10}")
+    heading(f"\n{network}, Pose-MUM+", options)
     for name, settings in FORMS.items():
         row(name, experiment("Pose-MUM+", network, options.batch, settings), options)
     for name in ("float32", "bf16-mixed"):
         made = experiment("Supervised", network, options.batch, FORMS[name])
-        for compiled in (False, True):
-            row(f"Supervised, {name}{', compiled' if compiled else ''}", made, options, compiled)
+        for how, compiling in (COMPILING | (COMPILING_FOR_GPUS if on_gpu else {})).items():
+            row(f"Supervised, {name}{how}", made, options, compiling)
+    if on_gpu:
+        for one in options.networks:
+            made = experiment("Pose-MUM+", one, options.batch, FORMS["bf16-mixed"])
+            row(f"{one}, Pose-MUM+, bf16-mixed, stages compiled", made, options, by_stages)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.skeleton import Skeleton
+from sshpe_lib.transfer import constant
 
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
 
@@ -155,8 +156,10 @@ def scale_matrix(matrices: Array, sx: float, sy: float) -> Array:
     heatmap size / image size in the plain convention, and (heatmap size - 1) / (image size - 1) in the unbiased
     one, as both put pixel (0, 0) on pixel (0, 0). Returns S M S^-1 for S = diag(sx, sy).
     """
-    factors = [[1.0, sx / sy, sx], [sy / sx, 1.0, sy]]
-    return matrices * (np.array if isinstance(matrices, np.ndarray) else matrices.new_tensor)(factors)
+    factors = ((1.0, sx / sy, sx), (sy / sx, 1.0, sy))
+    if isinstance(matrices, np.ndarray):
+        return matrices * np.array(factors)
+    return matrices * constant(factors, matrices.device, matrices.dtype)
 
 
 # --- affine maps of images ----------------------------------------------------------------------------------
@@ -204,7 +207,7 @@ def warp_batch(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
     padded_width, padded_height = 1 << (width - 1).bit_length(), 1 << (height - 1).bit_length()
     dtype = torch.promote_types(images.dtype, torch.float32)
     padded = F.pad(images.to(dtype), (0, padded_width - width, 0, padded_height - height))
-    padded_size = torch.tensor([padded_width, padded_height], device=images.device, dtype=dtype)
+    padded_size = constant((padded_width, padded_height), images.device, dtype)
     to_grid = 2 * invert_affine(matrices.to(images.device, dtype)) / padded_size[:, None]
     xs = torch.arange(width, device=images.device, dtype=dtype)[:, None]
     ys = torch.arange(height, device=images.device, dtype=dtype)[:, None, None]

@@ -43,7 +43,7 @@ class Machine:
 
         Processes that torchrun started train one run together.
         """
-        if self._on_gpu or not self.threads or processes() > 1:
+        if self.on_gpu or not self.threads or processes() > 1:
             return 1
         return max(1, min(runs, cores() // self.threads))
 
@@ -53,11 +53,12 @@ class Machine:
         A ResNet-18 step takes ten times as long in emulated bfloat16 as in float32, and a run of minutes would take
         hours. Records say what ran.
         """
-        emulated = wanted == "bf16-mixed" and not self._on_gpu and not cpu_has_bfloat16()
+        emulated = wanted == "bf16-mixed" and not self.on_gpu and not cpu_has_bfloat16()
         return "32-true" if emulated else wanted
 
     @property
-    def _on_gpu(self) -> bool:
+    def on_gpu(self) -> bool:
+        """Whether runs are trained on a GPU."""
         return self.accelerator not in ("auto", "cpu") or (
             self.accelerator == "auto" and torch.cuda.is_available()
         )
@@ -86,7 +87,7 @@ class Machine:
         strategy = DDPStrategy(forward_sync_buffers=False) if processes() > 1 else "auto"
         with nullcontext() if self.progress else _silent("lightning_fabric.utilities.rank_zero"):
             fabric = Fabric(
-                accelerator="cuda" if self._on_gpu else "cpu", devices=devices, strategy=strategy, loggers=loggers,
+                accelerator="cuda" if self.on_gpu else "cpu", devices=devices, strategy=strategy, loggers=loggers,
                 precision=self.precision(precision),
                 num_nodes=processes() // int(os.environ.get("LOCAL_WORLD_SIZE", processes())),
             )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -27,6 +28,7 @@ from sshpe_lib.methods.step import CrowdLabeled, Labeled, Losses, Supervised, Te
 from sshpe_lib.records import Point
 from sshpe_lib.seeding import torch_stream
 from sshpe_lib.teacher import Single
+from sshpe_lib.transfer import Feed, Reading
 from sshpe_lib.writing import cannot_write, written_whole
 
 if TYPE_CHECKING:
@@ -108,6 +110,8 @@ class Trainer:
         self.curve: list[Point] = []
         self.metrics: dict[str, dict[str, float]] = {}
         self._sums = {"count": 0, "loss": 0.0, "supervised": 0.0, "consistency": 0.0}
+        self._feed = Feed(fabric.device)
+        self._read: tuple[int, float, Reading] | None = None  # the last step's losses, not looked at yet
 
     @property
     def checkpoint(self) -> Path:
@@ -127,11 +131,7 @@ class Trainer:
         show = self.progress and self.fabric.is_global_zero
         bar = progress_bars.bar(self.steps, f"train {self.key[:8]}", start=self.step, show=show)
         for batch in self.batches.loader(self.step, self.workers, self.fabric.device.type == "cuda"):
-            self._set_rate()
-            losses = self._forward(batch)
-            self._update(losses)
-            self.step += 1
-            self._log(losses)
+            self.take_step(batch)
             self.seconds = before + time.monotonic() - started
             bar.update()
             if self.step in self.evaluate_at:
@@ -139,16 +139,25 @@ class Trainer:
             if self.step in self.evaluate_at or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                 self.save()
                 saved = time.monotonic()
+        self._look()
         bar.close()
         return self.curve
 
+    def take_step(self, batch: TrainBatch) -> None:
+        """One step on a batch that is anywhere. A GPU is given the step and not waited for."""
+        self._set_rate()
+        losses = self._forward(self._feed(batch))
+        self._update(losses)
+        self.step += 1
+        self._log(losses)
+
     def _forward(self, batch: TrainBatch) -> Losses:
-        labeled = self._labeled(batch.labeled.to(self.fabric.device))
+        labeled = self._labeled(batch.labeled)
         if batch.unlabeled is None:
             return supervised.train_step(self.students, labeled, self.teaching)
         if self.step == self.burn_in and self.burn_in > 0 and self.teacher is not None:
             self.teacher.reset(self.network)
-        unlabeled = normalize(batch.unlabeled.to(self.fabric.device).image)
+        unlabeled = normalize(batch.unlabeled.image)
         with self.fabric.autocast():
             return semi_supervised.train_step(
                 self.pairs, labeled, self.teaching, unlabeled, self.strong, self.train.consistency,
@@ -167,11 +176,6 @@ class Trainer:
         return Draw(generator, self.fabric.global_rank, self.fabric.world_size, self.fabric.device)
 
     def _update(self, losses: Losses) -> None:
-        if not torch.isfinite(losses.total):
-            raise SSHPEError(
-                f"{self.folder}: the loss became {losses.total.item()} at step {self.step}; lower train.learning_rate "
-                "or use train.precision 32-true. The last checkpoint is kept"
-            )
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(losses.total)
         self.optimizer.step()
@@ -204,6 +208,7 @@ class Trainer:
         return networks
 
     def _evaluate(self, bar: tqdm) -> None:
+        self._look()
         self.metrics = self.evaluate(self.evaluated())
         mean = {name: total / max(self._sums["count"], 1) for name, total in self._sums.items()}
         teacher = self.metrics.get("teacher")
@@ -221,20 +226,31 @@ class Trainer:
         bar.set_postfix(shown | {"loss": f"{point.loss:.2e}"}, refresh=False)
 
     def _log(self, losses: Losses) -> None:
-        consistency = losses.consistency.item() if losses.consistency is not None else 0.0
-        row = {
-            "loss": losses.total.item(),
-            "supervised": losses.supervised.item(),
-            "consistency": consistency,
-        }
+        """Have this step's losses read. Until they are here a GPU is given the next step: look at the last one's."""
+        self._look()
+        terms = [losses.total, losses.supervised]
+        terms += [losses.consistency] if losses.consistency is not None else []
+        self._read = (self.step, self.rate, Reading(terms))
+
+    def _look(self) -> None:
+        """Count and log the losses that were read last. Raises SSHPEError where one is not finite."""
+        if self._read is None:
+            return
+        step, rate, reading = self._read
+        self._read = None
+        total, supervised, *consistency = reading.values()
+        if not math.isfinite(total):
+            raise SSHPEError(
+                f"{self.folder}: the loss became {total} at step {step - 1}; lower train.learning_rate or use "
+                "train.precision 32-true. The last checkpoint is kept"
+            )
+        row = {"loss": total, "supervised": supervised, "consistency": sum(consistency, 0.0)}
         for name, value in row.items():
             self._sums[name] += value
         self._sums["count"] += 1
-        if self.fabric.is_global_zero and (
-            self.step % STEPS_BETWEEN_LOG_ROWS == 0 or self.step == self.steps
-        ):
-            self._add_to_log({"step": self.step, "rate": self.rate} | row)
-            self.fabric.log_dict(row, step=self.step)
+        if self.fabric.is_global_zero and (step % STEPS_BETWEEN_LOG_ROWS == 0 or step == self.steps):
+            self._add_to_log({"step": step, "rate": rate} | row)
+            self.fabric.log_dict(row, step=step)
 
     def _add_to_log(self, row: dict[str, float]) -> None:
         new = not self._log_file.exists()
@@ -253,6 +269,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write the whole state (temporary file, then rename)."""
+        self._look()  # a network whose loss is not finite is not worth keeping
         if not self.fabric.is_global_zero:
             return
         state = {

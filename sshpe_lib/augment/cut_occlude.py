@@ -10,6 +10,7 @@ from torch import Tensor
 from sshpe_lib.augment import boxes
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.view import View
+from sshpe_lib.transfer import constant
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class CutOcclude:
         height, width = view.image.shape[-2:]
         batch, keypoints = heatmaps.shape[:2]
         centers, halves = boxes.joint_boxes(heatmaps, view.image, self.jitter, self.half_size, draw)
-        size = torch.tensor([width, height], device=centers.device)
+        size = constant((width, height), centers.device)
         halves = halves.minimum(size // 2)  # a patch must fit into the image it comes from
         joint, other_joint = boxes.integers(draw.rand(batch, 2, self.joints), keypoints).unbind(1)
         other = self._others(batch, draw)
@@ -66,7 +67,7 @@ def paste(image: Tensor, target: Tensor, half: Tensor, other: Tensor, source: Te
     pixels = image.permute(0, 2, 3, 1).reshape(-1, channels)
     shown = pixels.clone()
     own = torch.arange(batch, device=image.device)
-    size = torch.tensor([width, height], device=image.device)
+    size = constant((width, height), image.device)
     first, last = (target - half).clamp(min=0), (target + half).minimum(size) - 1
     outside = (first > last).any(dim=-1)
     # So many pixels for every box, whatever its size, so that nothing waits for a GPU: of a smaller one the last comes

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sshpe_lib.transfer import sent
+
 
 class Draw:
     """Draws for the whole global batch and keeps this rank's share.
@@ -20,15 +22,20 @@ class Draw:
         self.generator, self.rank, self.world, self.device = generator, rank, world, device
 
     def _share(self, whole: Tensor, count: int) -> Tensor:
-        return whole[self.rank * count : (self.rank + 1) * count].to(self.device)
+        return whole[self.rank * count : (self.rank + 1) * count]
 
     def rand(self, count: int, *shape: int) -> Tensor:
         """Uniform in [0, 1), (count, ...)."""
+        return sent(self.rand_on_cpu(count, *shape), self.device)
+
+    def rand_on_cpu(self, count: int, *shape: int) -> Tensor:
+        """The same numbers as `rand`, left on the CPU, for what is decided there."""
         return self._share(torch.rand(count * self.world, *shape, generator=self.generator), count)
 
     def randn(self, count: int, *shape: int) -> Tensor:
         """Standard normal, (count, ...)."""
-        return self._share(torch.randn(count * self.world, *shape, generator=self.generator), count)
+        whole = torch.randn(count * self.world, *shape, generator=self.generator)
+        return sent(self._share(whole, count), self.device)
 
     def coin(self, probability: float) -> bool:
         """One toss for the whole global batch."""

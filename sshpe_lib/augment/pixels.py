@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sshpe_lib.transfer import constant
+
 # R, G, B of [0, 1] images.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -46,5 +48,5 @@ def _of_bytes(statistic: tuple[float, float, float], images: Tensor) -> Tensor:
     Written out for a whole row, channels last: an inner loop over three channels would take several times as
     long as one over a row.
     """
-    row = torch.tensor(statistic, device=images.device).view(1, 3, 1, 1).expand(1, 3, 1, images.shape[-1])
+    row = constant(statistic, images.device).view(1, 3, 1, 1).expand(1, 3, 1, images.shape[-1])
     return row.contiguous(memory_format=torch.channels_last) * 255

@@ -18,6 +18,7 @@ from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.pixels import denormalize, normalize
 from sshpe_lib.augment.view import View
 from sshpe_lib.models._torchvision import import_torchvision
+from sshpe_lib.transfer import constant, sent
 
 OPERATIONS = (
     "autocontrast", "equalize", "invert", "posterize", "solarize", "solarize_add",
@@ -54,7 +55,7 @@ class RandAugment:
     def _round(self, pixels: Tensor, drawn: Tensor, toss: Tensor) -> Tensor:
         """Every image through the operation it drew: sorted by operation, so that each runs once."""
         order, counts = drawn.argsort(stable=True), drawn.bincount(minlength=len(OPERATIONS)).tolist()
-        there, back = order.to(pixels.device), order.argsort().to(pixels.device)
+        there, back = sent(order, pixels.device), sent(order.argsort(), pixels.device)
         # `index_select` copies whole images; indexing with [order] takes several times as long.
         subsets = pixels.index_select(0, there).split(counts)
         tosses = toss.index_select(0, there).split(counts)
@@ -67,10 +68,10 @@ class RandAugment:
 
         A toss is the sign of an enhancement and the place of the cutout, (x, y).
         """
-        uniform = draw.rand(batch, self.number, 4)
+        uniform = draw.rand_on_cpu(batch, self.number, 4)
         # On the CPU: to sort and count them there waits for no device.
-        drawn = boxes.integers(uniform[..., 0], len(OPERATIONS)).cpu()
-        return list(zip(drawn.unbind(1), uniform[..., 1:].unbind(1), strict=True))
+        drawn = boxes.integers(uniform[..., 0], len(OPERATIONS))
+        return list(zip(drawn.unbind(1), sent(uniform[..., 1:], draw.device).unbind(1), strict=True))
 
     def apply(self, name: str, pixels: Tensor, toss: Tensor) -> Tensor:
         """One operation on all of (n, 3, H, W) uint8 pixels at this magnitude; toss: (n, 3), as `draw` gives it."""
@@ -172,7 +173,7 @@ def cutout(pixels: Tensor, side: float, place: Tensor) -> Tensor:
         pixel = torch.arange(length, device=pixels.device)
         covered.append((pixel >= first) & (pixel <= first + side))
     inside = covered[1][:, None, :, None] & covered[0][:, None, None, :]
-    return torch.where(inside, pixels.new_tensor(FILL).view(1, 3, 1, 1), pixels)
+    return torch.where(inside, constant(FILL, pixels.device, pixels.dtype).view(1, 3, 1, 1), pixels)
 
 
 def _grey(pixels: Tensor) -> Tensor:

@@ -44,12 +44,19 @@ class CrowdHeatmap:
         with peaks of 1, cut off 3 sigma + 1 from the whole pixel; people are padded with joints that do not count.
         """
         (width, height), reach = self.heatmap_size, int(3 * self.sigma) + 1
-        batch, _, joints = points.shape[:3]
+        batch, most, joints = points.shape[:3]
         points = points.to(torch.promote_types(points.dtype, torch.float32))
         around = torch.arange(-reach, reach + 1, device=points.device, dtype=points.dtype)
         present = self.present(points, visible)
-        people, person, joint = present.nonzero(as_tuple=True)
-        means = points[people, person, joint]
+        # A GPU draws those that are not there too, with nothing: to count the others it would have to be waited for.
+        shown = present.flatten()
+        drawn = (
+            shown.nonzero()[:, 0]
+            if shown.device.type == "cpu"
+            else torch.arange(len(shown), device=shown.device)
+        )
+        shown = shown[drawn]
+        means = points.view(-1, 2)[drawn].where(shown[:, None], 0)
         whole = means.trunc()
         x, y = (whole[:, axis, None] + around for axis in (0, 1))
         peak = means if self.unbiased else whole
@@ -57,10 +64,11 @@ class CrowdHeatmap:
             torch.exp(-((along - peak[:, axis, None]) ** 2) / (2 * self.sigma**2))
             for axis, along in enumerate((x, y))
         )
-        inside = ((x >= 0) & (x < width))[:, None, :] & ((y >= 0) & (y < height))[:, :, None]
+        inside = ((x >= 0) & (x < width) & shown[:, None])[:, None, :] & ((y >= 0) & (y < height))[:, :, None]
         bells = (bell_y[:, :, None] * bell_x[:, None, :]).masked_fill(~inside, 0)
         pixel = y.clamp(0, height - 1)[:, :, None] * width + x.clamp(0, width - 1)[:, None, :]
-        index = (people * joints + joint)[:, None, None] * (height * width) + pixel.long()
+        of_map = drawn // (most * joints) * joints + drawn % joints
+        index = of_map[:, None, None] * (height * width) + pixel.long()
         maps = points.new_zeros(batch * joints * height * width)
         maps.scatter_reduce_(0, index.flatten(), bells.flatten(), reduce="amax")
         return maps.view(batch, joints, height, width)

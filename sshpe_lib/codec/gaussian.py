@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import torch
 
+from sshpe_lib.transfer import constant
+
 
 def bells(
     means: torch.Tensor, centers: torch.Tensor, visible: torch.Tensor, size: tuple[int, int], sigma: float
@@ -46,7 +48,7 @@ def kernel_weights(kernel: int, like: torch.Tensor) -> torch.Tensor:
 
     Up to 7 taps it is a table of binary fractions, beyond it sigma = 0.3 ((kernel - 1) / 2 - 1) + 0.8.
     """
-    return torch.from_numpy(cv2.getGaussianKernel(kernel, 0)[:, 0]).to(like)
+    return constant(tuple(cv2.getGaussianKernel(kernel, 0)[:, 0].tolist()), like.device, like.dtype)
 
 
 def reflect(index: torch.Tensor, length: int) -> torch.Tensor:

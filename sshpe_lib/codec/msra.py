@@ -11,6 +11,7 @@ from sshpe_lib.codec.gaussian import bells
 from sshpe_lib.codec.peaks import highest_pixels
 from sshpe_lib.geometry import flip_heatmaps
 from sshpe_lib.losses import heatmap_mse
+from sshpe_lib.transfer import constant
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,6 @@ def _quarter_shift(heatmaps: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor
     x, y = pixels.long().unbind(-1)
     inside = (x > 1) & (x < width - 1) & (y > 1) & (y < height - 1)
     index = torch.where(inside, y * width + x, width + 1)[..., None]
-    steps = torch.tensor([1, -1, width, -width], device=heatmaps.device)
+    steps = constant((1, -1, width, -width), heatmaps.device)
     right, left, below, above = heatmaps.flatten(2).gather(2, index + steps).unbind(-1)
     return torch.stack([right - left, below - above], dim=-1).sign() * (0.25 * inside[..., None])

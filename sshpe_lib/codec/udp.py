@@ -14,6 +14,7 @@ from sshpe_lib.codec.peaks import highest_blurred_pixels, highest_pixels
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.geometry import flip_heatmaps
 from sshpe_lib.losses import heatmap_mse, offset_mse
+from sshpe_lib.transfer import constant
 
 RADIUS = 0.0546875  # of a disc, heatmap heights: 3.5 at 64 rows and 5.25 at 96, those of UDPv1
 
@@ -147,7 +148,7 @@ class UDPHeatmap:
         """Mirror heatmaps (B, C, H, W) left to right, and exchange left and right joints; dx change sign."""
         if self.target == "gaussian":
             return flip_heatmaps(heatmaps, flip_order)
-        signs = heatmaps.new_tensor([1, -1, 1])[:, None, None]
+        signs = constant((1, -1, 1), heatmaps.device, heatmaps.dtype)[:, None, None]
         return (flip_heatmaps(heatmaps.unflatten(1, (-1, 3)), flip_order) * signs).flatten(1, 2)
 
     def loss(

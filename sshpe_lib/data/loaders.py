@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from sshpe_lib.data.scenes import SceneBatch, Scenes
@@ -18,6 +19,13 @@ class TrainBatch(NamedTuple):
 
     labeled: CropBatch | SceneBatch
     unlabeled: CropBatch | SceneBatch | None
+
+    def to(self, device: torch.device | str) -> TrainBatch:
+        """The batch on `device`, copied asynchronously where the memory is pinned."""
+        return TrainBatch(*(part if part is None else part.to(device) for part in self))
+
+    def pin_memory(self) -> TrainBatch:
+        return TrainBatch(*(part if part is None else part.pin_memory() for part in self))
 
 
 class Batches(Dataset):

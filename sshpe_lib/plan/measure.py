@@ -24,23 +24,26 @@ from sshpe_lib.trainer import Trainer
 KEYPOINTS = 17
 PEOPLE = 5  # of a whole image
 WARM_UP, TIMED = 1, 3
+TOGETHER = 20  # steps on a GPU, timed from their first to their last: it is not waited for between them
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds of the fastest of `steps` training steps, by which clock, and the FLOPs of one."""
+    """Seconds of a training step, by which clock, and its FLOPs: the fastest of `times`, or of means of `together`."""
 
     seconds: float
     clock: str
     flops: int
-    steps: int
+    times: int
+    together: int = 1
 
     @property
     def flops_per_second(self) -> float:
         return self.flops / self.seconds
 
     def __str__(self) -> str:
-        return f"{self.seconds:.3g} s of {self.clock} a step, the fastest of {self.steps}"
+        means = f" means of {self.together}" if self.together > 1 else ""
+        return f"{self.seconds:.3g} s of {self.clock} a step, the fastest of {self.times}{means}"
 
 
 def measure(experiment: Experiment, machine: Machine, description: str = "measuring") -> Speed:
@@ -54,33 +57,41 @@ def measure(experiment: Experiment, machine: Machine, description: str = "measur
         torch.set_num_threads(machine.threads)
     scratch = experiment.model_copy(update={"model": experiment.model.architecture, "start": None})
     with tempfile.TemporaryDirectory() as folder:
-        bar = progress.bar(WARM_UP + TIMED, description, show=machine.progress)
-        batches = Repeated(noise_batch(scratch), bar)
-        trainer = unsaved_trainer(scratch, machine, batches, Path(folder))
-        alone = trainer.fabric.device.type == "cpu" and torch.get_num_threads() == 1
-        batches.clock = time.process_time if alone else time.perf_counter
-        trainer.fit()
+        together = TOGETHER if machine.on_gpu else 1
+        bar = progress.bar((WARM_UP + TIMED) * together, description, show=machine.progress)
+        batches = Repeated(noise_batch(scratch), bar, together)
+        alone = not machine.on_gpu and torch.get_num_threads() == 1
+        batches.clock = gpu_clock if machine.on_gpu else time.process_time if alone else time.perf_counter
+        unsaved_trainer(scratch, machine, batches, Path(folder)).fit()
         bar.close()
     forward = cost.network_cost(experiment.model, experiment.data.input_size, KEYPOINTS).forward
-    durations = [end - start for start, end in zip(batches.asked, batches.asked[1:], strict=False)]
-    clock = "CPU time" if alone else "wall time"
-    return Speed(min(durations[WARM_UP:]), clock, cost.step_flops(experiment, forward), TIMED)
+    times = [end - start for start, end in zip(batches.asked, batches.asked[1:], strict=False)]
+    seconds, clock = min(times[WARM_UP:]) / together, "CPU time" if alone else "wall time"
+    return Speed(seconds, clock, cost.step_flops(experiment, forward), TIMED, together)
+
+
+def gpu_clock() -> float:
+    """Seconds, when the GPU has done all it was given."""
+    torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 class Repeated:
-    """The loader's stand-in: one batch again and again, and the times at which it was asked for."""
+    """The loader's stand-in: one batch again and again, and when it was asked for, once for so many `together`."""
 
-    def __init__(self, batch: TrainBatch, bar: tqdm):
-        self.batch, self.bar = batch, bar
+    def __init__(self, batch: TrainBatch, bar: tqdm, together: int = 1):
+        self.batch, self.bar, self.together = batch, bar, together
         self.asked: list[float] = []
         self.clock: Callable[[], float] = time.perf_counter
-        self.steps = WARM_UP + TIMED
+        self.steps = (WARM_UP + TIMED) * together
         self.burn_in = self.steps if batch.unlabeled is None else 0
 
     def loader(self, start: int, workers: int, pin_memory: bool) -> Iterator[TrainBatch]:
-        for _ in range(start, self.steps):
-            self.asked.append(self.clock())
-            yield self.batch
+        batch = self.batch.pin_memory() if pin_memory else self.batch
+        for step in range(start, self.steps):
+            if step % self.together == 0:
+                self.asked.append(self.clock())
+            yield batch
             self.bar.update()  # the next batch is asked for when the step is over
         self.asked.append(self.clock())
 

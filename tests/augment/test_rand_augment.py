@@ -78,9 +78,9 @@ class Given:
     """Draws that were made before: `uniform`, (B, rounds, 4)."""
 
     def __init__(self, uniform: torch.Tensor):
-        self.uniform = uniform
+        self.uniform, self.device = uniform, torch.device("cpu")
 
-    def rand(self, count: int, *shape: int) -> torch.Tensor:
+    def rand_on_cpu(self, count: int, *shape: int) -> torch.Tensor:
         assert self.uniform.shape == (count, *shape)
         return self.uniform
 

@@ -11,6 +11,7 @@ from sshpe_lib.augment import boxes
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.dropping.operation import Dropping, check_limits
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.transfer import constant
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class HideAndSeek(Dropping):
         # Enough patches for the smallest; a larger size uses those in the upper left.
         rows, cols = -(-height // smallest), -(-width // smallest)
         hidden = draw.rand(batch, rows, cols) < self.hide
-        size = torch.tensor(drawn, device=chosen.device)[chosen]
+        size = constant(tuple(drawn), chosen.device)[chosen]
         if self.legacy_rows:
             hidden = hidden & reached(size, rows, width)[:, :, None] & reached(size, cols, height)[:, None, :]
         return patches(size, hidden, width, height)

@@ -1,0 +1,124 @@
+"""Whether the loader feeds the step: how long a device waits for crops, by training on photographs.
+
+    python benchmarks/feeding.py [--data FOLDER] [--workers 16] [--steps 200] [--networks resnet18 resnet50 hrnet-w32]
+
+FOLDER (default: SSHPE_DATA) holds coco-slice, photographs of COCO. Pose-MUM+ trains in bfloat16 on 32 labelled and 32
+unlabelled crops of 192x256: first on one batch held in memory, as fast as the device goes, then on what the loader's
+processes cut and augment. The device waits for the share of time by which the second is longer. Photographs are
+decoded for every crop anew, as in the first pass over a data set too large for memory, or lie decoded in a packed file
+(`--pack`). As many steps again are taken before, in which the batches are used up that the processes made while nothing
+trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import torch
+from step import FORMS, experiment
+
+from sshpe_lib.data.cache import ImageCache
+from sshpe_lib.data.coco import load_instances
+from sshpe_lib.data.instances import Instances, concatenate
+from sshpe_lib.data.loaders import Batches, TrainBatch
+from sshpe_lib.data.packed import pack
+from sshpe_lib.data.top_down import Crops, WeakAffine
+from sshpe_lib.machine import Machine, cores
+from sshpe_lib.plan.measure import unsaved_trainer
+from sshpe_lib.trainer import Trainer
+
+SIZE, BATCH = (192, 256), 32
+
+
+def people_of(folder: Path) -> Instances:
+    """Everybody in the photographs of coco-slice that are there."""
+    parts = [part for part in ("train", "val") if (folder / "images" / part).is_dir()]
+    return concatenate(
+        *(
+            load_instances(folder / f"annotations/person_keypoints_{part}.json", folder / "images" / part)
+            for part in parts
+        )
+    )
+
+
+def milliseconds(trainer: Trainer, batches: Iterator[TrainBatch], steps: int) -> float:
+    """Of a step, after as many that are not counted."""
+    for counted in (False, True):
+        start = clock()
+        for _ in range(steps):
+            trainer.take_step(next(batches))
+        taken = clock() - start
+        if counted:
+            return 1e3 * taken / steps
+    raise AssertionError
+
+
+def clock() -> float:
+    """Seconds, when a GPU has done all it was given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def one_again(batch: TrainBatch) -> Iterator[TrainBatch]:
+    while True:
+        yield batch
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=os.environ.get("SSHPE_DATA"))
+    parser.add_argument("--workers", type=int, default=cores())
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--networks", nargs="+", default=["resnet18", "resnet50", "hrnet-w32"])
+    options = parser.parse_args()
+    if options.data is None:
+        parser.error("name the data folder: --data FOLDER, or set SSHPE_DATA")
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    people = people_of(options.data / "coco-slice")
+    machine = Machine(workers=options.workers, progress=False)
+    print(
+        f"{len(people)} people in {len(people.file_names)} photographs, {BATCH} + {BATCH} crops of "
+        f"{SIZE[0]}x{SIZE[1]}, {options.workers} loader processes, bf16-mixed"
+    )
+    print(f"{'':34}{'ms a step':>12}{'crops/s':>12}{'device waits':>14}")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["SSHPE_CACHE"] = folder
+        packs = [pack(people.pictures, show=False)]
+        caches = {
+            "decoded for every crop": ImageCache(limit=0),
+            "packed": ImageCache(packs=packs),
+        }
+        for network in options.networks:
+            made = experiment("Pose-MUM+", network, BATCH, FORMS["bf16-mixed"])
+            alone = None
+            for name, cache in caches.items():
+                crops = Crops(people, SIZE, weak=WeakAffine(), cache=cache)
+                batches = Batches(crops, crops, batch_size=BATCH, steps=10**9)
+                trainer = unsaved_trainer(made, machine, batches, Path(folder))
+                trainer.students[0].train()
+                if alone is None:
+                    kept = batches[0].pin_memory() if machine.on_gpu else batches[0]
+                    alone = milliseconds(trainer, one_again(kept), options.steps)
+                    print(line(f"{network}, one batch in memory", alone), flush=True)
+                loader = iter(batches.loader(0, options.workers, pin_memory=machine.on_gpu))
+                fed = milliseconds(trainer, loader, options.steps)
+                del loader
+                print(line(f"{network}, {name}", fed) + f"{max(0, 1 - alone / fed):>14.1%}", flush=True)
+
+
+def line(name: str, ms: float) -> str:
+    return f"{name:34}{ms:12.1f}{2e3 * BATCH / ms:12,.0f}"
+
+
+if __name__ == "__main__":
+    main()

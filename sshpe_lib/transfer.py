@@ -1,0 +1,86 @@
+"""Between the CPU and a GPU without waiting: what a step needs goes there, and its losses come back, on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from sshpe_lib.data.loaders import TrainBatch
+
+
+def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """A CPU tensor on a device, without a wait: plain memory would be copied only when a GPU has done all before."""
+    device = torch.device(device)
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def constant(values: Any, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    """`torch.tensor` of numbers in nested tuples; sent to a GPU once, and so not to be changed in place."""
+    return (
+        _kept(values, device, dtype)
+        if device.type == "cuda"
+        else torch.tensor(values, dtype=dtype, device=device)
+    )
+
+
+@lru_cache(maxsize=256)
+def _kept(values: Any, device: torch.device, dtype: torch.dtype | None) -> Tensor:
+    with torch.inference_mode(False):  # a tensor made in that mode could serve no gradient later
+        return torch.tensor(values, dtype=dtype, device=device)
+
+
+class Feed:
+    """Brings batches to a device; to a GPU on a stream of its own, from pinned memory, while it works on others."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def __call__(self, batch: TrainBatch) -> TrainBatch:
+        """The batch on the device; what is queued there after this call finds it complete."""
+        if self._stream is None:
+            return batch.to(self.device)
+        with torch.cuda.stream(self._stream):
+            there = batch.to(self.device)
+        working = torch.cuda.current_stream(self.device)
+        working.wait_stream(self._stream)
+        for tensor in _tensors(there):
+            tensor.record_stream(working)
+        return there
+
+
+class Reading:
+    """Scalars of a device on their way to the CPU."""
+
+    def __init__(self, scalars: Sequence[Tensor]):
+        values = torch.stack([scalar.detach() for scalar in scalars])
+        self._done = None
+        if values.device.type == "cuda":
+            here = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+            here.copy_(values, non_blocking=True)
+            self._done = torch.cuda.Event()
+            self._done.record(torch.cuda.current_stream(values.device))
+            values = here
+        self._values = values
+
+    def values(self) -> list[float]:
+        """The numbers, when they are there; what was queued on the device after them is not waited for."""
+        if self._done is not None:
+            self._done.synchronize()
+        return self._values.tolist()
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Every tensor in nested tuples."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from _tensors(part)

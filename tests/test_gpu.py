@@ -1,0 +1,87 @@
+"""What only a GPU can show: nothing waits for it, it gives what a CPU gives, and a run on it can be gone on with."""
+
+import pytest
+import torch
+
+from sshpe_lib import tables
+from sshpe_lib.experiment import train
+from sshpe_lib.machine import Machine
+from sshpe_lib.plan.measure import noise_batch, unsaved_trainer
+from sshpe_lib.trainer import Trainer
+from tests import choices
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+
+GPU, CPU = (Machine(accelerator=name, progress=False) for name in ("cuda", "cpu"))
+METHODS = sorted(tables.load_methods())
+# TensorFloat-32 keeps 10 bits of a product's factors; at a first step nothing has been amplified yet.
+ONE_STEP = 2e-3
+
+
+class Again:
+    """A stand-in for the loader: one batch again and again."""
+
+    def __init__(self, made, batch):
+        self.batch, self.steps = batch, 10**9
+        self.burn_in = self.steps if not made.semi_supervised else 0
+
+
+def stepping(made, machine, folder) -> tuple[Trainer, object]:
+    batch = noise_batch(made)
+    batch = batch.pin_memory() if machine.on_gpu else batch
+    trainer = unsaved_trainer(made, machine, Again(made, batch), folder)
+    trainer.students[0].train()
+    return trainer, batch
+
+
+def smoke(method, **settings):
+    values = {name.replace("__", "."): value for name, value in settings.items()}
+    return tables.experiment("smoke", method, set=values, **choices.of(method))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_waits_for_nothing(tmp_path, method):
+    """After two steps, which allocate memory and copy constants, the GPU is given the next ones without a wait."""
+    trainer, batch = stepping(smoke(method), GPU, tmp_path)
+    for _ in range(2):
+        trainer.take_step(batch)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(2):
+            trainer.take_step(batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_first_step_loses_what_it_loses_on_a_cpu(tmp_path, method):
+    """The same draws, masks and targets; the loss differs by rounding alone."""
+    losses = []
+    for machine in (CPU, GPU):
+        trainer, batch = stepping(smoke(method, train__precision="32-true"), machine, tmp_path)
+        losses.append(trainer._forward(trainer._feed(batch)))
+    for one, other in zip(*losses, strict=True):
+        if one is not None:
+            torch.testing.assert_close(other.cpu(), one, rtol=ONE_STEP, atol=0)
+
+
+def test_a_run_on_a_gpu_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    made = smoke("pose-mum+")
+    whole = train(made, GPU, tmp_path / "whole")
+    forward = Trainer._forward
+
+    def dying(self, batch):
+        if self.step == 6:
+            self.save()
+            raise KeyboardInterrupt
+        return forward(self, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_forward", dying)
+        with pytest.raises(KeyboardInterrupt):
+            train(made, GPU, tmp_path / "parts")
+    parts = train(made, GPU, tmp_path / "parts")
+    assert parts.provenance.device == torch.cuda.get_device_name()
+    assert [point.step for point in parts.curve] == [point.step for point in whole.curve]
+    for one, other in zip(whole.curve, parts.curve, strict=True):
+        assert other.loss == pytest.approx(one.loss, rel=ONE_STEP)
