@@ -11,22 +11,19 @@ a step has more is told of every turn by itself: the median and the quartiles.
 
 On a GPU a turn is several steps in a row, as in training, with 32 crops by default, and three columns more tell the
 operations a second of the whole step, their share of those of a large matrix product in the same precision, and the
-memory. "CUDA graphs" is `torch.compile` in its mode "reduce-overhead"; "stages compiled" compiles each part of the
-network by itself, between which features are mixed.
+memory. "CUDA graphs" are those of `sshpe run --cuda-graphs`; the bare passes are replayed from the same.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from timing import Call, median_ms, timing, turns
-from torch import nn
 
 from sshpe_lib import tables
 from sshpe_lib.augment.pixels import normalize
@@ -50,20 +47,12 @@ FORMS = {
     "bf16-mixed": {"train.precision": "bf16-mixed"},
     "bf16-mixed, channels first": {"train.precision": "bf16-mixed", "train.channels_last": False},
 }
-COMPILING = {
-    "": lambda network: None,
-    ", compiled": lambda network: network.compile(),
-}
-COMPILING_FOR_GPUS = {
-    ", CUDA graphs": lambda network: network.compile(mode="reduce-overhead"),
-    ", stages compiled": lambda network: by_stages(network),
-}
-IN_A_ROW = 10  # steps, or passes, of a turn on a GPU
+IN_A_ROW = 5  # steps, or passes, of a turn on a GPU
 SIDE = 8192  # of the matrices that say what a GPU can do
 
 
 class Fixed:
-    """A stand-in for the loader: one batch in memory, again and again."""
+    """A stand-in for the loader, for a trainer that is given its batches."""
 
     def __init__(self, batch: TrainBatch):
         self.batch, self.steps, self.burn_in = batch, 10**9, 0
@@ -82,13 +71,6 @@ def experiment(method: str, network: str, batch: int, settings: dict[str, Any]) 
     return made.model_copy(update={"model": made.model.architecture})
 
 
-def by_stages(network: nn.Module) -> None:
-    """Compile every part that has weights by itself."""
-    for part in network.children():
-        if next(part.parameters(), None) is not None and not isinstance(part, nn.ModuleList):
-            part.compile()
-
-
 def bare(trainer: Trainer, batch: TrainBatch) -> Call:
     """The passes alone; gradients of the mean of the heatmaps."""
     layout = torch.channels_last if trainer.train.channels_last else torch.contiguous_format
@@ -100,10 +82,11 @@ def bare(trainer: Trainer, batch: TrainBatch) -> Call:
 
     def passes() -> None:
         trainer.optimizer.zero_grad(set_to_none=True)
-        if teacher is not None:
-            with torch.no_grad(), trainer.fabric.autocast():
-                teacher(seen[1])
-        trainer.fabric.backward(sum(trainer.students[0](images).mean() for images in seen))
+        with trainer.stepping():
+            if teacher is not None:
+                with torch.no_grad(), trainer.fabric.autocast():
+                    teacher(seen[1])
+            trainer.fabric.backward(sum(trainer.students[0](images).mean() for images in seen))
 
     return passes
 
@@ -126,20 +109,22 @@ def in_a_row(call: Call, times: int) -> Call:
 
 
 def row(
-    name: str,
-    made: Experiment,
-    options: argparse.Namespace,
-    compiling: Callable[[nn.Module], object] = COMPILING[""],
+    name: str, made: Experiment, options: argparse.Namespace, compiled: bool = False, graphs: bool = False
 ) -> None:
     """One line: bare passes, whole step, what the step has more; on a GPU also how much of it is used."""
-    machine = Machine(threads=options.threads, accelerator=options.accelerator, progress=False)
+    machine = Machine(
+        threads=options.threads, accelerator=options.accelerator, progress=False, cuda_graphs=graphs
+    )
     batch, times = noise_batch(made), IN_A_ROW if machine.on_gpu else 1
     if machine.on_gpu:
         batch = batch.pin_memory()
         torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
         trainer = stepping(made, machine, batch, Path(folder))
-        compiling(trainer.network)
+        if compiled:
+            trainer.network.compile()
+        if graphs:
+            trainer.record(batch)
         forms = [bare(trainer, batch), lambda: trainer.take_step(batch)]
         passes, step = (
             np.array(ms) / times for ms in turns([in_a_row(form, times) for form in forms], options.repeats)
@@ -152,7 +137,7 @@ def row(
         forward = cost.network_cost(made.model, made.data.input_size, KEYPOINTS).forward
         rate = cost.step_flops(made, forward) / (1e9 * np.median(step))
         share = rate / options.peak[made.train.precision]
-        line += f" {rate:8.0f} {share:6.0%} {torch.cuda.max_memory_allocated() / 2**30:6.1f}"
+        line += f" {rate:8.1f} {share:6.1%} {torch.cuda.max_memory_allocated() / 2**30:6.1f}"
     print(line, flush=True)
 
 
@@ -198,28 +183,44 @@ def main() -> None:
     if on_gpu:
         told = ", ".join(f"{rate:.0f} TFLOP/s in {name}" for name, rate in options.peak.items())
         print(f"a product of {SIDE}x{SIDE} matrices: {told}")
-    heading("float32", options)
-    for network in options.networks:
-        for method in METHODS:
-            row(f"{network}, {method}", experiment(method, network, options.batch, {}), options)
+    first = options.networks[0]
     if on_gpu:
-        heading("\nbf16-mixed", options)
+        on_a_gpu(options, first)
+    else:
+        heading("float32", options)
         for network in options.networks:
             for method in METHODS:
-                made = experiment(method, network, options.batch, FORMS["bf16-mixed"])
-                row(f"{network}, {method}", made, options)
-    network = options.networks[0]
-    heading(f"\n{network}, Pose-MUM+", options)
+                row(f"{network}, {method}", experiment(method, network, options.batch, {}), options)
+        heading(f"\n{first}, Pose-MUM+", options)
+        for name, settings in FORMS.items():
+            row(name, experiment("Pose-MUM+", first, options.batch, settings), options)
+        for name in ("float32", "bf16-mixed"):
+            made = experiment("Supervised", first, options.batch, FORMS[name])
+            for compiled in (False, True):
+                row(f"Supervised, {name}{', compiled' if compiled else ''}", made, options, compiled)
+
+
+def on_a_gpu(options: argparse.Namespace, first: str) -> None:
+    """All methods with CUDA graphs; then what graphs, precision, layout and the compiler do."""
+    heading("bf16-mixed, CUDA graphs", options)
+    for network in options.networks:
+        for method in METHODS:
+            made = experiment(method, network, options.batch, FORMS["bf16-mixed"])
+            row(f"{network}, {method}", made, options, graphs=True)
+    heading("\nbf16-mixed, without graphs", options)
+    for network in options.networks:
+        row(
+            f"{network}, Pose-MUM+",
+            experiment("Pose-MUM+", network, options.batch, FORMS["bf16-mixed"]),
+            options,
+        )
+    heading(f"\n{first}, Pose-MUM+, CUDA graphs", options)
     for name, settings in FORMS.items():
-        row(name, experiment("Pose-MUM+", network, options.batch, settings), options)
-    for name in ("float32", "bf16-mixed"):
-        made = experiment("Supervised", network, options.batch, FORMS[name])
-        for how, compiling in (COMPILING | (COMPILING_FOR_GPUS if on_gpu else {})).items():
-            row(f"Supervised, {name}{how}", made, options, compiling)
-    if on_gpu:
-        for one in options.networks:
-            made = experiment("Pose-MUM+", one, options.batch, FORMS["bf16-mixed"])
-            row(f"{one}, Pose-MUM+, bf16-mixed, stages compiled", made, options, by_stages)
+        row(name, experiment("Pose-MUM+", first, options.batch, settings), options, graphs=True)
+    heading(f"\n{first}, Supervised, bf16-mixed", options)
+    made = experiment("Supervised", first, options.batch, FORMS["bf16-mixed"])
+    for name, form in (("as it is", {}), ("CUDA graphs", {"graphs": True}), ("compiled", {"compiled": True})):
+        row(name, made, options, **form)
 
 
 if __name__ == "__main__":

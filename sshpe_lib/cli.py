@@ -19,6 +19,7 @@ from sshpe_lib.cli_options import (
     AcceleratorOption,
     ColumnOption,
     DevicesOption,
+    GraphsOption,
     JobsOption,
     PackOption,
     ProfileOption,
@@ -72,12 +73,13 @@ def run(
     devices: DevicesOption = "auto",
     tensorboard: TensorboardOption = False,
     pack: PackOption = False,
+    cuda_graphs: GraphsOption = False,
 ) -> None:
     """Train what is missing of a table and print it."""
     from sshpe_lib import report
     from sshpe_lib.study import study
 
-    machine = machine_of(threads, workers, accelerator, devices, tensorboard, pack)
+    machine = machine_of(threads, workers, accelerator, devices, tensorboard, pack, cuda_graphs)
     elsewhere = None
     if cluster is not None:
         from sshpe_lib.cluster import Cluster
@@ -136,11 +138,12 @@ def plan(
     price: Annotated[float | None, typer.Option(min=0, help="of an hour on one device")] = None,
     threads: ThreadsOption = 1,
     accelerator: AcceleratorOption = "auto",
+    cuda_graphs: GraphsOption = False,
 ) -> None:
     """Show what each row of a table will do and cost, and whether its data is there; nothing is trained."""
     from sshpe_lib import plan as plans
 
-    machine = machine_of(threads, 0, accelerator, "1")
+    machine = machine_of(threads, 0, accelerator, "1", cuda_graphs=cuda_graphs)
     made = plans.make(
         table, profile, seeds=seeds, machine=machine, device=device, tflops=tflops, measured=measure
     )

@@ -10,6 +10,7 @@ import typer
 from sshpe_lib.cli_options import (
     AcceleratorOption,
     DevicesOption,
+    GraphsOption,
     PackOption,
     TensorboardOption,
     WorkersOption,
@@ -78,6 +79,7 @@ def train(
     devices: DevicesOption = "auto",
     tensorboard: TensorboardOption = False,
     pack: PackOption = False,
+    cuda_graphs: GraphsOption = False,
 ) -> None:
     """Train a network on your own people, measure it, and write it for `sshpe predict`."""
     from sshpe_lib.data.sources import own
@@ -85,7 +87,7 @@ def train(
     from sshpe_lib.training import run as train_on
 
     told, made = train_on(
-        output, machine_of(threads, workers, accelerator, devices, tensorboard, pack), own(people, images),
+        output, machine_of(threads, workers, accelerator, devices, tensorboard, pack, cuda_graphs), own(people, images),
         own(val, val_images), method, profile, labels=labels,
         unlabeled=None if unlabeled is None else own(unlabeled, unlabeled_images), backbone=backbone, size=size,
         schedule=schedule, protocol=protocol, seed=seed,

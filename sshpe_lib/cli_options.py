@@ -36,6 +36,12 @@ DevicesOption = Annotated[str, typer.Option(help="auto, or a number of devices",
 PackOption = Annotated[
     bool, typer.Option(help="decode every image once, into a file that all runs and loader processes map")
 ]
+GraphsOption = Annotated[
+    bool,
+    typer.Option(
+        help="give a GPU each pass of a network whole, not kernel by kernel; the same results, sooner"
+    ),
+]
 TensorboardOption = Annotated[bool, typer.Option(help="also write TensorBoard logs into the run's folder")]
 
 
@@ -46,9 +52,10 @@ def machine_of(
     devices: str,
     tensorboard: bool = False,
     pack: bool = False,
+    cuda_graphs: bool = False,
 ) -> Machine:
     """The machine of these options."""
     from sshpe_lib.machine import Machine, first_process
 
     count = devices if devices == "auto" else int(devices)
-    return Machine(accelerator, count, threads, workers, first_process(), tensorboard, pack)
+    return Machine(accelerator, count, threads, workers, first_process(), tensorboard, pack, cuda_graphs)

@@ -116,6 +116,7 @@ def train(experiment: Experiment, machine: Machine, folder: Path) -> Record:
         parts.supervision_of(experiment), experiment.train, evaluation, key=experiment.key(), folder=folder,
         strong=parts.strong_of(experiment), dropping=parts.dropping_of(experiment), seed=experiment.stream_seed,
         evaluations=experiment.evaluate.times, workers=machine.workers, progress=machine.progress,
+        cuda_graphs=machine.cuda_graphs,
     )  # fmt: skip
     curve = trainer.fit()
     headline = "teacher" if experiment.teacher.kind in ("ema", "eman") else "student"

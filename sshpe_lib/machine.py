@@ -28,6 +28,8 @@ class Machine:
     threads: of the CPU; 0 leaves torch's own choice. One thread makes the bits of a result independent of the
     number of cores, and several runs side by side use the cores better than one run with more threads.
     workers: loader processes; 0 loads in this one. pack: read images decoded (`data.packed`); the same bits.
+    cuda_graphs: give the GPU each pass of a network whole (`graphs`), where giving its kernels one by one takes longer
+    than to run them.
     """
 
     accelerator: str = "auto"
@@ -37,6 +39,7 @@ class Machine:
     progress: bool = True
     tensorboard: bool = False
     pack: bool = False
+    cuda_graphs: bool = False
 
     def jobs_for(self, runs: int) -> int:
         """How many of `runs` to train at the same time: one a core (`threads` cores) on a CPU, one on a GPU.
@@ -67,8 +70,13 @@ class Machine:
         """A launched Fabric, in the precision that `self.precision` makes of the wanted one.
 
         Raises:
-            SSHPEError: TensorBoard is asked for and not installed.
+            SSHPEError: TensorBoard is asked for and not installed, or CUDA graphs where they cannot be had.
         """
+        if self.cuda_graphs and (not self.on_gpu or processes() > 1):
+            where = "on a CPU" if not self.on_gpu else f"of {processes()} processes"
+            raise SSHPEError(
+                f"CUDA graphs are recorded on one GPU, and this run is one {where}; leave them out"
+            )
         # Here and not above: it takes as long to import as torch, which plans, tables and figures need not wait for.
         from lightning_fabric import Fabric
         from lightning_fabric.strategies import DDPStrategy

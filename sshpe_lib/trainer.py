@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -23,6 +24,7 @@ from sshpe_lib.data.loaders import TrainBatch
 from sshpe_lib.data.scenes import SceneBatch
 from sshpe_lib.data.top_down import CropBatch
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.graphs import Graphs
 from sshpe_lib.methods import semi_supervised, supervised
 from sshpe_lib.methods.step import CrowdLabeled, Labeled, Losses, Supervised, Teacher
 from sshpe_lib.records import Point
@@ -50,6 +52,8 @@ class Batches(Protocol):
     steps: int
     burn_in: int
 
+    def __getitem__(self, step: int, /) -> TrainBatch: ...
+
     def loader(self, start: int, workers: int, pin_memory: bool) -> Iterable[TrainBatch]: ...
 
 
@@ -60,7 +64,7 @@ class Trainer:
     run inside the checkpoint. `evaluate` maps {"student": network, "teacher": network} to COCO statistics
     in percent; it is called `evaluations` times, the last time after the last step. `strong` makes the student's
     view of unlabelled crops, `dropping` drops information from labelled ones; both draw from `seed`, the run's own
-    where left out.
+    where left out. `cuda_graphs` gives a GPU each pass whole (`graphs`).
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class Trainer:
         evaluations: int = 1,
         workers: int = 0,
         progress: bool = True,
+        cuda_graphs: bool = False,
     ):
         layout = torch.channels_last if train.channels_last else torch.contiguous_format
         # The unwrapped networks that learn, the student first: teachers and checkpoints see these.
@@ -111,6 +116,8 @@ class Trainer:
         self.metrics: dict[str, dict[str, float]] = {}
         self._sums = {"count": 0, "loss": 0.0, "supervised": 0.0, "consistency": 0.0}
         self._feed = Feed(fabric.device)
+        stepping = [*self.networks, *([] if teacher is None else [teacher.network])]
+        self.graphs = [Graphs(network) for network in dict.fromkeys(stepping)] if cuda_graphs else []
         self._read: tuple[int, float, Reading] | None = None  # the last step's losses, not looked at yet
 
     @property
@@ -126,6 +133,8 @@ class Trainer:
         self.resume()
         for student in self.students:
             student.train()
+        if self.graphs and self.step < self.steps:
+            self.record(self.batches[self.burn_in if self.burn_in < self.steps else 0])
         saved = started = time.monotonic()
         before = self.seconds
         show = self.progress and self.fabric.is_global_zero
@@ -146,10 +155,26 @@ class Trainer:
     def take_step(self, batch: TrainBatch) -> None:
         """One step on a batch that is anywhere. A GPU is given the step and not waited for."""
         self._set_rate()
-        losses = self._forward(self._feed(batch))
-        self._update(losses)
+        with self.stepping():
+            losses = self._forward(self._feed(batch))
+            self._update(losses)
         self.step += 1
         self._log(losses)
+
+    @contextmanager
+    def stepping(self) -> Iterator[None]:
+        """Inside the block the passes of one step are taken, and replayed where they were recorded."""
+        with ExitStack() as stack:
+            for graphs in self.graphs:
+                stack.enter_context(graphs.step())
+            yield
+
+    def record(self, batch: TrainBatch) -> None:
+        """Record the passes of a step on such a batch, before loader processes use the GPU too; nothing is learned."""
+        with ExitStack() as stack:
+            for graphs in self.graphs:
+                stack.enter_context(graphs.recording())
+            self._forward(self._feed(batch))
 
     def _forward(self, batch: TrainBatch) -> Losses:
         labeled = self._labeled(batch.labeled)

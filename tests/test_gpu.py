@@ -16,6 +16,7 @@ GPU, CPU = (Machine(accelerator=name, progress=False) for name in ("cuda", "cpu"
 METHODS = sorted(tables.load_methods())
 # TensorFloat-32 keeps 10 bits of a product's factors; at a first step nothing has been amplified yet.
 ONE_STEP = 2e-3
+FOUR_STEPS = 1e-2
 
 
 class Again:
@@ -85,3 +86,29 @@ def test_a_run_on_a_gpu_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     assert [point.step for point in parts.curve] == [point.step for point in whole.curve]
     for one, other in zip(whole.curve, parts.curve, strict=True):
         assert other.loss == pytest.approx(one.loss, rel=ONE_STEP)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_steps_with_graphs_are_the_steps_without(tmp_path, method):
+    """Their losses; the gradients behind them, and a teacher's pseudo heatmaps, show in those of the next steps."""
+    losses = []
+    for graphs in (False, True):
+        machine = Machine(accelerator="cuda", progress=False, cuda_graphs=graphs)
+        trainer, batch = stepping(smoke(method), machine, tmp_path / str(graphs))
+        trainer.folder.mkdir()
+        if graphs:
+            trainer.record(batch)
+        for _ in range(4):
+            trainer.take_step(batch)
+            losses.append(trainer._read[2].values()[0])
+    assert losses[4:] == pytest.approx(losses[:4], rel=FOUR_STEPS)
+
+
+def test_a_run_with_graphs_ends_as_the_run_without(tmp_path):
+    """Through loader processes, odd batches, evaluations and a checkpoint."""
+    made = smoke("pose-mum+")
+    plain = train(made, GPU, tmp_path / "plain")
+    machine = Machine(accelerator="cuda", progress=False, workers=2, cuda_graphs=True)
+    replayed = train(made, machine, tmp_path / "replayed")
+    for one, other in zip(plain.curve, replayed.curve, strict=True):
+        assert other.loss == pytest.approx(one.loss, rel=FOUR_STEPS)

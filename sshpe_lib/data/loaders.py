@@ -22,10 +22,12 @@ class TrainBatch(NamedTuple):
 
     def to(self, device: torch.device | str) -> TrainBatch:
         """The batch on `device`, copied asynchronously where the memory is pinned."""
-        return TrainBatch(*(part if part is None else part.to(device) for part in self))
+        unlabeled = None if self.unlabeled is None else self.unlabeled.to(device)
+        return TrainBatch(self.labeled.to(device), unlabeled)
 
     def pin_memory(self) -> TrainBatch:
-        return TrainBatch(*(part if part is None else part.pin_memory() for part in self))
+        unlabeled = None if self.unlabeled is None else self.unlabeled.pin_memory()
+        return TrainBatch(self.labeled.pin_memory(), unlabeled)
 
 
 class Batches(Dataset):

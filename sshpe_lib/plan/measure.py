@@ -86,6 +86,9 @@ class Repeated:
         self.steps = (WARM_UP + TIMED) * together
         self.burn_in = self.steps if batch.unlabeled is None else 0
 
+    def __getitem__(self, step: int) -> TrainBatch:
+        return self.batch
+
     def loader(self, start: int, workers: int, pin_memory: bool) -> Iterator[TrainBatch]:
         batch = self.batch.pin_memory() if pin_memory else self.batch
         for step in range(start, self.steps):
@@ -112,6 +115,7 @@ def unsaved_trainer(experiment: Experiment, machine: Machine, batches: Repeated,
         fabric, student, parts.teacher_of(experiment, student, channels), batches,
         parts.supervision_of(experiment), experiment.train, lambda networks: {}, key="measured", folder=folder,
         strong=parts.strong_of(experiment), dropping=parts.dropping_of(experiment), evaluations=0, progress=False,
+        cuda_graphs=machine.cuda_graphs,
     )  # fmt: skip
 
 
