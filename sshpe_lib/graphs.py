@@ -1,28 +1,38 @@
 """CUDA graphs: the passes of a training step are recorded once, and then given to the GPU whole.
 
 A pass of a ResNet-18 is some hundred kernels, one of an HRNet-W32 some thousand, and on a fast GPU it takes longer to
-give them one by one than to run them. What is recorded are the largest parts of a network that take and give tensors
-alone; between them features can be mixed as ever. A part that runs twice in a step, on labelled and on unlabelled
-images, is recorded twice, as what it keeps for its gradient lies in one place. Values are those of the passes without
-graphs.
+give them one by one than to run them. A pass is recorded whole, but for one in which features are mixed: of that, the
+largest parts that take and give tensors alone. What runs twice in a step, on labelled and on unlabelled images, is
+recorded twice, as what it keeps for its gradient lies in one place. Values are those of the passes without graphs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 Forward = Callable[..., Any]
-Captured = dict[nn.Module, Forward]
+Replays = dict[nn.Module, Forward]
+Made = TypeVar("Made")
 
 WARM_UP = (
-    3  # passes before a recording, in which libraries choose their algorithms; as in `make_graphed_callables`
+    3  # runs before a recording, in which libraries choose their algorithms; as in `make_graphed_callables`
 )
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What was seen of a pass with gradients: its images' shape, its parts and what they got, and its precision."""
+
+    shape: torch.Size
+    parts: dict[nn.Module, tuple]
+    autocast: torch.autocast
 
 
 class Graphs:
@@ -30,25 +40,25 @@ class Graphs:
 
     Every other call, such as an evaluation's or of an odd batch at an epoch's end, runs as it would without.
     network: its own and its parts' `forward` are replaced; parameters and buffers stay where they are, and must.
-    learning: records parts for passes with gradients, as `torch.cuda.make_graphed_callables`; asking: a whole pass
-    without.
+    record: records passes with gradients, as `torch.cuda.make_graphed_callables`; asked: those without, as `Replay`.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        learning: Callable[..., Any] = torch.cuda.make_graphed_callables,
-        asking: Callable[[Forward, Tensor], Forward] | None = None,
+        record: Callable[..., Any] = torch.cuda.make_graphed_callables,
+        asked: Callable[[Forward], Any] | None = None,
     ) -> None:
-        self.network, self._record_parts, self._record_whole = network, learning, asking or recorded
+        self.network, self._record = network, record
         self._forward: Forward = network.forward
+        self._asked = {training: (asked or Replay)(self._forward) for training in (True, False)}
         self._originals: dict[nn.Module, Forward] = {}
-        self._learning: dict[torch.Size, list[Captured]] = {}  # by shape, one for every pass of a step
-        self._asking: dict[tuple[torch.Size, bool], Forward] = {}  # without gradients; by shape and mode
-        self._stepping = self._recording = False
+        self._replays: dict[torch.Size, list[Replays]] = {}  # by shape, one for every pass of a step
+        self._seen: list[_Pass] | None = None  # while recording
+        self._stepping = False
         self._passes = 0
-        self._now: Captured = {}
-        network.forward = self._pass  # type: ignore[method-assign]
+        self._now: Replays = {}
+        network.forward = self._pass
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -61,101 +71,135 @@ class Graphs:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Inside the block a step's passes are recorded; nothing else may use the GPU meanwhile.
+        """The passes of the step in the block are looked at, and recorded when it is over and its results are gone.
 
-        Batch norms' statistics are left as found; what the step computes is worth nothing.
+        Nothing else may use the GPU meanwhile. Batch norms' statistics are left as found; what the step computes is
+        worth nothing.
         """
         kept = [buffer.clone() for buffer in self.network.buffers()]
-        self._recording = True
+        self._seen = []
         try:
             with self.step():
                 yield
+            seen, self._seen = self._seen, None
+            for one in seen:
+                self._replays.setdefault(one.shape, []).append(self._recorded(one))
+            for asked in self._asked.values():
+                asked.record()
         finally:
-            self._recording = False
+            self._seen = None
             for buffer, value in zip(self.network.buffers(), kept, strict=True):
                 buffer.copy_(value)
 
     def _pass(self, images: Tensor, *more: Any, **named: Any) -> Any:
         if not self._stepping:
             return self._forward(images, *more, **named)
-        if torch.is_grad_enabled():
-            return self._learn(images, *more, **named)
-        if more or named:
+        if not torch.is_grad_enabled():
+            if any(value is not None for value in (*more, *named.values())):
+                return self._forward(images, *more, **named)
+            asked = self._asked[self.network.training]
+            return asked(images) if self._seen is None else asked.see(images)
+        if not self.network.training:
             return self._forward(images, *more, **named)
-        return self._ask(images)
+        if self._seen is not None:
+            return self._see(self._seen, images, *more, **named)
+        return self._learn(images, *more, **named)
 
     def _learn(self, images: Tensor, *more: Any, **named: Any) -> Any:
-        """A pass with gradients: part by part, those of this pass of the step."""
-        captured = (
-            self._learning.setdefault(images.shape, [])
-            if self._recording
-            else self._learning.get(images.shape)
-        )
-        if captured is None or not self.network.training:
-            return self._forward(images, *more, **named)
-        if self._passes == len(captured) and self._recording:
-            captured.append(self._recorded_parts(images, *more, **named))
-        self._now = captured[self._passes] if self._passes < len(captured) else {}
+        """A pass with gradients: of this number in the step."""
+        replays = self._replays.get(images.shape, [])
+        self._now = replays[self._passes] if self._passes < len(replays) else {}
         self._passes += 1
         try:
+            if self.network in self._now:
+                return self._now[self.network](images)
             return self._forward(images, *more, **named)
         finally:
             self._now = {}
 
-    def _ask(self, images: Tensor) -> Any:
-        """A pass without gradients, all of it at once."""
-        key = images.shape, self.network.training
-        if self._recording and key not in self._asking:
-            with _casts_not_kept():
-                self._asking[key] = self._record_whole(self._forward, images)
-        return self._asking.get(key, self._forward)(images)
+    def _see(self, seen: list[_Pass], images: Tensor, *more: Any, **named: Any) -> Any:
+        autocast = _autocast(images)
+        if any(value is not None for value in (*more, *named.values())):
+            parts, found = parts_of(self.network, lambda: self._forward(images, *more, **named))
+        else:
+            parts, found = {self.network: (images.detach(),)}, self._forward(images)
+        seen.append(_Pass(images.shape, parts, autocast))
+        return found
 
-    def _recorded_parts(self, images: Tensor, *more: Any, **named: Any) -> Captured:
-        parts = parts_of(self.network, lambda: self._forward(images, *more, **named))
-        alone = tuple(_Alone(part, self._replaced(part)) for part in parts)
-        samples = tuple(
-            tree_map(lambda tensor: tensor.detach().clone().requires_grad_(tensor.requires_grad), arguments)
-            for arguments in parts.values()
-        )
-        with _casts_not_kept():
-            graphed = self._record_parts(alone, samples, allow_unused_input=True)
-        return dict(zip(parts, graphed, strict=True))
+    def _recorded(self, seen: _Pass) -> Replays:
+        alone = tuple(_Alone(part, self._replaced(part)) for part in seen.parts)
+        with seen.autocast:
+            return dict(
+                zip(
+                    seen.parts,
+                    self._record(alone, tuple(seen.parts.values()), allow_unused_input=True),
+                    strict=True,
+                )
+            )
 
     def _replaced(self, part: nn.Module) -> Forward:
         """Have the part replay where there is what; returns its own `forward`."""
+        if part is self.network:
+            return self._forward
         if part in self._originals:
             return self._originals[part]
         original = self._originals[part] = part.forward
 
         def forward(*arguments: Any, **named: Any) -> Any:
-            graphed = self._now.get(part)
-            if graphed is None or not part.training:
+            replay = self._now.get(part)
+            if replay is None or not part.training:
                 return original(*arguments, **named)
-            return graphed(*arguments)
+            return replay(*arguments)
 
-        part.forward = forward  # type: ignore[method-assign]
+        part.forward = forward
         return original
 
 
-def recorded(forward: Forward, images: Tensor) -> Forward:
-    """A pass without gradients as one graph, for images of this shape."""
-    given = images.detach().clone()
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        for _ in range(WARM_UP):
-            forward(given)
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        found = forward(given)
+class Replay(Generic[Made]):
+    """A function of tensors, or tuples of them, without gradients: a graph for each of the shapes it was seen with."""
 
-    def replay(images: Tensor) -> Any:
-        given.copy_(images)
-        graph.replay()
-        return tree_map(torch.clone, found)  # the next replay writes there
+    def __init__(self, run: Callable[..., Made]) -> None:
+        self._run = run
+        self._seen: dict[tuple[torch.Size, ...], tuple[tuple, torch.autocast]] = {}
+        self._replays: dict[tuple[torch.Size, ...], Callable[..., Made]] = {}
 
-    return replay
+    def __call__(self, *given: Any) -> Made:
+        """Results that the next call overwrites, where they are those of a graph."""
+        return self._replays.get(_shapes(given), self._run)(*given)
+
+    def see(self, *given: Any) -> Made:
+        """Run it, to be recorded with such tensors later."""
+        if _shapes(given) not in self._replays:
+            self._seen[_shapes(given)] = tree_map(torch.detach, given), _autocast(tree_leaves(given)[0])
+        return self._run(*given)
+
+    @torch.no_grad()
+    def record(self) -> None:
+        """Record what was seen."""
+        for shapes, (given, autocast) in self._seen.items():
+            with autocast:
+                self._replays[shapes] = self._recorded(tree_map(torch.clone, given))
+        self._seen.clear()
+
+    def _recorded(self, here: tuple) -> Callable[..., Made]:
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UP):
+                self._run(*here)
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            made = self._run(*here)
+        places = tree_leaves(here)
+
+        def replay(*given: Any) -> Made:
+            for mine, theirs in zip(places, tree_leaves(given), strict=True):
+                mine.copy_(theirs)
+            graph.replay()
+            return made
+
+        return replay
 
 
 class _Alone(nn.Module):
@@ -169,17 +213,18 @@ class _Alone(nn.Module):
         return self._forward(*arguments)
 
 
-def parts_of(network: nn.Module, run: Callable[[], object]) -> dict[nn.Module, tuple]:
+def parts_of(network: nn.Module, run: Callable[[], Made]) -> tuple[dict[nn.Module, tuple], Made]:
     """The largest parts of a network that can be recorded, in the order of their calls in `run`, and what they got.
 
-    A part has parameters, is called once, and takes and gives tensors, or lists of them.
+    A part has parameters, is called once, and takes and gives tensors, or lists of them. Also returns what `run` does.
+    What a part got is detached: a recording fails while the graph of other gradients of its parameters lives.
     """
     calls: dict[nn.Module, list[tuple | None]] = {}
 
     def note(part: nn.Module, arguments: tuple, named: dict, output: Any) -> None:
         leaves = tree_leaves((arguments, output))
         sound = not named and all(isinstance(leaf, Tensor) for leaf in leaves)
-        calls.setdefault(part, []).append(arguments if sound else None)
+        calls.setdefault(part, []).append(tree_map(_leaf, arguments) if sound else None)
 
     handles = [
         part.register_forward_hook(note, with_kwargs=True)
@@ -187,13 +232,13 @@ def parts_of(network: nn.Module, run: Callable[[], object]) -> dict[nn.Module, t
         if part is not network
     ]
     try:
-        run()
+        found = run()
     finally:
         for handle in handles:
             handle.remove()
     chosen = set(_largest(network, calls))
     # A call is noted when it ends, and of two parts neither of which holds the other, the first ends first.
-    return {part: given[0] for part, given in calls.items() if part in chosen}  # type: ignore[misc]
+    return {part: given[0] for part, given in calls.items() if part in chosen}, found  # type: ignore[misc]
 
 
 def _largest(module: nn.Module, calls: dict[nn.Module, list[tuple | None]]) -> Iterator[nn.Module]:
@@ -205,13 +250,18 @@ def _largest(module: nn.Module, calls: dict[nn.Module, list[tuple | None]]) -> I
             yield from _largest(child, calls)
 
 
-@contextmanager
-def _casts_not_kept() -> Iterator[None]:
-    """Weights are cast in the recording itself: a copy that autocast kept from elsewhere would grow old."""
-    kept = torch.is_autocast_cache_enabled()
-    torch.clear_autocast_cache()
-    torch.set_autocast_cache_enabled(False)
-    try:
-        yield
-    finally:
-        torch.set_autocast_cache_enabled(kept)
+def _leaf(tensor: Tensor) -> Tensor:
+    """A copy of its own that wants a gradient as the tensor does."""
+    return tensor.detach().clone().requires_grad_(tensor.requires_grad)
+
+
+def _shapes(tensors: tuple) -> tuple[torch.Size, ...]:
+    return tuple(tensor.shape for tensor in tree_leaves(tensors))
+
+
+def _autocast(like: Tensor) -> torch.autocast:
+    """The precision in force for a device; weights are cast in the recording itself, not kept from elsewhere."""
+    kind = like.device.type
+    return torch.autocast(
+        kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind), cache_enabled=False
+    )

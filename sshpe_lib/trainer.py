@@ -24,7 +24,7 @@ from sshpe_lib.data.loaders import TrainBatch
 from sshpe_lib.data.scenes import SceneBatch
 from sshpe_lib.data.top_down import CropBatch
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.graphs import Graphs
+from sshpe_lib.graphs import Graphs, Replay
 from sshpe_lib.methods import semi_supervised, supervised
 from sshpe_lib.methods.step import CrowdLabeled, Labeled, Losses, Supervised, Teacher
 from sshpe_lib.records import Point
@@ -104,7 +104,7 @@ class Trainer:
         self.fabric, self.teacher, self.batches, self.teaching = fabric, teacher, batches, teaching
         self.pairs: list[tuple[nn.Module, Teacher]] = []
         if teacher is not None:
-            teacher.network.to(fabric.device)
+            teacher.network.to(fabric.device, memory_format=layout)
             self.pairs = list(zip(self.students, [teacher, Single(student)], strict=False))
         self.train, self.evaluate, self.strong, self.dropping = train, evaluate, strong, dropping
         self.seed = train.seed if seed is None else seed
@@ -118,6 +118,8 @@ class Trainer:
         self._feed = Feed(fabric.device)
         stepping = [*self.networks, *([] if teacher is None else [teacher.network])]
         self.graphs = [Graphs(network) for network in dict.fromkeys(stepping)] if cuda_graphs else []
+        self._label = Replay(self._targets) if cuda_graphs else None
+        self._recording = False
         self._read: tuple[int, float, Reading] | None = None  # the last step's losses, not looked at yet
 
     @property
@@ -171,10 +173,14 @@ class Trainer:
 
     def record(self, batch: TrainBatch) -> None:
         """Record the passes of a step on such a batch, before loader processes use the GPU too; nothing is learned."""
+        self._recording = True
         with ExitStack() as stack:
             for graphs in self.graphs:
                 stack.enter_context(graphs.recording())
             self._forward(self._feed(batch))
+        self._recording = False
+        if self._label is not None:
+            self._label.record()
 
     def _forward(self, batch: TrainBatch) -> Losses:
         labeled = self._labeled(batch.labeled)
@@ -190,11 +196,15 @@ class Trainer:
             )  # fmt: skip
 
     def _labeled(self, batch: CropBatch | SceneBatch) -> Labeled | CrowdLabeled:
-        labeled = self.teaching.label(normalize(batch.image), batch)
+        label = self._targets if self._label is None else self._label.see if self._recording else self._label
+        labeled = label(batch)
         if not self.dropping.operations:
             return labeled
         view, _ = self.dropping(labeled.image, labeled.target[-1], self._draw("dropping"))
         return labeled._replace(image=view.image)
+
+    def _targets(self, batch: CropBatch | SceneBatch) -> Labeled | CrowdLabeled:
+        return self.teaching.label(normalize(batch.image), batch)
 
     def _draw(self, stream: str) -> Draw:
         generator = torch_stream(self.seed, stream, self.step)
