@@ -104,7 +104,7 @@ class Trainer:
         self.fabric, self.teacher, self.batches, self.teaching = fabric, teacher, batches, teaching
         self.pairs: list[tuple[nn.Module, Teacher]] = []
         if teacher is not None:
-            teacher.network.to(fabric.device, memory_format=layout)
+            teacher.network.to(fabric.device).to(memory_format=layout)  # type: ignore[call-overload]
             self.pairs = list(zip(self.students, [teacher, Single(student)], strict=False))
         self.train, self.evaluate, self.strong, self.dropping = train, evaluate, strong, dropping
         self.seed = train.seed if seed is None else seed
