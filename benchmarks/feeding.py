@@ -16,7 +16,7 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -25,15 +25,16 @@ import cv2
 import torch
 from step import FORMS, experiment
 
+from sshpe_lib.data import parcel as parcels
 from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.coco import load_instances
 from sshpe_lib.data.instances import Instances, concatenate
-from sshpe_lib.data.loaders import Batches, TrainBatch
+from sshpe_lib.data.loaders import Batches
 from sshpe_lib.data.packed import pack
+from sshpe_lib.data.parcel import Parcel
 from sshpe_lib.data.top_down import Crops, WeakAffine
 from sshpe_lib.machine import Machine, cores
 from sshpe_lib.plan.measure import unsaved_trainer
-from sshpe_lib.trainer import Trainer
 
 SIZE, BATCH = (192, 256), 32
 
@@ -48,12 +49,12 @@ def people_of(folder: Path) -> Instances:
     return reduce(concatenate, found)
 
 
-def milliseconds(trainer: Trainer, batches: Iterator[TrainBatch], steps: int) -> float:
+def milliseconds(step: Callable[[Parcel], object], batches: Iterator[Parcel], steps: int) -> float:
     """Of a step, after as many that are not counted."""
     for counted in (False, True):
         start = clock()
         for _ in range(steps):
-            trainer.take_step(next(batches))
+            step(next(batches))
         taken = clock() - start
         if counted:
             return 1e3 * taken / steps
@@ -67,7 +68,7 @@ def clock() -> float:
     return time.perf_counter()
 
 
-def one_again(batch: TrainBatch) -> Iterator[TrainBatch]:
+def one_again(batch: Parcel) -> Iterator[Parcel]:
     while True:
         yield batch
 
@@ -92,7 +93,7 @@ def main() -> None:
         f"{len(people)} people in {len(people.file_names)} photographs, {BATCH} + {BATCH} crops of "
         f"{SIZE[0]}x{SIZE[1]}, {options.workers} loader processes, bf16-mixed"
     )
-    print(f"{'':34}{'ms a step':>12}{'crops/s':>12}{'device waits':>14}")
+    print(f"{'':42}{'ms a step':>12}{'crops/s':>12}{'device waits':>14}")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SSHPE_CACHE"] = folder
         packs = [pack(people.pictures, show=False)]
@@ -108,20 +109,25 @@ def main() -> None:
                 batches = Batches(crops, crops, batch_size=BATCH, steps=10**9)
                 trainer = unsaved_trainer(made, machine, batches, Path(folder))
                 trainer.students[0].train()
-                kept = batches[0].pin_memory() if machine.on_gpu else batches[0]
+                kept = parcels.pack(batches[0])
                 if machine.on_gpu:
+                    kept = kept.pin_memory()
                     trainer.record(kept)
                 if alone is None:
-                    alone = milliseconds(trainer, one_again(kept), options.steps)
+                    alone = milliseconds(trainer.take_step, one_again(kept), options.steps)
                     print(line(f"{network}, one batch in memory", alone), flush=True)
                 loader = iter(batches.loader(0, options.workers, pin_memory=machine.on_gpu))
-                fed = milliseconds(trainer, loader, options.steps)
-                del loader
+                fed = milliseconds(trainer.take_step, loader, options.steps)
                 print(line(f"{network}, {name}", fed) + f"{max(0, 1 - alone / fed):>14.1%}", flush=True)
+                if network == options.networks[0]:
+                    print(
+                        line(f"the loader alone, {name}", milliseconds(lambda _: None, loader, options.steps))
+                    )
+                del loader
 
 
 def line(name: str, ms: float) -> str:
-    return f"{name:34}{ms:12.1f}{2e3 * BATCH / ms:12,.0f}"
+    return f"{name:42}{ms:12.1f}{2e3 * BATCH / ms:12,.0f}"
 
 
 if __name__ == "__main__":

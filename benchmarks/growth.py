@@ -32,6 +32,7 @@ from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.codec import MSRAHeatmap
 from sshpe_lib.data.coco import load_instances
+from sshpe_lib.data.parcel import pack
 from sshpe_lib.evaluate.average_precision import average_precision
 from sshpe_lib.grouping import Grouping
 from sshpe_lib.losses import associative_embedding
@@ -165,7 +166,7 @@ def one_of_them(repeats: int) -> None:
     """The part of one process in `in_processes`; the first one prints the sums."""
     share = CROPS_OF_A_STEP // int(os.environ["WORLD_SIZE"])
     made = experiment("Pose-MUM+", "resnet18", share, {})
-    batch = noise_batch(made)
+    batch = pack(noise_batch(made))
     with tempfile.TemporaryDirectory() as folder:
         machine = Machine(accelerator="cpu", progress=False)
         trainer = stepping(made, machine, batch, Path(folder))

@@ -29,6 +29,7 @@ from sshpe_lib import tables
 from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.config import Experiment
 from sshpe_lib.data.loaders import TrainBatch
+from sshpe_lib.data.parcel import Parcel, pack
 from sshpe_lib.machine import Machine
 from sshpe_lib.plan import cost
 from sshpe_lib.plan.measure import KEYPOINTS, noise_batch, unsaved_trainer
@@ -54,7 +55,7 @@ SIDE = 8192  # of the matrices that say what a GPU can do
 class Fixed:
     """A stand-in for the loader, for a trainer that is given its batches."""
 
-    def __init__(self, batch: TrainBatch):
+    def __init__(self, batch: Parcel):
         self.batch, self.steps, self.burn_in = batch, 10**9, 0
 
 
@@ -71,10 +72,10 @@ def experiment(method: str, network: str, batch: int, settings: dict[str, Any]) 
     return made.model_copy(update={"model": made.model.architecture})
 
 
-def bare(trainer: Trainer, batch: TrainBatch) -> Call:
+def bare(trainer: Trainer, batch: Parcel) -> Call:
     """The passes alone; gradients of the mean of the heatmaps."""
     layout = torch.channels_last if trainer.train.channels_last else torch.contiguous_format
-    there = batch.to(trainer.fabric.device)
+    there: TrainBatch = batch.to(trainer.fabric.device).open()
     seen = [normalize(one.image).contiguous(memory_format=layout) for one in there if one is not None]
     teacher = trainer.teacher.network if trainer.teacher is not None else None
     if teacher is not None and teacher is not trainer.network:
@@ -91,7 +92,7 @@ def bare(trainer: Trainer, batch: TrainBatch) -> Call:
     return passes
 
 
-def stepping(made: Experiment, machine: Machine, batch: TrainBatch, folder: Path) -> Trainer:
+def stepping(made: Experiment, machine: Machine, batch: Parcel, folder: Path) -> Trainer:
     """A trainer that keeps nothing, ready to take steps on one batch."""
     trainer = unsaved_trainer(made, machine, Fixed(batch), folder)
     trainer.students[0].train()
@@ -115,7 +116,7 @@ def row(
     machine = Machine(
         threads=options.threads, accelerator=options.accelerator, progress=False, cuda_graphs=graphs
     )
-    batch, times = noise_batch(made), IN_A_ROW if machine.on_gpu else 1
+    batch, times = pack(noise_batch(made)), IN_A_ROW if machine.on_gpu else 1
     if machine.on_gpu:
         batch = batch.pin_memory()
         torch.cuda.reset_peak_memory_stats()

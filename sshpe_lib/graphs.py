@@ -129,13 +129,10 @@ class Graphs:
     def _recorded(self, seen: _Pass) -> Replays:
         alone = tuple(_Alone(part, self._replaced(part)) for part in seen.parts)
         with seen.autocast:
-            return dict(
-                zip(
-                    seen.parts,
-                    self._record(alone, tuple(seen.parts.values()), allow_unused_input=True),
-                    strict=True,
-                )
-            )
+            replays = self._record(alone, tuple(seen.parts.values()), allow_unused_input=True)
+        for part in alone:
+            part.let_go()
+        return dict(zip(seen.parts, replays, strict=True))
 
     def _replaced(self, part: nn.Module) -> Forward:
         """Have the part replay where there is what; returns its own `forward`."""
@@ -208,9 +205,20 @@ class _Alone(nn.Module):
     def __init__(self, part: nn.Module, forward: Forward) -> None:
         super().__init__()
         self.part, self._forward = part, forward
+        self._made: Any = None
 
     def forward(self, *arguments: Any) -> Any:
-        return self._forward(*arguments)
+        self._made = self._forward(*arguments)
+        return self._made
+
+    def let_go(self) -> None:
+        """Take the gradients' graph from what was made last, in the recording, whose replays only read its memory.
+
+        While it lived, the parameters' gradients would be added up on the stream of the recording.
+        """
+        for tensor in tree_leaves(self._made):
+            tensor.detach_()
+        self._made = None
 
 
 def parts_of(network: nn.Module, run: Callable[[], Made]) -> tuple[dict[nn.Module, tuple], Made]:

@@ -21,6 +21,7 @@ from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.augment.view import Strong
 from sshpe_lib.config import Train
 from sshpe_lib.data.loaders import TrainBatch
+from sshpe_lib.data.parcel import Parcel
 from sshpe_lib.data.scenes import SceneBatch
 from sshpe_lib.data.top_down import CropBatch
 from sshpe_lib.errors import SSHPEError
@@ -54,7 +55,7 @@ class Batches(Protocol):
 
     def __getitem__(self, step: int, /) -> TrainBatch: ...
 
-    def loader(self, start: int, workers: int, pin_memory: bool) -> Iterable[TrainBatch]: ...
+    def loader(self, start: int, workers: int, pin_memory: bool) -> Iterable[TrainBatch | Parcel]: ...
 
 
 class Trainer:
@@ -154,7 +155,7 @@ class Trainer:
         bar.close()
         return self.curve
 
-    def take_step(self, batch: TrainBatch) -> None:
+    def take_step(self, batch: TrainBatch | Parcel) -> None:
         """One step on a batch that is anywhere. A GPU is given the step and not waited for."""
         self._set_rate()
         with self.stepping():
@@ -171,7 +172,7 @@ class Trainer:
                 stack.enter_context(graphs.step())
             yield
 
-    def record(self, batch: TrainBatch) -> None:
+    def record(self, batch: TrainBatch | Parcel) -> None:
         """Record the passes of a step on such a batch, before loader processes use the GPU too; nothing is learned."""
         self._recording = True
         with ExitStack() as stack:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from sshpe_lib.data.parcel import Parcel
 
 if TYPE_CHECKING:
     from sshpe_lib.data.loaders import TrainBatch
@@ -43,17 +46,22 @@ class Feed:
         self.device = device
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
-    def __call__(self, batch: TrainBatch) -> TrainBatch:
+    def __call__(self, batch: TrainBatch | Parcel) -> TrainBatch:
         """The batch on the device; what is queued there after this call finds it complete."""
         if self._stream is None:
-            return batch.to(self.device)
+            return self._there(batch)
         with torch.cuda.stream(self._stream):
-            there = batch.to(self.device)
+            there = self._there(batch)
         working = torch.cuda.current_stream(self.device)
         working.wait_stream(self._stream)
-        for tensor in _tensors(there):
-            tensor.record_stream(working)
+        for tensor in tree_leaves(there):
+            if tensor is not None:
+                tensor.record_stream(working)
         return there
+
+    def _there(self, batch: TrainBatch | Parcel) -> TrainBatch:
+        there = batch.to(self.device)
+        return there.open() if isinstance(there, Parcel) else there
 
 
 class Reading:
@@ -75,12 +83,3 @@ class Reading:
         if self._done is not None:
             self._done.synchronize()
         return self._values.tolist()
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """Every tensor in nested tuples."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple):
-        for part in value:
-            yield from _tensors(part)

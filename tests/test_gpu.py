@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sshpe_lib import tables
+from sshpe_lib.data.parcel import pack
 from sshpe_lib.experiment import train
 from sshpe_lib.machine import Machine
 from sshpe_lib.plan.measure import noise_batch, unsaved_trainer
@@ -16,9 +17,8 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 GPU, CPU = (Machine(accelerator=name, progress=False) for name in ("cuda", "cpu"))
 METHODS = sorted(tables.load_methods())
-# TensorFloat-32 keeps 10 bits of a product's factors; at a first step nothing has been amplified yet.
-ONE_STEP = 2e-3
-FOUR_STEPS = 1e-2
+# Nothing has been amplified at a first step; between runs a GPU adds up in another order, in TensorFloat-32 and bfloat16.
+ONE_STEP, FOUR_STEPS = 1e-3, 1e-2
 
 
 class Again:
@@ -31,7 +31,7 @@ class Again:
 
 def stepping(made, machine, folder) -> tuple[Trainer, object]:
     batch = noise_batch(made)
-    batch = batch.pin_memory() if machine.on_gpu else batch
+    batch = pack(batch).pin_memory() if machine.on_gpu else batch
     trainer = unsaved_trainer(made, machine, Again(made, batch), folder)
     trainer.students[0].train()
     return trainer, batch
@@ -59,8 +59,9 @@ def test_a_step_waits_for_nothing(tmp_path, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_first_step_loses_what_it_loses_on_a_cpu(tmp_path, method):
-    """The same draws, masks and targets; the loss differs by rounding alone."""
+def test_a_first_step_loses_what_it_loses_on_a_cpu(tmp_path, method, monkeypatch):
+    """The same draws, masks and targets; sums are taken in another order."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     losses = []
     for machine in (CPU, GPU):
         trainer, batch = stepping(smoke(method, train__precision="32-true"), machine, tmp_path)
@@ -89,7 +90,7 @@ def test_a_run_on_a_gpu_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     assert parts.provenance.device == torch.cuda.get_device_name()
     assert [point.step for point in parts.curve] == [point.step for point in whole.curve]
     for one, other in zip(whole.curve, parts.curve, strict=True):
-        assert other.loss == pytest.approx(one.loss, rel=ONE_STEP)
+        assert other.loss == pytest.approx(one.loss, rel=FOUR_STEPS)
 
 
 @pytest.mark.parametrize("method", METHODS)

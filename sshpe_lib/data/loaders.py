@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from sshpe_lib.data.parcel import Parcel, pack
 from sshpe_lib.data.scenes import SceneBatch, Scenes
 from sshpe_lib.data.top_down import CropBatch, Crops
 from sshpe_lib.seeding import numpy_stream
@@ -24,10 +25,6 @@ class TrainBatch(NamedTuple):
         """The batch on `device`, copied asynchronously where the memory is pinned."""
         unlabeled = None if self.unlabeled is None else self.unlabeled.to(device)
         return TrainBatch(self.labeled.to(device), unlabeled)
-
-    def pin_memory(self) -> TrainBatch:
-        unlabeled = None if self.unlabeled is None else self.unlabeled.pin_memory()
-        return TrainBatch(self.labeled.pin_memory(), unlabeled)
 
 
 class Batches(Dataset):
@@ -86,15 +83,28 @@ class Batches(Dataset):
         return places[self.rank * each : (self.rank + 1) * each]
 
     def loader(self, start: int, workers: int = 0, pin_memory: bool = False) -> DataLoader:
-        """The batches from step `start` to the end."""
+        """The batches from step `start` to the end; from loader processes, or pinned, each in a `Parcel`."""
         return DataLoader(
-            self,
+            _Packed(self) if workers > 0 or pin_memory else self,
             sampler=range(start, self.steps),
             batch_size=None,
             num_workers=workers,
             pin_memory=pin_memory,
             persistent_workers=workers > 0,
         )
+
+
+class _Packed(Dataset):
+    """The same batches, each in one piece of memory."""
+
+    def __init__(self, batches: Batches):
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, step: int) -> Parcel:
+        return pack(self.batches[step])
 
 
 @lru_cache(maxsize=2)

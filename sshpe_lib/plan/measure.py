@@ -15,6 +15,7 @@ from tqdm import tqdm
 from sshpe_lib import initial, parts, progress
 from sshpe_lib.config import Experiment
 from sshpe_lib.data.loaders import TrainBatch
+from sshpe_lib.data.parcel import Parcel, pack
 from sshpe_lib.data.scenes import SceneBatch
 from sshpe_lib.data.top_down import CropBatch
 from sshpe_lib.machine import Machine
@@ -89,8 +90,8 @@ class Repeated:
     def __getitem__(self, step: int) -> TrainBatch:
         return self.batch
 
-    def loader(self, start: int, workers: int, pin_memory: bool) -> Iterator[TrainBatch]:
-        batch = self.batch.pin_memory() if pin_memory else self.batch
+    def loader(self, start: int, workers: int, pin_memory: bool) -> Iterator[TrainBatch | Parcel]:
+        batch = pack(self.batch).pin_memory() if pin_memory else self.batch
         for step in range(start, self.steps):
             if step % self.together == 0:
                 self.asked.append(self.clock())

@@ -1,0 +1,56 @@
+"""A batch in one piece of memory comes out as it went in."""
+
+import torch
+
+from sshpe_lib.data.loaders import TrainBatch
+from sshpe_lib.data.parcel import ALIGNED, pack
+from sshpe_lib.data.scenes import SceneBatch
+from sshpe_lib.data.top_down import CropBatch
+
+
+def crops(count: int) -> CropBatch:
+    image = torch.randint(0, 256, (count, 8, 6, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
+    return CropBatch(
+        image, torch.rand(count, 17, 2), torch.ones(count, 17), torch.rand(count, 2), torch.rand(count, 2),
+        torch.arange(count),
+    )  # fmt: skip
+
+
+def scenes(count: int) -> SceneBatch:
+    masks = tuple(torch.rand(count, side, side) for side in (4, 8))
+    return SceneBatch(
+        torch.zeros(count, 3, 16, 16, dtype=torch.uint8), torch.rand(count, 2, 17, 2), torch.ones(count, 2, 17),
+        masks, torch.arange(count),
+    )  # fmt: skip
+
+
+def assert_same(found, wanted):
+    assert type(found) is type(wanted)
+    if isinstance(wanted, torch.Tensor):
+        assert (
+            torch.equal(found, wanted) and found.dtype == wanted.dtype and found.stride() == wanted.stride()
+        )
+    elif isinstance(wanted, tuple):
+        assert len(found) == len(wanted)
+        for one, other in zip(found, wanted, strict=True):
+            assert_same(one, other)
+
+
+def test_what_is_packed_comes_out_in_one_memory():
+    for batch in (
+        TrainBatch(crops(3), None),
+        TrainBatch(crops(3), crops(2)),
+        TrainBatch(scenes(2), scenes(1)),
+    ):
+        parcel = pack(batch)
+        assert parcel.memory.dtype == torch.uint8 and parcel.memory.numel() % ALIGNED == 0
+        found = parcel.open()
+        assert_same(found, batch)
+        memory = parcel.memory.untyped_storage().data_ptr()
+        assert found.labeled.image.untyped_storage().data_ptr() == memory
+        assert_same(parcel.to("cpu").open(), batch)
+
+
+def test_a_batch_of_nobody_can_be_packed():
+    batch = TrainBatch(crops(0), None)
+    assert_same(pack(batch).open(), batch)
