@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 GPU, CPU = (Machine(accelerator=name, progress=False) for name in ("cuda", "cpu"))
 METHODS = sorted(tables.load_methods())
-# Nothing has been amplified at a first step; between runs a GPU adds up in another order, in TensorFloat-32 and bfloat16.
+# Nothing has been amplified at a first step; later ones differ by sums in another order, and in TensorFloat-32.
 ONE_STEP, FOUR_STEPS = 1e-3, 1e-2
 
 
