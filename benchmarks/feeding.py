@@ -1,13 +1,13 @@
 """Whether the loader feeds the step: how long a device waits for crops, by training on photographs.
 
-    python benchmarks/feeding.py [--data FOLDER] [--workers 16] [--steps 200] [--networks resnet18 resnet50 hrnet-w32]
+    python benchmarks/feeding.py [--data FOLDER] [--workers 14] [--steps 50] [--networks resnet18 resnet50 hrnet-w32]
 
 FOLDER (default: SSHPE_DATA) holds coco-slice, photographs of COCO. Pose-MUM+ trains in bfloat16 on 32 labelled and 32
 unlabelled crops of 192x256: first on one batch held in memory, as fast as the device goes, then on what the loader's
 processes cut and augment. The device waits for the share of time by which the second is longer. Photographs are
 decoded for every crop anew, as in the first pass over a data set too large for memory, or lie decoded in a packed file
 (`--pack`). As many steps again are taken before, in which the batches are used up that the processes made while nothing
-trained. On a GPU passes are CUDA graphs.
+trained. On a GPU passes are CUDA graphs. Two of the cores are left to the training process by default.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, default=os.environ.get("SSHPE_DATA"))
-    parser.add_argument("--workers", type=int, default=cores())
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=max(1, cores() - 2))
+    parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--networks", nargs="+", default=["resnet18", "resnet50", "hrnet-w32"])
     options = parser.parse_args()
     if options.data is None:

@@ -2,9 +2,9 @@
 
     python book/measure.py [NAME ...]
 
-Without names, every file of benchmarks/. Each one's output goes to book/measured/NAME.json, with the machine, the
-versions, the commit and the date. A benchmark that fails, for want of real data or a GPU, is reported and keeps its old
-file.
+Without names, every file of benchmarks/. Each one's output goes to book/measured/NAME.json, or NAME_gpu.json on a GPU,
+with the machine, the versions, the commit and the date. A benchmark that fails, for want of real data or a GPU, is
+reported and keeps its old file.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ def measure(script: Path, folder: Path = FOLDER) -> bool:
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{script.stem}.json").write_text(json.dumps(found, indent=1) + "\n")
+    name = f"{script.stem}_gpu" if torch.cuda.is_available() else script.stem
+    (folder / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
     return True
 
 

@@ -8,6 +8,7 @@ recorded twice, as what it keeps for its gradient lies in one place. Values are 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -128,7 +129,9 @@ class Graphs:
 
     def _recorded(self, seen: _Pass) -> Replays:
         alone = tuple(_Alone(part, self._replaced(part)) for part in seen.parts)
-        with seen.autocast:
+        with seen.autocast, warnings.catch_warnings():
+            # `make_graphed_callables` records on another stream than that of its warm-up, which autograd tells of.
+            warnings.filterwarnings("ignore", "The AccumulateGrad node's stream does not match")
             replays = self._record(alone, tuple(seen.parts.values()), allow_unused_input=True)
         for part in alone:
             part.let_go()
