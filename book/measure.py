@@ -15,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from sshpe_lib import provenance
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "book" / "measured"
+ROWS = "rows: "
 
 
 def title_of(script: Path) -> str:
@@ -34,7 +36,7 @@ def title_of(script: Path) -> str:
 
 def without_rows(output: str) -> tuple[str, list | None]:
     """What a benchmark printed, and the numbers that it gives for a plot in a last line, "rows: [...]", if any."""
-    text, mark, rows = output.rpartition("rows: ")
+    text, mark, rows = output.rpartition(ROWS)
     return (text, json.loads(rows)) if mark else (output, None)
 
 
@@ -42,12 +44,20 @@ def measure(script: Path, folder: Path = FOLDER) -> bool:
     """Run one benchmark from the root of the checkout, show and keep its output; False where it failed."""
     command = [sys.executable, str(script.relative_to(ROOT))]
     print(f"==> {script.name}", flush=True)
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if ran.returncode:
-        print(f"{script.name} failed: {(ran.stderr.strip() or ran.stdout.strip()).splitlines()[-1]}")
+    printed = ""
+    with tempfile.TemporaryFile("w+") as errors:
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True) as running:
+            for line in running.stdout:
+                printed += line
+                if not line.startswith(ROWS):
+                    print(line, end="", flush=True)
+        errors.seek(0)
+        told = errors.read().strip() or printed.strip()
+    if running.returncode:
+        print(f"{script.name} failed: {told.splitlines()[-1] if told else running.returncode}")
         return False
-    output, rows = without_rows(ran.stdout)
-    print(output)
+    print()
+    output, rows = without_rows(printed)
     commit, dirty = provenance.revision()
     found = {
         "title": title_of(script),
