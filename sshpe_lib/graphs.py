@@ -92,6 +92,17 @@ class Graphs:
             for buffer, value in zip(self.network.buffers(), kept, strict=True):
                 buffer.copy_(value)
 
+    def close(self) -> None:
+        """Give the network its own `forward` back and let all recordings go, and with them much of the GPU's memory."""
+        for part, own in ((self.network, self._forward), *self._originals.items()):
+            if getattr(own, "__self__", None) is part:
+                part.__dict__.pop("forward", None)  # that of its class shows again
+            else:
+                part.forward = own
+        self._originals.clear()
+        self._replays.clear()
+        self._asked.clear()
+
     def _pass(self, images: Tensor, *more: Any, **named: Any) -> Any:
         if not self._stepping:
             return self._forward(images, *more, **named)

@@ -136,24 +136,36 @@ class Trainer:
         self.resume()
         for student in self.students:
             student.train()
-        if self.graphs and self.step < self.steps:
-            self.record(self.batches[self.burn_in if self.burn_in < self.steps else 0])
         saved = started = time.monotonic()
         before = self.seconds
         show = self.progress and self.fabric.is_global_zero
         bar = progress_bars.bar(self.steps, f"train {self.key[:8]}", start=self.step, show=show)
-        for batch in self.batches.loader(self.step, self.workers, self.fabric.device.type == "cuda"):
-            self.take_step(batch)
-            self.seconds = before + time.monotonic() - started
-            bar.update()
-            if self.step in self.evaluate_at:
-                self._evaluate(bar)
-            if self.step in self.evaluate_at or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
-                self.save()
-                saved = time.monotonic()
+        with self._recorded():
+            for batch in self.batches.loader(self.step, self.workers, self.fabric.device.type == "cuda"):
+                self.take_step(batch)
+                self.seconds = before + time.monotonic() - started
+                bar.update()
+                if self.step in self.evaluate_at:
+                    self._evaluate(bar)
+                if self.step in self.evaluate_at or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
+                    self.save()
+                    saved = time.monotonic()
         self._look()
         bar.close()
         return self.curve
+
+    @contextmanager
+    def _recorded(self) -> Iterator[None]:
+        """Inside the block steps are replayed, where CUDA graphs are wanted; then the recordings are let go."""
+        if self.graphs and self.step < self.steps:
+            self.record(self.batches[self.burn_in if self.burn_in < self.steps else 0])
+        try:
+            yield
+        finally:
+            for graphs in self.graphs:
+                graphs.close()
+            self.graphs.clear()
+            self._label = None
 
     def take_step(self, batch: TrainBatch | Parcel) -> None:
         """One step on a batch that is anywhere. A GPU is given the step and not waited for."""

@@ -108,7 +108,7 @@ class Odd(nn.Module):
         self.holder.inner = nn.Linear(2, 2)
         self.holder.forward = lambda x, nothing: self.holder.inner(x)
 
-    def forward(self, x):
+    def forward(self, x, more=None):
         return self.last(self.holder(self.twice(self.twice(x)), None))
 
 
@@ -151,6 +151,21 @@ def test_only_steps_of_the_recorded_shape_are_replayed():
         with torch.no_grad():
             net(IMAGES)
     assert made.replayed == []
+
+
+def test_a_network_gets_its_own_passes_back():
+    made, net, odd = Pretended(), network(), Odd()
+    replaying = Graphs(net, made.record, made.replay), Graphs(odd, made.record, made.replay)
+    with replaying[0].recording():
+        net(IMAGES, after_stage=mixed)
+    with replaying[1].recording():
+        odd(torch.zeros(1, 2), 1)
+    assert "forward" in net.layer1.__dict__
+    for one in replaying:
+        one.close()
+    assert not any("forward" in part.__dict__ for part in net.modules())
+    assert net(IMAGES).shape == (4, 17, 16, 12)
+    assert odd(torch.zeros(1, 2)).shape == (1, 2) and "forward" in odd.holder.__dict__
 
 
 @pytest.mark.parametrize(
