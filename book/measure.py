@@ -44,6 +44,7 @@ def measure(script: Path, folder: Path = FOLDER) -> bool:
     """Run one benchmark from the root of the checkout, show and keep its output; False where it failed."""
     command = [sys.executable, str(script.relative_to(ROOT))]
     print(f"==> {script.name}", flush=True)
+    commit, dirty = provenance.revision()  # now, as the checkout may move on meanwhile
     printed = ""
     with tempfile.TemporaryFile("w+") as errors:
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True) as running:
@@ -58,7 +59,6 @@ def measure(script: Path, folder: Path = FOLDER) -> bool:
         return False
     print()
     output, rows = without_rows(printed)
-    commit, dirty = provenance.revision()
     found = {
         "title": title_of(script),
         "command": f"python {script.relative_to(ROOT)}",

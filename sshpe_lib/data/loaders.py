@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
+from multiprocessing import get_start_method
 from typing import NamedTuple
 
 import numpy as np
@@ -10,9 +12,15 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from sshpe_lib.data.parcel import Parcel, pack
+from sshpe_lib.data.ring import Ring, Turn
 from sshpe_lib.data.scenes import SceneBatch, Scenes
 from sshpe_lib.data.top_down import CropBatch, Crops
 from sshpe_lib.seeding import numpy_stream
+
+PREFETCHED = 2  # batches that a loader process makes ahead
+# Of a ring's memory: the batch that is trained on, and the one before, which a GPU may still be copying.
+IN_USE = 2
+ROOM = 1.25  # for batches of images with more people than the one that is looked at
 
 
 class TrainBatch(NamedTuple):
@@ -82,29 +90,44 @@ class Batches(Dataset):
         each = len(places) // self.world
         return places[self.rank * each : (self.rank + 1) * each]
 
-    def loader(self, start: int, workers: int = 0, pin_memory: bool = False) -> DataLoader:
-        """The batches from step `start` to the end; from loader processes, or pinned, each in a `Parcel`."""
-        return DataLoader(
-            _Packed(self) if workers > 0 or pin_memory else self,
-            sampler=range(start, self.steps),
-            batch_size=None,
-            num_workers=workers,
-            pin_memory=pin_memory,
-            persistent_workers=workers > 0,
-        )
+    def loader(self, start: int, workers: int = 0, pin_memory: bool = False) -> Iterator[TrainBatch | Parcel]:
+        """The batches from step `start` to the end; from loader processes, or pinned, each in a `Parcel`.
+
+        A parcel from a loader process is good until the next but one is asked for: its memory comes round again.
+        """
+        steps = range(start, self.steps)
+        if not workers and not pin_memory:
+            yield from _loaded(self, steps)
+        elif not workers or not steps or get_start_method() != "fork":
+            yield from _loaded(_Packed(self), steps, workers, pin_memory)
+        else:
+            usual = pack(self[self.burn_in if self.burn_in < self.steps else 0]).memory.numel()
+            with Ring(workers * PREFETCHED + IN_USE, int(usual * ROOM), pin_memory) as ring:
+                if pin_memory and not ring.pinned:
+                    yield from _loaded(_Packed(self), steps, workers, pin_memory)
+                else:
+                    yield from map(ring.open, _loaded(_Packed(self, ring), steps, workers))
 
 
 class _Packed(Dataset):
-    """The same batches, each in one piece of memory."""
+    """The same batches, each in one piece of memory; in a ring's, if there is one, by which it need not be sent."""
 
-    def __init__(self, batches: Batches):
-        self.batches = batches
+    def __init__(self, batches: Batches, ring: Ring | None = None):
+        self.batches, self.ring = batches, ring
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, step: int) -> Parcel:
-        return pack(self.batches[step])
+    def __getitem__(self, step: int) -> Parcel | Turn:
+        batch = self.batches[step]
+        return pack(batch) if self.ring is None else self.ring.put(step, batch)
+
+
+def _loaded(batches: Dataset, steps: range, workers: int = 0, pin_memory: bool = False) -> DataLoader:
+    return DataLoader(
+        batches, sampler=steps, batch_size=None, num_workers=workers, pin_memory=pin_memory,
+        prefetch_factor=PREFETCHED if workers else None, persistent_workers=workers > 0,
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=2)

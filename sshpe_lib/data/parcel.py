@@ -1,7 +1,7 @@
 """A batch on its way from a loader process to the device: all its tensors in one piece of memory.
 
 Every tensor that goes from process to process is a file to open and to map, and one more copy to a GPU. Of a batch of
-twelve tensors that takes longer than to train on it.
+twelve tensors that takes longer than a step on it.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Parcel:
         return content
 
 
-def pack(content: Any) -> Parcel:
-    """One parcel of dense CPU tensors in tuples, with their memory layouts."""
+def pack(content: Any, memory: Tensor | None = None) -> Parcel:
+    """One parcel of dense CPU tensors in tuples, with their layouts; in the memory (N,) given, if large enough."""
     first = 0
 
     def place(tensor: Tensor) -> Place:
@@ -65,7 +65,8 @@ def pack(content: Any) -> Parcel:
         return found
 
     places = tree_map(lambda leaf: place(leaf) if isinstance(leaf, Tensor) else leaf, content)
-    parcel = Parcel(torch.empty(first, dtype=torch.uint8), places)
+    here = torch.empty(first, dtype=torch.uint8) if memory is None or first > len(memory) else memory[:first]
+    parcel = Parcel(here, places)
     for theirs, ours in zip(tree_leaves(content), tree_leaves(parcel.open()), strict=True):
         if isinstance(theirs, Tensor):
             ours.copy_(theirs)

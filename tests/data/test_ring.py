@@ -1,0 +1,95 @@
+"""Batches go round in memory that processes share: nothing is lost, mixed up, or overwritten while it is used."""
+
+import mmap
+import os
+
+import pytest
+import torch
+
+from sshpe_lib.data import loaders
+from sshpe_lib.data.parcel import Parcel
+from sshpe_lib.data.ring import Ring, Turn
+from tests.data.test_parcel import assert_same, crops
+
+
+def test_a_batch_lies_where_its_step_says():
+    batches = [crops(2) for _ in range(5)]
+    with Ring(3, 10_000) as ring:
+        turns = [ring.put(step, batch) for step, batch in enumerate(batches)]
+        assert [turn.place for turn in turns] == [0, 1, 2, 0, 1]
+        for turn, batch in list(zip(turns, batches, strict=True))[2:]:
+            found = ring.open(turn).open()
+            assert_same(found, batch)
+            assert found.image.untyped_storage().data_ptr() == ring._memory.untyped_storage().data_ptr()
+
+
+def test_what_is_too_large_is_a_parcel_of_its_own():
+    with Ring(2, 100) as ring:
+        batch = crops(2)
+        found = ring.put(0, batch)
+        assert isinstance(found, Parcel)
+        assert ring.open(found) is found
+        assert_same(found.open(), batch)
+
+
+def test_another_process_sees_what_was_put():
+    with Ring(1, 10_000) as ring:
+        batch = crops(1)
+        turn = ring.put(0, batch)
+        child = os.fork()
+        if child == 0:
+            ring._memory.fill_(7)
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert (ring.open(turn).memory == 7).all()
+
+
+class Counted(torch.utils.data.Dataset):
+    """Batches of one number."""
+
+    burn_in, steps = 0, 40
+
+    def __getitem__(self, step):
+        return loaders.TrainBatch(torch.full((100,), step), None)
+
+    loader = loaders.Batches.loader
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("start", [0, 33, 40])
+def test_a_batch_is_whole_until_the_next_but_one_is_asked_for(workers, start):
+    seen, before = [], None
+    for parcel in Counted().loader(start, workers):
+        batch = parcel.open()
+        if before is not None:
+            assert (before.labeled == seen[-1]).all()
+        seen.append(int(batch.labeled[0]))
+        assert (batch.labeled == seen[-1]).all()
+        before = batch
+    assert seen == list(range(start, 40))
+
+
+def test_nothing_is_sent_but_where_a_batch_lies(monkeypatch):
+    sent = []
+    monkeypatch.setattr(Ring, "open", lambda self, found: sent.append(found))
+    list(Counted().loader(36, 1))
+    assert all(isinstance(one, Turn) for one in sent) and len(sent) == 4
+
+
+def test_memory_that_cannot_be_locked_is_not_used(monkeypatch):
+    """The batches then come as parcels, which the loader pins."""
+    monkeypatch.setattr("sshpe_lib.data.ring._registered", lambda memory: False)
+    monkeypatch.setattr(Ring, "open", lambda *_: pytest.fail("the ring was used"))
+    asked = []
+    loaded = loaders._loaded
+    monkeypatch.setattr(
+        loaders, "_loaded", lambda batches, steps, *how: asked.append(how) or loaded(batches, steps, how[0])
+    )
+    assert len(list(Counted().loader(38, 1, pin_memory=True))) == 2
+    assert asked == [(1, True)]
+
+
+def test_where_processes_are_not_forked_batches_are_sent(monkeypatch):
+    monkeypatch.setattr(loaders, "get_start_method", lambda: "spawn")
+    monkeypatch.setattr(mmap, "mmap", lambda *_: pytest.fail("a ring was made"))
+    assert all(isinstance(one, Parcel) for one in Counted().loader(38, 1))
