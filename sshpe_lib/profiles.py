@@ -79,7 +79,12 @@ def load_profile(name: str, folder: Path | None = None) -> Profile:
 
 def load_methods(folder: Path | None = None) -> dict[str, dict[str, Any]]:
     """Method name -> its settings (teacher and augmentation), from params/methods.yaml."""
-    return read_yaml((folder or paths.params()) / "methods.yaml")
+    path = (folder or paths.params()) / "methods.yaml"
+    methods = read_yaml(path)
+    for name, settings in methods.items():
+        if not isinstance(settings, dict):
+            raise SSHPEError(f"{path}: {name}: a mapping of settings is expected, not {settings!r}")
+    return methods
 
 
 def load_schedules(folder: Path | None = None) -> dict[str, Schedule]:

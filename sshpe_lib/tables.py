@@ -197,20 +197,34 @@ class _Maker:
             {"model": self._chosen("backbone", cell.backbone)}, self._chosen("amount", cell.amount),
             self.methods[cell.method],  # type: ignore[index]  # `not_run` has a reason where it is None
         )  # fmt: skip
+        self._check(values, cell)
         if values.get("teacher", {}).get("kind", "none") == "none":
-            values = supervised_only(merge(values, self.profile.supervised))
+            values = merge(values, self.profile.supervised)
+            self._check(values, cell)
+            values = supervised_only(values)
         if cell.schedule is not None:
             values = self._scheduled(values, self.schedules[cell.schedule], cell, seed)
         for place, value in {"train.seed": seed, **cell.set}.items():
             values = _with(values, place.split("."), value)
         return validate(values, f"profile {self.name}, method {cell.method}")
 
+    def _check(self, values: dict, cell: Cell) -> None:
+        """Raises SSHPEError where a part that is looked into below is no mapping, or a length no number."""
+        where = f"profile {self.name}, method {cell.method}"
+        for part in ("data", "teacher", "train", "evaluate"):
+            if not isinstance(values.get(part, {}), dict):
+                raise SSHPEError(f"{where}: {part}: a mapping of settings is expected, not {values[part]!r}")
+        for part, name in (("train", "steps"), ("train", "epochs"), ("evaluate", "times")):
+            value = values.get(part, {}).get(name, 1)
+            if not isinstance(value, int | float):
+                raise SSHPEError(f"{where}: {part}.{name}: a number is expected, not {value!r}")
+
     def _chosen(self, kind: str, name: str | None) -> dict[str, Any]:
         return {} if name is None else self.profile.settings(kind, name)
 
     def _scheduled(self, values: dict, schedule: Schedule, cell: Cell, seed: int) -> dict:
         """A run of the schedule's length; where it has a first stage, that is the same run without dropping."""
-        train = values["train"]
+        train = values.get("train", {})
         longer = {name: train[name] * schedule.length for name in ("steps", "epochs") if name in train}
         times = values.get("evaluate", {}).get("times", Evaluate().times) * schedule.length
         added = {"train": longer | {"milestones": schedule.milestones}, "evaluate": {"times": times}}
@@ -223,9 +237,13 @@ class _Maker:
 
 def supervised_only(values: dict) -> dict:
     """A supervised run keeps the schedule's length and drops what only a teacher needs."""
-    data = {k: v for k, v in values["data"].items() if k != "unlabeled"}
-    train = {k: v for k, v in values["train"].items() if k not in ("burn_in", "consistency")}
-    return values | {"data": data, "train": train}
+    dropped = {"data": {"unlabeled"}, "train": {"burn_in", "consistency"}}
+    kept = {
+        part: {name: value for name, value in values[part].items() if name not in names}
+        for part, names in dropped.items()
+        if part in values
+    }
+    return values | kept
 
 
 def not_run(profile: Profile, cell: Cell, protocol: str | None = None) -> str | None:
@@ -246,7 +264,8 @@ def not_run(profile: Profile, cell: Cell, protocol: str | None = None) -> str | 
 
 def _with(values: dict, place: list[str], value: Any) -> dict:
     head, *rest = place
-    return values | {head: _with(values.get(head) or {}, rest, value) if rest else value}
+    inside = values.get(head)
+    return values | {head: _with(inside if isinstance(inside, dict) else {}, rest, value) if rest else value}
 
 
 def cell_experiments(table: Table, profile: str, seeds: int) -> Iterator[tuple[Cell, int, Experiment | str]]:

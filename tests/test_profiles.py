@@ -1,0 +1,83 @@
+"""A profile, a method or a setting of another kind than it should be is an error of ours, wherever it stands."""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sshpe_lib import paths, tables
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.profiles import Profile, load_methods, read_yaml, validated
+from tests import choices
+
+WRONG = [True, None, "x", [1], {"a": 1}, {}]
+ASKED = [
+    ("pose-mum+", {}),
+    ("supervised", {}),
+    ("aid-has", {"schedule": "S3", "protocol": "aid"}),
+    ("aid-has-whole", {"schedule": "bottom-up S3", **choices.WHOLE}),
+]
+
+
+def places(values: dict, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, value in values.items():
+        yield (*above, name)
+        if isinstance(value, dict):
+            yield from places(value, (*above, name))
+
+
+def changed(values: dict, place: tuple[str, ...], value: Any) -> dict:
+    """A copy with another value at a place; without it, for the value `del`."""
+    whole = inside = copy.deepcopy(values)
+    for name in place[:-1]:
+        inside = inside[name]
+    if value == "del":
+        del inside[place[-1]]
+    else:
+        inside[place[-1]] = value
+    return whole
+
+
+@pytest.mark.parametrize(("method", "how"), ASKED, ids=[method for method, _ in ASKED])
+def test_whatever_is_wrong_in_a_profile_is_told(method: str, how: dict) -> None:
+    """Every setting of a profile in turn is something else, or left out: an experiment, or one error of ours."""
+    sound = read_yaml(paths.params() / "profiles" / "smoke.yaml")
+    refused = 0
+    for place in places(sound):
+        for value in (*WRONG, "del"):
+            try:
+                profile = validated(Profile, changed(sound, place, value), Path("smoke.yaml"))
+                tables.experiment(profile, method, **how)
+            except SSHPEError:
+                refused += 1
+    assert refused > 100
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("base", "train"), True, "train: a mapping of settings is expected, not True"),
+        (("base", "train", "steps"), {"a": 1}, "train.steps: a number is expected, not {'a': 1}"),
+        (("supervised",), {"data": 3}, "data: a mapping of settings is expected, not 3"),
+    ],
+)
+def test_the_place_in_a_profile_is_named(place: tuple, value: Any, message: str) -> None:
+    sound = read_yaml(paths.params() / "profiles" / "smoke.yaml")
+    profile = validated(Profile, changed(sound, place, value), Path("smoke.yaml"))
+    with pytest.raises(SSHPEError, match=f"profile smoke, method supervised: {message}"):
+        tables.experiment(profile, "supervised")
+
+
+@pytest.mark.parametrize("value", [True, None, [1]])
+def test_a_method_without_settings_is_named(tmp_path: Path, value: Any) -> None:
+    (tmp_path / "methods.yaml").write_text(yaml.safe_dump({"mine": value}))
+    with pytest.raises(SSHPEError, match="methods.yaml: mine: a mapping of settings is expected"):
+        load_methods(tmp_path)
+
+
+def test_a_setting_inside_a_number_is_told() -> None:
+    with pytest.raises(SSHPEError, match="data.labels: Input should be a valid integer"):
+        tables.experiment("smoke", "pose-mum+", set={"data.labels.x": 3})
