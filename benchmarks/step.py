@@ -84,7 +84,7 @@ def bare(trainer: Trainer, batch: Parcel) -> Call:
 
     def passes() -> None:
         trainer.optimizer.zero_grad(set_to_none=True)
-        with trainer.stepping():
+        with trainer.graphs.step():
             if teacher is not None:
                 with torch.no_grad(), trainer.fabric.autocast():
                     teacher(seen[1])

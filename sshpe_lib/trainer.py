@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -25,7 +26,7 @@ from sshpe_lib.data.parcel import Parcel
 from sshpe_lib.data.scenes import SceneBatch
 from sshpe_lib.data.top_down import CropBatch
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.graphs import Graphs, Replay
+from sshpe_lib.graphs import StepGraphs
 from sshpe_lib.methods import semi_supervised, supervised
 from sshpe_lib.methods.step import CrowdLabeled, Labeled, Losses, Supervised, Teacher
 from sshpe_lib.records import Point
@@ -118,9 +119,7 @@ class Trainer:
         self._sums = {"count": 0, "loss": 0.0, "supervised": 0.0, "consistency": 0.0}
         self._feed = Feed(fabric.device)
         stepping = [*self.networks, *([] if teacher is None else [teacher.network])]
-        self.graphs = [Graphs(network) for network in dict.fromkeys(stepping)] if cuda_graphs else []
-        self._label = Replay(self._targets) if cuda_graphs else None
-        self._recording = False
+        self.graphs = StepGraphs(stepping, partial(_targets, teaching), cuda_graphs)
         self._read: tuple[int, float, Reading] | None = None  # the last step's losses, not looked at yet
 
     @property
@@ -140,7 +139,9 @@ class Trainer:
         before = self.seconds
         show = self.progress and self.fabric.is_global_zero
         bar = progress_bars.bar(self.steps, f"train {self.key[:8]}", start=self.step, show=show)
-        with self._recorded():
+        if self.graphs.wanted and self.step < self.steps:
+            self.record(self.batches[self.burn_in if self.burn_in < self.steps else 0])
+        with closing(self.graphs):
             for batch in self.batches.loader(self.step, self.workers, self.fabric.device.type == "cuda"):
                 self.take_step(batch)
                 self.seconds = before + time.monotonic() - started
@@ -154,46 +155,18 @@ class Trainer:
         bar.close()
         return self.curve
 
-    @contextmanager
-    def _recorded(self) -> Iterator[None]:
-        """Inside the block steps are replayed, where CUDA graphs are wanted; then the recordings are let go."""
-        if self.graphs and self.step < self.steps:
-            self.record(self.batches[self.burn_in if self.burn_in < self.steps else 0])
-        try:
-            yield
-        finally:
-            for graphs in self.graphs:
-                graphs.close()
-            self.graphs.clear()
-            self._label = None
-
     def take_step(self, batch: TrainBatch | Parcel) -> None:
         """One step on a batch that is anywhere. A GPU is given the step and not waited for."""
         self._set_rate()
-        with self.stepping():
+        with self.graphs.step():
             losses = self._forward(self._feed(batch))
             self._update(losses)
         self.step += 1
         self._log(losses)
 
-    @contextmanager
-    def stepping(self) -> Iterator[None]:
-        """Inside the block the passes of one step are taken, and replayed where they were recorded."""
-        with ExitStack() as stack:
-            for graphs in self.graphs:
-                stack.enter_context(graphs.step())
-            yield
-
     def record(self, batch: TrainBatch | Parcel) -> None:
-        """Record the passes of a step on such a batch, before loader processes use the GPU too; nothing is learned."""
-        self._recording = True
-        with ExitStack() as stack:
-            for graphs in self.graphs:
-                stack.enter_context(graphs.recording())
-            self._forward(self._feed(batch))
-        self._recording = False
-        if self._label is not None:
-            self._label.record()
+        """Record a step on such a batch, where CUDA graphs are wanted; before loader processes use the GPU too."""
+        self.graphs.record(lambda: self._forward(self._feed(batch)))
 
     def _forward(self, batch: TrainBatch) -> Losses:
         labeled = self._labeled(batch.labeled)
@@ -209,15 +182,11 @@ class Trainer:
             )  # fmt: skip
 
     def _labeled(self, batch: CropBatch | SceneBatch) -> Labeled | CrowdLabeled:
-        label = self._targets if self._label is None else self._label.see if self._recording else self._label
-        labeled = label(batch)
+        labeled = self.graphs.label(batch)
         if not self.dropping.operations:
             return labeled
         view, _ = self.dropping(labeled.image, labeled.target[-1], self._draw("dropping"))
         return labeled._replace(image=view.image)
-
-    def _targets(self, batch: CropBatch | SceneBatch) -> Labeled | CrowdLabeled:
-        return self.teaching.label(normalize(batch.image), batch)
 
     def _draw(self, stream: str) -> Draw:
         generator = torch_stream(self.seed, stream, self.step)
@@ -358,6 +327,10 @@ class Trainer:
             writer = csv.DictWriter(file, LOG_FIELDS)
             writer.writeheader()
             writer.writerows(rows)
+
+
+def _targets(teaching: Supervised, batch: CropBatch | SceneBatch) -> Labeled | CrowdLabeled:
+    return teaching.label(normalize(batch.image), batch)
 
 
 def _synchronise(network: nn.Module, fabric: Fabric) -> None:
