@@ -45,9 +45,7 @@ reproduce: $(READY)
 	@$(MAKE) --no-print-directory book
 
 test: $(READY)
-	@# The book first and alone: its build has a budget of CPU time, of which jobs side by side take more.
-	$(BIN)/python -m pytest tests/test_book.py
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=15 --ignore tests/test_book.py $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=15 $(PYTEST_ARGS)
 
 book: $(READY)
 	$(BIN)/jupyter-book build book -W --keep-going

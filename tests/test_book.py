@@ -8,7 +8,6 @@ import importlib.util
 import os
 import random
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -29,7 +28,6 @@ from tests.test_kill import KILLS
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
 MATHJAX_SHA256 = "d4295dc33744836935c1399feece5159577b34c5c8ffb9f1c6324cd82e03a882"  # npm, mathjax 3.2.2
-SECONDS = 120
 PATIENCE = 900  # on a machine that does other work
 
 # Elements whose address a browser fetches by itself, and <link>s that it does not fetch.
@@ -97,20 +95,12 @@ def words_of(page: Path) -> list[str]:
     return re.sub(r'<(?:img[^>]*alt="([^"]*)")?[^>]*>', r" \1 ", page.read_text()).split()
 
 
-def _work_of_children() -> float:
-    """CPU seconds of the processes started from here and of theirs; a clock would count other work, too."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
 @pytest.fixture(scope="module")
 def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the built book."""
     output = tmp_path_factory.mktemp("book")
-    before = _work_of_children()
     built = build(BOOK, output, "-W", "--keep-going")
     assert built.returncode == 0, f"{built.stdout[-3000:]}\n{built.stderr[-3000:]}"
-    assert _work_of_children() - before < SECONDS
     return output / "_build" / "html"
 
 
