@@ -2,8 +2,8 @@
 
     python benchmarks/book.py [--repeats 1]
 
-Warnings are errors, as in the tests. CPU time is that of the build and of all processes that it starts, a kernel for every
-page that computes, one after the other. More than two minutes on a laptop are more than one should have to wait.
+Warnings are errors, as in the tests. CPU time is that of the build and of all processes that it starts, a kernel for
+every page that computes, one after the other. More than two minutes on a laptop are more than one should have to wait.
 """
 
 from __future__ import annotations
