@@ -18,7 +18,7 @@ import torch
 Call = Callable[[], object]
 
 NOT_COUNTED = 2  # first turns, which allocate
-WIDTHS = 38, 26, 9  # of a name, a time and a ratio
+WIDTHS = 38, 24, 8  # of a name, a time and a ratio
 TRIM_THRESHOLD, MMAP_MAX = -1, -4  # of `mallopt` in malloc.h
 
 
