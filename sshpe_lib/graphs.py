@@ -41,16 +41,17 @@ class Graphs:
 
     Every other call, such as an evaluation's or of an odd batch at an epoch's end, runs as it would without.
     network: its own and its parts' `forward` are replaced; parameters and buffers stay where they are, and must.
-    record: records passes with gradients, as `torch.cuda.make_graphed_callables`; asked: those without, as `Replay`.
+    record: records passes with gradients, `torch.cuda.make_graphed_callables` where left out; asked: those without,
+    `Replay` where left out.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        record: Callable[..., Any] = torch.cuda.make_graphed_callables,
-        asked: Callable[[Forward], Any] | None = None,
+        record: Callable[..., Any] | None = None,
+        asked: Callable[..., Any] | None = None,
     ) -> None:
-        self.network, self._record = network, record
+        self.network, self._record = network, record or torch.cuda.make_graphed_callables
         self._forward: Forward = network.forward
         self._asked = {training: (asked or Replay)(self._forward) for training in (True, False)}
         self._originals: dict[nn.Module, Forward] = {}

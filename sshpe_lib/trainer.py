@@ -26,13 +26,14 @@ from sshpe_lib.data.parcel import Parcel
 from sshpe_lib.data.scenes import SceneBatch
 from sshpe_lib.data.top_down import CropBatch
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.feed import Feed
 from sshpe_lib.graphs import StepGraphs
 from sshpe_lib.methods import semi_supervised, supervised
 from sshpe_lib.methods.step import CrowdLabeled, Labeled, Losses, Supervised, Teacher
 from sshpe_lib.records import Point
 from sshpe_lib.seeding import torch_stream
 from sshpe_lib.teacher import Single
-from sshpe_lib.transfer import Feed, Reading
+from sshpe_lib.transfer import Reading
 from sshpe_lib.writing import cannot_write, written_whole
 
 if TYPE_CHECKING:

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
-
-from sshpe_lib.data.parcel import Parcel
-
-if TYPE_CHECKING:
-    from sshpe_lib.data.loaders import TrainBatch
 
 
 def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
@@ -37,31 +31,6 @@ def constant(values: Any, device: torch.device, dtype: torch.dtype | None = None
 def _kept(values: Any, device: torch.device, dtype: torch.dtype | None) -> Tensor:
     with torch.inference_mode(False):  # a tensor made in that mode could serve no gradient later
         return torch.tensor(values, dtype=dtype, device=device)
-
-
-class Feed:
-    """Brings batches to a device; to a GPU on a stream of its own, from pinned memory, while it works on others."""
-
-    def __init__(self, device: torch.device):
-        self.device = device
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-
-    def __call__(self, batch: TrainBatch | Parcel) -> TrainBatch:
-        """The batch on the device; what is queued there after this call finds it complete."""
-        if self._stream is None:
-            return self._there(batch)
-        with torch.cuda.stream(self._stream):
-            there = self._there(batch)
-        working = torch.cuda.current_stream(self.device)
-        working.wait_stream(self._stream)
-        for tensor in tree_leaves(there):
-            if tensor is not None:
-                tensor.record_stream(working)
-        return there
-
-    def _there(self, batch: TrainBatch | Parcel) -> TrainBatch:
-        there = batch.to(self.device)
-        return there.open() if isinstance(there, Parcel) else there
 
 
 class Reading:

@@ -4,7 +4,8 @@ import torch
 
 from sshpe_lib.data.loaders import TrainBatch
 from sshpe_lib.data.parcel import pack
-from sshpe_lib.transfer import Feed, Reading, constant, sent
+from sshpe_lib.feed import Feed
+from sshpe_lib.transfer import Reading, constant, sent
 from tests.data.test_parcel import assert_same, crops
 
 CPU = torch.device("cpu")
