@@ -156,9 +156,9 @@ def peaks() -> dict[str, float]:
 
 
 def heading(name: str, options: argparse.Namespace) -> None:
-    """The head of the columns of `row`."""
-    more = "" if options.peak is None else f" {'':12}{'TFLOP/s':>8} {'share':>6} {'GiB':>6}"
-    print(f"{name:42} {'passes':>10} {'step':>10} {'more':>10}{more}")
+    """The head of the columns of `row`, an empty line before it."""
+    more = "" if options.peak is None else f" {'TFLOP/s':>8} {'share':>6} {'GiB':>6}"
+    print(f"\n{name:42} {'passes':>10} {'step':>10} {'more':>22}{more}")
 
 
 def main() -> None:
@@ -194,7 +194,7 @@ def main() -> None:
         for network in options.networks:
             for method in METHODS:
                 row(f"{network}, {method}", experiment(method, network, options.batch, {}), options)
-        heading(f"\n{first}, Pose-MUM+", options)
+        heading(f"{first}, Pose-MUM+", options)
         for name, settings in FORMS.items():
             row(name, experiment("Pose-MUM+", first, options.batch, settings), options)
         for name in ("float32", "bf16-mixed"):
@@ -210,17 +210,17 @@ def on_a_gpu(options: argparse.Namespace, first: str) -> None:
         for method in METHODS:
             made = experiment(method, network, options.batch, FORMS["bf16-mixed"])
             row(f"{network}, {method}", made, options, graphs=True)
-    heading("\nbf16-mixed, kernel by kernel", options)
+    heading("bf16-mixed, kernel by kernel", options)
     for network in options.networks:
         row(
             f"{network}, Pose-MUM+",
             experiment("Pose-MUM+", network, options.batch, FORMS["bf16-mixed"]),
             options,
         )
-    heading(f"\n{first}, Pose-MUM+, CUDA graphs", options)
+    heading(f"{first}, Pose-MUM+, CUDA graphs", options)
     for name, settings in FORMS.items():
         row(name, experiment("Pose-MUM+", first, options.batch, settings), options, graphs=True)
-    heading(f"\n{first}, Supervised, bf16-mixed", options)
+    heading(f"{first}, Supervised, bf16-mixed", options)
     made = experiment("Supervised", first, options.batch, FORMS["bf16-mixed"])
     for name, graphs in (("kernel by kernel", False), ("CUDA graphs", True)):
         row(name, made, options, graphs=graphs)
