@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from sshpe_lib import geometry
 from sshpe_lib.data.cache import ImageCache
@@ -34,16 +35,7 @@ class SceneBatch(NamedTuple):
 
     def to(self, device: torch.device | str) -> SceneBatch:
         """The batch on `device`, copied asynchronously where the memory is pinned."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> SceneBatch:
-        return self._each(Tensor.pin_memory)
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> SceneBatch:
-        image, points, visible, masks, index = self
-        return SceneBatch(
-            change(image), change(points), change(visible), tuple(map(change, masks)), change(index)
-        )
+        return tree_map(lambda tensor: tensor.to(device, non_blocking=True), self)
 
 
 @dataclass(frozen=True)

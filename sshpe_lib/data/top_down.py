@@ -35,9 +35,6 @@ class CropBatch(NamedTuple):
         """The batch on `device`, copied asynchronously where the memory is pinned."""
         return CropBatch(*(tensor.to(device, non_blocking=True) for tensor in self))
 
-    def pin_memory(self) -> CropBatch:
-        return CropBatch(*(tensor.pin_memory() for tensor in self))
-
 
 HALF_BODY_FROM = 8  # visible joints; a person with more of them may be halved
 UPPER_BELOW = 0.5  # of a standard normal: the upper half is asked for in 69 % of cases, as in HRNet
