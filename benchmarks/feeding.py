@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import reduce
+from itertools import islice, repeat
 from pathlib import Path
 
 import cv2
@@ -34,7 +35,7 @@ from sshpe_lib.data.packed import pack
 from sshpe_lib.data.parcel import Parcel
 from sshpe_lib.data.top_down import Crops, WeakAffine
 from sshpe_lib.machine import Machine, cores
-from sshpe_lib.plan.measure import unsaved_trainer
+from sshpe_lib.plan.measure import gpu_clock, unsaved_trainer
 
 SIZE, BATCH = (192, 256), 32
 
@@ -51,26 +52,13 @@ def people_of(folder: Path) -> Instances:
 
 def milliseconds(step: Callable[[Parcel], object], batches: Iterator[Parcel], steps: int) -> float:
     """Of a step, after as many that are not counted."""
-    for counted in (False, True):
-        start = clock()
-        for _ in range(steps):
-            step(next(batches))
-        taken = clock() - start
-        if counted:
-            return 1e3 * taken / steps
-    raise AssertionError
-
-
-def clock() -> float:
-    """Seconds, when a GPU has done all it was given."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-def one_again(batch: Parcel) -> Iterator[Parcel]:
-    while True:
-        yield batch
+    clock = gpu_clock if torch.cuda.is_available() else time.perf_counter
+    for batch in islice(batches, steps):
+        step(batch)
+    start = clock()
+    for batch in islice(batches, steps):
+        step(batch)
+    return 1e3 * (clock() - start) / steps
 
 
 def main() -> None:
@@ -114,7 +102,7 @@ def main() -> None:
                     kept = kept.pin_memory()
                     trainer.record(kept)
                 if alone is None:
-                    alone = milliseconds(trainer.take_step, one_again(kept), options.steps)
+                    alone = milliseconds(trainer.take_step, repeat(kept), options.steps)
                     print(line(f"{network}, one batch in memory", alone), flush=True)
                 loader = iter(batches.loader(0, options.workers, pin_memory=machine.on_gpu))
                 fed = milliseconds(trainer.take_step, loader, options.steps)

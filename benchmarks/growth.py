@@ -169,7 +169,7 @@ def one_of_them(repeats: int) -> None:
     batch = pack(noise_batch(made))
     with tempfile.TemporaryDirectory() as folder:
         machine = Machine(accelerator="cpu", progress=False)
-        trainer = stepping(made, machine, batch, Path(folder))
+        trainer = stepping(made, machine, Path(folder))
         before = memory("VmRSS:")
         cost = torch.tensor([median_ms(lambda: trainer.take_step(batch), repeats), memory("VmHWM:") - before])
         total = trainer.fabric.all_reduce(cost, reduce_op="sum")

@@ -17,13 +17,13 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from step import experiment
-from timing import timing
+from timing import NOT_COUNTED, timing
 from torch.utils.data import DataLoader, Dataset
 
 from sshpe_lib.data import loaders
 from sshpe_lib.plan.measure import noise_batch
 
-BATCH, TOGETHER, NOT_COUNTED = 32, 20, 2
+BATCH, TOGETHER = 32, 20
 
 
 class AtHand(Dataset):

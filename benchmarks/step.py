@@ -56,8 +56,7 @@ SIDE = 8192  # of the matrices that say what a GPU can do
 class Fixed:
     """A stand-in for the loader, for a trainer that is given its batches."""
 
-    def __init__(self, batch: Parcel):
-        self.batch, self.steps, self.burn_in = batch, 10**9, 0
+    steps, burn_in = 10**9, 0
 
 
 def experiment(method: str, network: str, batch: int, settings: dict[str, Any]) -> Experiment:
@@ -93,9 +92,9 @@ def bare(trainer: Trainer, batch: Parcel) -> Call:
     return passes
 
 
-def stepping(made: Experiment, machine: Machine, batch: Parcel, folder: Path) -> Trainer:
-    """A trainer that keeps nothing, ready to take steps on one batch."""
-    trainer = unsaved_trainer(made, machine, Fixed(batch), folder)
+def stepping(made: Experiment, machine: Machine, folder: Path) -> Trainer:
+    """A trainer that keeps nothing, ready to take steps."""
+    trainer = unsaved_trainer(made, machine, Fixed(), folder)
     trainer.students[0].train()
     return trainer
 
@@ -122,7 +121,7 @@ def row(
         batch = batch.pin_memory()
         torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
-        trainer = stepping(made, machine, batch, Path(folder))
+        trainer = stepping(made, machine, Path(folder))
         if compiled:
             trainer.network.compile()
         if graphs:

@@ -21,7 +21,7 @@ from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.augment.view import Strong
 from sshpe_lib.config import Train
-from sshpe_lib.data.loaders import TrainBatch
+from sshpe_lib.data.loaders import TrainBatch, usual_step
 from sshpe_lib.data.parcel import Parcel
 from sshpe_lib.data.scenes import SceneBatch
 from sshpe_lib.data.top_down import CropBatch
@@ -140,9 +140,9 @@ class Trainer:
         before = self.seconds
         show = self.progress and self.fabric.is_global_zero
         bar = progress_bars.bar(self.steps, f"train {self.key[:8]}", start=self.step, show=show)
-        if self.graphs.wanted and self.step < self.steps:
-            self.record(self.batches[self.burn_in if self.burn_in < self.steps else 0])
         with closing(self.graphs):
+            if self.graphs.wanted and self.step < self.steps:
+                self.record(self.batches[usual_step(self.batches)])
             for batch in self.batches.loader(self.step, self.workers, self.fabric.device.type == "cuda"):
                 self.take_step(batch)
                 self.seconds = before + time.monotonic() - started

@@ -21,18 +21,16 @@ METHODS = sorted(tables.load_methods())
 SAME_STEP, SAME_RUN = 1e-3, 1e-2
 
 
-class Again:
-    """A stand-in for the loader: one batch again and again."""
+class Steps:
+    """A stand-in for the loader, for a trainer that is given its batches."""
 
-    def __init__(self, made, batch):
-        self.batch, self.steps = batch, 10**9
-        self.burn_in = self.steps if not made.semi_supervised else 0
+    steps, burn_in = 10**9, 0
 
 
 def stepping(made, machine, folder) -> tuple[Trainer, object]:
     batch = noise_batch(made)
     batch = pack(batch).pin_memory() if machine.on_gpu else batch
-    trainer = unsaved_trainer(made, machine, Again(made, batch), folder)
+    trainer = unsaved_trainer(made, machine, Steps(), folder)
     trainer.students[0].train()
     return trainer, batch
 

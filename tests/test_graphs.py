@@ -75,8 +75,8 @@ def shapes(nested):
 @pytest.fixture
 def pretended(monkeypatch):
     made = Pretended()
-    monkeypatch.setattr("sshpe_lib.graphs.Graphs", lambda net: Graphs(net, made.record, made.replay))
-    monkeypatch.setattr("sshpe_lib.graphs.Replay", made.replay)
+    monkeypatch.setattr("sshpe_lib.graphs.step.Graphs", lambda net: Graphs(net, made.record, made.replay))
+    monkeypatch.setattr("sshpe_lib.graphs.step.Replay", made.replay)
     return made
 
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from sshpe_lib.plan.measure import gpu_clock
+
 Call = Callable[[], object]
 
 NOT_COUNTED = 2  # first turns, which allocate
@@ -60,10 +62,7 @@ def turns(forms: Sequence[Call], repeats: int) -> list[list[float]]:
 
 def clock() -> float:
     """Seconds; the GPU has done all it was given."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-        return time.perf_counter()
-    return time.process_time()
+    return gpu_clock() if torch.cuda.is_available() else time.process_time()
 
 
 def timing(times: Sequence[float]) -> Timing:

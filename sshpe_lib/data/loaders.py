@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from multiprocessing import get_start_method
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -33,6 +33,13 @@ class TrainBatch(NamedTuple):
         """The batch on `device`, copied asynchronously where the memory is pinned."""
         unlabeled = None if self.unlabeled is None else self.unlabeled.to(device)
         return TrainBatch(self.labeled.to(device), unlabeled)
+
+
+class Steps(Protocol):
+    """What a run's batches say of their number: all steps, and those that are supervised first."""
+
+    steps: int
+    burn_in: int
 
 
 class Batches(Dataset):
@@ -101,7 +108,7 @@ class Batches(Dataset):
         elif not workers or not steps or get_start_method() != "fork":
             yield from _loaded(_Packed(self), steps, workers, pin_memory)
         else:
-            usual = pack(self[self.burn_in if self.burn_in < self.steps else 0]).memory.numel()
+            usual = pack(self[usual_step(self)]).memory.numel()
             with Ring(workers * PREFETCHED + IN_USE, int(usual * ROOM), pin_memory) as ring:
                 if pin_memory and not ring.pinned:
                     yield from _loaded(_Packed(self), steps, workers, pin_memory)
@@ -135,6 +142,11 @@ def _epoch(seed: int, epoch: int, labeled: int, unlabeled: int) -> tuple[np.ndar
     """The order of the unlabelled pool and the labelled partner of every place; drawn once an epoch, not a step."""
     order = numpy_stream(seed, "order", epoch).permutation(unlabeled)
     return order, numpy_stream(seed, "pairs", epoch).integers(labeled, size=unlabeled)
+
+
+def usual_step(batches: Steps) -> int:
+    """A step whose batch is as large as those of most: a whole one, with unlabelled images where there are any."""
+    return batches.burn_in if batches.burn_in < batches.steps else 0
 
 
 def steps_per_epoch(pool: int, batch_size: int) -> int:

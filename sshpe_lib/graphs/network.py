@@ -1,30 +1,22 @@
-"""CUDA graphs: the passes of a training step are recorded once, and then given to the GPU whole.
-
-A pass of a ResNet-18 is some hundred kernels, one of an HRNet-W32 some thousand, and on a fast GPU it takes longer to
-give them one by one than to run them. A pass is recorded whole, but for one in which features are mixed: of that, the
-largest parts that take and give tensors alone. What runs twice in a step, on labelled and on unlabelled images, is
-recorded twice, as what it keeps for its gradient lies in one place. Values are those of the passes without graphs.
-"""
+"""The passes of one network as CUDA graphs."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from sshpe_lib.graphs.replay import Replay, autocast_of
+
 Forward = Callable[..., Any]
 Replays = dict[nn.Module, Forward]
 Made = TypeVar("Made")
-
-WARM_UP = (
-    3  # runs before a recording, in which libraries choose their algorithms; as in `make_graphed_callables`
-)
 
 
 @dataclass(frozen=True)
@@ -131,7 +123,7 @@ class Graphs:
             self._now = {}
 
     def _see(self, seen: list[_Pass], images: Tensor, *more: Any, **named: Any) -> Any:
-        autocast = _autocast(images)
+        autocast = autocast_of(images)
         if any(value is not None for value in (*more, *named.values())):
             parts, found = parts_of(self.network, lambda: self._forward(images, *more, **named))
         else:
@@ -165,99 +157,6 @@ class Graphs:
 
         part.forward = forward
         return original
-
-
-class Replay(Generic[Made]):
-    """A function of tensors, or tuples of them, without gradients: a graph for each of the shapes it was seen with."""
-
-    def __init__(self, run: Callable[..., Made]) -> None:
-        self._run = run
-        self._seen: dict[tuple[torch.Size, ...], tuple[tuple, torch.autocast]] = {}
-        self._replays: dict[tuple[torch.Size, ...], Callable[..., Made]] = {}
-
-    def __call__(self, *given: Any) -> Made:
-        """Results that the next call overwrites, where they are those of a graph."""
-        return self._replays.get(_shapes(given), self._run)(*given)
-
-    def see(self, *given: Any) -> Made:
-        """Run it, to be recorded with such tensors later."""
-        if _shapes(given) not in self._replays:
-            self._seen[_shapes(given)] = tree_map(torch.detach, given), _autocast(tree_leaves(given)[0])
-        return self._run(*given)
-
-    @torch.no_grad()
-    def record(self) -> None:
-        """Record what was seen."""
-        for shapes, (given, autocast) in self._seen.items():
-            with autocast:
-                self._replays[shapes] = self._recorded(tree_map(torch.clone, given))
-        self._seen.clear()
-
-    def _recorded(self, here: tuple) -> Callable[..., Made]:
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(WARM_UP):
-                self._run(*here)
-        torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            made = self._run(*here)
-        places = tree_leaves(here)
-
-        def replay(*given: Any) -> Made:
-            for mine, theirs in zip(places, tree_leaves(given), strict=True):
-                mine.copy_(theirs)
-            graph.replay()
-            return made
-
-        return replay
-
-
-class StepGraphs(Generic[Made]):
-    """All recordings of a training step: the passes of its networks, and what `label` makes of labelled images.
-
-    Where they are not `wanted` nothing is recorded, and all runs as it would.
-    """
-
-    def __init__(self, networks: Iterable[nn.Module], label: Callable[..., Made], wanted: bool) -> None:
-        self.wanted = wanted
-        self._networks = [Graphs(network) for network in dict.fromkeys(networks)] if wanted else []
-        self._label = label
-        self._labels = Replay(label) if wanted else None
-        self._recording = False
-
-    def label(self, *given: Any) -> Made:
-        """What `label` makes of tensors, or of tuples of them."""
-        if self._labels is None:
-            return self._label(*given)
-        return self._labels.see(*given) if self._recording else self._labels(*given)
-
-    @contextmanager
-    def step(self) -> Iterator[None]:
-        """Inside the block the passes of one step are taken, and replayed where they were recorded."""
-        with ExitStack() as stack:
-            for graphs in self._networks:
-                stack.enter_context(graphs.step())
-            yield
-
-    def record(self, step: Callable[[], object]) -> None:
-        """Record what a step does; nothing else may use the GPU meanwhile, and what it computes is worth nothing."""
-        self._recording = True
-        with ExitStack() as stack:
-            for graphs in self._networks:
-                stack.enter_context(graphs.recording())
-            step()
-        self._recording = False
-        if self._labels is not None:
-            self._labels.record()
-
-    def close(self) -> None:
-        """Let all recordings go; steps are then taken without."""
-        for graphs in self._networks:
-            graphs.close()
-        self._networks.clear()
-        self._labels = None
 
 
 class _Alone(nn.Module):
@@ -322,15 +221,3 @@ def _largest(module: nn.Module, calls: dict[nn.Module, list[tuple | None]]) -> I
 def _leaf(tensor: Tensor) -> Tensor:
     """A copy of its own that wants a gradient as the tensor does."""
     return tensor.detach().clone().requires_grad_(tensor.requires_grad)
-
-
-def _shapes(tensors: tuple) -> tuple[torch.Size, ...]:
-    return tuple(tensor.shape for tensor in tree_leaves(tensors))
-
-
-def _autocast(like: Tensor) -> torch.autocast:
-    """The precision in force for a device; weights are cast in the recording itself, not kept from elsewhere."""
-    kind = like.device.type
-    return torch.autocast(
-        kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind), cache_enabled=False
-    )
