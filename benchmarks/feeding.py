@@ -32,9 +32,9 @@ from sshpe_lib.data.coco import load_instances
 from sshpe_lib.data.instances import Instances, concatenate
 from sshpe_lib.data.loaders import Batches
 from sshpe_lib.data.packed import pack
-from sshpe_lib.data.parcel import Parcel
 from sshpe_lib.data.top_down import Crops, WeakAffine
 from sshpe_lib.machine import Machine, cores
+from sshpe_lib.parcel import Parcel
 from sshpe_lib.plan.measure import gpu_clock, unsaved_trainer
 
 SIZE, BATCH = (192, 256), 32

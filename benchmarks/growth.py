@@ -32,11 +32,11 @@ from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.codec import MSRAHeatmap
 from sshpe_lib.data.coco import load_instances
-from sshpe_lib.data.parcel import pack
 from sshpe_lib.evaluate.average_precision import average_precision
 from sshpe_lib.grouping import Grouping
 from sshpe_lib.losses import associative_embedding
 from sshpe_lib.machine import Machine
+from sshpe_lib.parcel import pack
 from sshpe_lib.plan.measure import noise_batch
 from sshpe_lib.skeleton import COCO17
 

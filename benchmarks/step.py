@@ -30,8 +30,8 @@ from sshpe_lib import tables
 from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.config import Experiment
 from sshpe_lib.data.loaders import TrainBatch
-from sshpe_lib.data.parcel import Parcel, pack
 from sshpe_lib.machine import Machine
+from sshpe_lib.parcel import Parcel, pack
 from sshpe_lib.plan import cost
 from sshpe_lib.plan.measure import KEYPOINTS, noise_batch, unsaved_trainer
 from sshpe_lib.trainer import Trainer

@@ -6,7 +6,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from sshpe_lib.data.loaders import TrainBatch
-from sshpe_lib.data.parcel import Parcel
+from sshpe_lib.parcel import Parcel
 
 
 class Feed:

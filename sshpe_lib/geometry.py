@@ -19,7 +19,7 @@ import torch.nn.functional as F
 
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.skeleton import Skeleton
-from sshpe_lib.transfer import constant
+from sshpe_lib.transfer import constant, sent
 
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
 
@@ -192,9 +192,9 @@ def from_reduced(times: int) -> np.ndarray:
 def warp_batch(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
     """Resample a batch on its device: bilinear, zero outside; integer pixels map to integer pixels exactly.
 
-    images: (B, C, H, W), floating; matrices: (B, 2, 3), input pixel -> output pixel. Returns the images'
-    shape, dtype and device. Coordinates are float32 at least, whatever the images' dtype. `scale_matrix`
-    gives the matrices of the heatmaps that belong to the images.
+    images: (B, C, H, W), floating; matrices: (B, 2, 3), input pixel -> output pixel, on the images' device or, better,
+    on the CPU. Returns the images' shape, dtype and device. Coordinates are float32 at least, whatever the images'
+    dtype. `scale_matrix` gives the matrices of the heatmaps that belong to the images.
 
     Raises:
         TypeError: the images are integers.
@@ -207,12 +207,14 @@ def warp_batch(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
     padded_width, padded_height = 1 << (width - 1).bit_length(), 1 << (height - 1).bit_length()
     dtype = torch.promote_types(images.dtype, torch.float32)
     padded = F.pad(images.to(dtype), (0, padded_width - width, 0, padded_height - height))
-    padded_size = constant((padded_width, padded_height), images.device, dtype)
-    to_grid = 2 * invert_affine(matrices.to(images.device, dtype)) / padded_size[:, None]
+    padded_size = constant((padded_width, padded_height), matrices.device, dtype)
+    to_grid = 2 * invert_affine(matrices.to(dtype)) / padded_size[:, None]
+    to_grid[..., 2] += 1 / padded_size - 1
+    (to_grid,) = sent((to_grid,), images.device)
     xs = torch.arange(width, device=images.device, dtype=dtype)[:, None]
     ys = torch.arange(height, device=images.device, dtype=dtype)[:, None, None]
     along_x = to_grid[:, None, None, :, 0] * xs
-    along_y = to_grid[:, None, None, :, 1] * ys + (to_grid[:, None, None, :, 2] + (1 / padded_size - 1))
+    along_y = to_grid[:, None, None, :, 1] * ys + to_grid[:, None, None, :, 2]
     grid = along_x + along_y  # (B, H, W, 2)
     warped = F.grid_sample(padded, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return warped.to(images.dtype)

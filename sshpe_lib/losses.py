@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal, cast
+import functools
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sshpe_lib.errors import SSHPEError
@@ -13,7 +15,12 @@ from sshpe_lib.errors import SSHPEError
 
 def added(terms: Iterable[Tensor]) -> Tensor:
     """The sum of one tensor or more."""
-    return cast(Tensor, sum(terms))  # the number 0 only where there are none
+    return functools.reduce(torch.add, terms)
+
+
+def averaged(terms: Sequence[Tensor]) -> Tensor:
+    """The mean of one tensor or more; that of one is itself, so that a GPU has nothing to do."""
+    return terms[0] if len(terms) == 1 else added(terms) / len(terms)
 
 
 def heatmap_mse(
@@ -29,12 +36,13 @@ def heatmap_mse(
     Raises:
         SSHPEError: fewer than `top` keypoints, or `top` below 1.
     """
-    error = predicted - target
+    dtype = torch.promote_types(predicted.dtype, target.dtype)
+    predicted, target = predicted.to(dtype), target.to(dtype)
     if weight is not None:
-        error = error * weight[:, :, None, None]
+        predicted, target = (maps * weight[:, :, None, None] for maps in (predicted, target))
     if top is None:
-        return 0.5 * error.square().mean()
-    return _hardest(0.5 * error.square().mean((2, 3)), top)
+        return 0.5 * F.mse_loss(predicted, target)
+    return _hardest(0.5 * F.mse_loss(predicted, target, reduction="none").mean((2, 3)), top)
 
 
 def offset_mse(

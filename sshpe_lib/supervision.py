@@ -58,8 +58,8 @@ class Supervision:
         for index, (output, target) in enumerate(zip(outputs, labeled.target, strict=True)):
             last = index == len(outputs) - 1 or (index + 1) % 4 == 0
             hard = self.hard_keypoints if last else None
-            share = 1.0 if last else COARSE_SHARE
-            terms.append(share * self.codec.loss(output, target, labeled.weight, hard))
+            loss = self.codec.loss(output, target, labeled.weight, hard)
+            terms.append(loss if last else COARSE_SHARE * loss)
         return added(terms)
 
     def maps(self, outputs: Tensor) -> Tensor:

@@ -22,7 +22,6 @@ from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.augment.view import Strong
 from sshpe_lib.config import Train
 from sshpe_lib.data.loaders import TrainBatch, usual_step
-from sshpe_lib.data.parcel import Parcel
 from sshpe_lib.data.scenes import SceneBatch
 from sshpe_lib.data.top_down import CropBatch
 from sshpe_lib.errors import SSHPEError
@@ -30,6 +29,7 @@ from sshpe_lib.feed import Feed
 from sshpe_lib.graphs import StepGraphs
 from sshpe_lib.methods import semi_supervised, supervised
 from sshpe_lib.methods.step import CrowdLabeled, Labeled, Losses, Supervised, Teacher
+from sshpe_lib.parcel import Parcel
 from sshpe_lib.records import Point
 from sshpe_lib.seeding import torch_stream
 from sshpe_lib.teacher import Single

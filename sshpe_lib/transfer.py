@@ -9,13 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sshpe_lib.parcel import pack
 
-def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """A CPU tensor on a device, without a wait: plain memory would be copied only when a GPU has done all before."""
+
+def sent(tensors: tuple[Tensor, ...], device: torch.device | str) -> tuple[Tensor, ...]:
+    """CPU tensors on a device: to a GPU in one copy, without a wait.
+
+    Plain memory would be copied only when a GPU has done all before, and every copy has a wait of its own there.
+    """
     device = torch.device(device)
-    if device.type != "cuda" or tensor.device.type != "cpu":
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
+    if device.type != "cuda" or any(tensor.device.type != "cpu" for tensor in tensors):
+        return tuple(tensor.to(device) for tensor in tensors)
+    return pack(tuple(tensor.contiguous() for tensor in tensors)).pin_memory().to(device).open()
 
 
 def constant(values: Any, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:

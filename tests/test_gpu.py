@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from sshpe_lib import tables
-from sshpe_lib.data.parcel import pack
 from sshpe_lib.experiment import train
 from sshpe_lib.machine import Machine
+from sshpe_lib.parcel import pack
 from sshpe_lib.plan.measure import noise_batch, unsaved_trainer
 from sshpe_lib.trainer import Trainer
 from tests import choices

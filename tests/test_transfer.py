@@ -3,17 +3,17 @@
 import torch
 
 from sshpe_lib.data.loaders import TrainBatch
-from sshpe_lib.data.parcel import pack
 from sshpe_lib.feed import Feed
+from sshpe_lib.parcel import pack
 from sshpe_lib.transfer import Reading, constant, sent
-from tests.data.test_parcel import assert_same, crops
+from tests.test_parcel import assert_same, crops
 
 CPU = torch.device("cpu")
 
 
-def test_a_cpu_tensor_stays_where_it_is():
-    tensor = torch.rand(3)
-    assert sent(tensor, "cpu") is tensor
+def test_cpu_tensors_stay_where_they_are():
+    tensors = torch.rand(3), torch.arange(2)
+    assert all(there is here for there, here in zip(sent(tensors, "cpu"), tensors, strict=True))
 
 
 def test_a_constant_has_the_type_that_is_asked_for():

@@ -39,6 +39,7 @@ class HardAffine:
         angle, scale = self.draw(len(view.image), draw)
         if self.legacy:
             theta = legacy_theta(angle, scale)
+            (theta,) = draw.send(theta)
             return View(_sheared(view.image, theta)), _sheared(heatmaps, theta)
         height, width = view.image.shape[-2:]
         matrices = about_centre(angle, scale, width, height)

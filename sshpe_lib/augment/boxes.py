@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sshpe_lib.augment.canvas import Canvas
 from sshpe_lib.augment.draw import Draw
-from sshpe_lib.augment.pixels import paint
+from sshpe_lib.transfer import constant
 
 # The crop width in whose pixels the reference states its sizes.
 REFERENCE_WIDTH = 192
@@ -38,6 +39,11 @@ def scaled(sizes: Tensor, width: int) -> Tensor:
     return (sizes * (width / REFERENCE_WIDTH) + 0.5).long().clamp(min=1)
 
 
+def largest_half(limits: tuple[int, int], width: int) -> int:
+    """The largest of `half_sizes`."""
+    return int(scaled(torch.tensor(limits[1]), width))
+
+
 def peaks(heatmaps: Tensor, width: int, height: int) -> Tensor:
     """The highest pixel of each map in pixels of a width x height crop, whatever its height.
 
@@ -52,19 +58,15 @@ def peaks(heatmaps: Tensor, width: int, height: int) -> Tensor:
 
 
 def joint_boxes(
-    heatmaps: Tensor, image: Tensor, jitter: float, limits: tuple[int, int], draw: Draw
+    batch: int, joints: int, width: int, jitter: float, limits: tuple[int, int], draw: Draw
 ) -> tuple[Tensor, Tensor]:
-    """A box for every predicted joint: its peak, moved by N(0, jitter) per axis, truncated to whole pixels.
+    """For a box around every predicted joint: how far from its peak its centre is, N(0, jitter) per axis, and its size.
 
-    heatmaps: (B, K, h, w); image: (B, C, H, W), for its size; jitter, limits: pixels of a crop 192 wide.
-    Half width and half height are drawn independently. Returns centres and half sizes, (B, K, 2) long; a
-    jittered centre may lie outside the crop.
+    jitter, limits: pixels of a crop 192 wide; width: of this crop. Half width and half height are drawn independently.
+    Returns (B, K, 2) float32 and half sizes, (B, K, 2) long, on the CPU.
     """
-    batch, joints = heatmaps.shape[:2]
-    height, width = image.shape[-2:]
     moved = jitter * (width / REFERENCE_WIDTH) * draw.randn(batch, joints, 2)
-    centers = (peaks(heatmaps, width, height) + moved).long()
-    return centers, half_sizes(draw.rand(batch, joints, 2), limits, width)
+    return moved, half_sizes(draw.rand(batch, joints, 2), limits, width)
 
 
 def pick(boxes: Tensor, joints: Tensor) -> Tensor:
@@ -85,13 +87,29 @@ def cover(centers: Tensor, halves: Tensor, width: int, height: int) -> tuple[Ten
     return spans[0], spans[1]
 
 
-def cut(image: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
+def cut(
+    image: Tensor, centers: Tensor, halves: Tensor, largest: int, frame: tuple[int, int] | None = None
+) -> Tensor:
     """A copy of the image with 0 in the union of its boxes.
 
-    image: (B, C, H, W), in either memory layout, which the copy keeps; rows, cols: as `cover` gives
-    them. 0 is the mean colour of a normalised image.
+    image: (B, C, H, W), in either memory layout, which the copy keeps; largest: no half size is more; frame: width and
+    height outside of which nothing is cut, those of the image where left out. 0 is the mean colour of a normalised
+    image.
     """
-    # A pixel is covered by as many boxes as have both its row and its column: whole numbers, exact in every
-    # precision.
-    covering = torch.bmm(rows.transpose(1, 2).float(), cols.float())
-    return paint(image, covering > 0, image.new_zeros(()))
+    height, width = image.shape[-2:]
+    pixel, inside = along(centers, halves, largest, frame or (width, height))
+    shown = Canvas(image)
+    shown.pixels.index_fill_(0, shown.places(pixel, inside).flatten(), 0)
+    return shown.image()
+
+
+def along(centers: Tensor, halves: Tensor, largest: int, frame: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """The pixels of both axes from the first of each box on, (B, N, 2, S) long, and which of them it covers, bool.
+
+    S = 2 largest for a box of whatever size, so that nothing waits for a GPU; largest: no half size is more. What lies
+    outside of the frame, (width, height), is not covered.
+    """
+    steps = torch.arange(2 * largest, device=centers.device)
+    pixel = (centers - halves)[..., None] + steps
+    size = constant(frame, centers.device)[:, None]
+    return pixel, (steps < 2 * halves[..., None]) & (pixel >= 0) & (pixel < size)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sshpe_lib.augment import boxes
+from sshpe_lib.augment.canvas import Canvas
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.view import View
 from sshpe_lib.transfer import constant
@@ -31,64 +32,56 @@ class CutOcclude:
     def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:
         """image: (B, C, H, W), left as it is; heatmaps: (B, K, h, w), returned as they are.
 
-        The view's image is channels last in memory. Raises ValueError after a mix, where the heatmaps no
+        Raises ValueError after a mix, where the heatmaps no
         longer tell where a joint is.
         """
         if view.after_stage is not None:
             raise ValueError("cut-occlude must come before a mix: mixed images show parts of several people")
         height, width = view.image.shape[-2:]
         batch, keypoints = heatmaps.shape[:2]
-        centers, halves = boxes.joint_boxes(heatmaps, view.image, self.jitter, self.half_size, draw)
-        size = constant((width, height), centers.device)
-        halves = halves.minimum(size // 2)  # a patch must fit into the image it comes from
+        moved, halves = boxes.joint_boxes(batch, keypoints, width, self.jitter, self.half_size, draw)
+        halves = halves.minimum(
+            torch.tensor((width, height)) // 2
+        )  # a patch must fit into the image it comes from
         joint, other_joint = boxes.integers(draw.rand(batch, 2, self.joints), keypoints).unbind(1)
         other = self._others(batch, draw)
-        target = boxes.pick(centers, joint)
         half = halves[other, other_joint]
+        joint, other_joint, other, moved, half = draw.send(joint, other_joint, other, moved, half)
+        centers = (boxes.peaks(heatmaps, width, height) + moved).long()
+        size = constant((width, height), centers.device)
         source = centers[other, other_joint].maximum(half).minimum(size - half)
-        largest = int(boxes.scaled(torch.tensor(self.half_size[1]), width))
-        return View(paste(view.image, target, half, other, source, largest)), heatmaps
+        largest = boxes.largest_half(self.half_size, width)
+        return View(paste(view.image, boxes.pick(centers, joint), half, other, source, largest)), heatmaps
 
     def _others(self, batch: int, draw: Draw) -> Tensor:
         """(B, joints): for every paste another image than the one it covers."""
-        own = torch.arange(batch, device=draw.device)[:, None]
+        own = torch.arange(batch)[:, None]
         ahead = 1 + boxes.integers(draw.rand(batch, self.joints), max(batch - 1, 1))
         return (own + ahead) % batch
 
 
 def paste(image: Tensor, target: Tensor, half: Tensor, other: Tensor, source: Tensor, largest: int) -> Tensor:
-    """A channels-last copy of the image in which box n of an image shows the pixels of another image.
+    """A copy of the image in which box n of an image shows the pixels of another image.
 
-    image: (B, C, H, W); target, half: (B, N, 2) long, of the boxes; other: (B, N), the image that box n comes from;
-    source: (B, N, 2), its centre there, where the box lies inside; largest: no half size is more. A later box covers an
-    earlier one, and every pixel comes from `image`, never from a pasted one.
+    image: (B, C, H, W), in either memory layout, which the copy keeps; target, half: (B, N, 2) long, of the boxes;
+    other: (B, N), the image that box n comes from; source: (B, N, 2), its centre there, where the box lies inside;
+    largest: no half size is more. A later box covers an earlier one, and every pixel comes from `image`, never from a
+    pasted one.
     """
-    batch, channels, height, width = image.shape
+    channels, height, width = image.shape[1:]
     pixels = image.permute(0, 2, 3, 1).reshape(-1, channels)
-    shown = pixels.clone()
-    own = torch.arange(batch, device=image.device)
-    size = constant((width, height), image.device)
-    first, last = (target - half).clamp(min=0), (target + half).minimum(size) - 1
-    outside = (first > last).any(dim=-1)
-    # So many pixels for every box, whatever its size, so that nothing waits for a GPU: of a smaller one the last comes
-    # again.
-    steps = torch.arange(2 * largest, device=image.device)
-    for n in range(target.shape[1]):
-        x, y = (
-            (first[:, n, axis, None] + steps).minimum(last[:, n, axis, None]).clamp(0, length - 1)
-            for axis, length in enumerate((width, height))
+    shown = Canvas(image)
+    pixel, inside = boxes.along(target, half, largest, (width, height))
+    covered = shown.places(pixel, inside)
+    # What is shown outside of a box goes nowhere: any place will do.
+    x, y = (
+        there.clamp(0, length - 1)
+        for there, length in zip(
+            (pixel + (source - target)[..., None]).unbind(2), (width, height), strict=True
         )
-        across, down = (source - target)[:, n, :, None].unbind(1)
-        covered = _places(own, x, y, width, height)
-        showing = _places(other[:, n], x + across, y + down, width, height)
-        nothing = outside[:, n, None, None]
-        new = pixels.index_select(0, torch.where(nothing, covered, showing).flatten())
-        kept = shown.index_select(0, covered.flatten())
-        nothing = nothing.expand_as(covered).reshape(-1, 1)
-        shown.index_copy_(0, covered.flatten(), torch.where(nothing, kept, new))
-    return shown.view(batch, height, width, channels).permute(0, 3, 1, 2)
-
-
-def _places(images: Tensor, x: Tensor, y: Tensor, width: int, height: int) -> Tensor:
-    """Where in a batch's row of pixels those of images (B,) at x (B, S) and y (B, T) are: (B, T, S)."""
-    return (images[:, None] * height + y)[..., None] * width + x[:, None]
+    )
+    showing = ((other[..., None] * height + y) * width)[..., :, None] + x[..., None, :]
+    for n in range(target.shape[1]):
+        new = pixels.index_select(0, showing[:, n].flatten())
+        shown.pixels.index_copy_(0, covered[:, n].flatten(), new)
+    return shown.image()

@@ -32,5 +32,6 @@ class Cutout:
             [boxes.integers(place[..., axis], length) for axis, length in enumerate((width, height))], dim=-1
         )
         halves = boxes.half_sizes(draw.rand(batch, self.holes, 2), self.half_size, width)
-        rows, cols = boxes.cover(centers, halves, width, height)
-        return replace(view, image=boxes.cut(view.image, rows, cols)), heatmaps
+        largest = boxes.largest_half(self.half_size, width)
+        centers, halves = draw.send(centers, halves)
+        return replace(view, image=boxes.cut(view.image, centers, halves, largest)), heatmaps

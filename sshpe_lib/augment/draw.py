@@ -12,8 +12,9 @@ class Draw:
     """Draws for the whole global batch and keeps this rank's share.
 
     The mix a sample meets therefore depends on the seed and the step, and not on how many ranks share the
-    batch. `generator` is a CPU generator; draws are moved to `device` afterwards, so that a CPU and a GPU see
-    the same numbers.
+    batch. `generator` is a CPU generator, and the numbers stay on the CPU, so that a GPU's run sees the same. What
+    follows from them alone is best computed there too, and what has become of them sent to `device` together: a GPU
+    takes as long for a few numbers as for many.
     """
 
     def __init__(
@@ -26,17 +27,16 @@ class Draw:
 
     def rand(self, count: int, *shape: int) -> Tensor:
         """Uniform in [0, 1), (count, ...)."""
-        return sent(self.rand_on_cpu(count, *shape), self.device)
-
-    def rand_on_cpu(self, count: int, *shape: int) -> Tensor:
-        """The same numbers as `rand`, left on the CPU, for what is decided there."""
         return self._share(torch.rand(count * self.world, *shape, generator=self.generator), count)
 
     def randn(self, count: int, *shape: int) -> Tensor:
         """Standard normal, (count, ...)."""
-        whole = torch.randn(count * self.world, *shape, generator=self.generator)
-        return sent(self._share(whole, count), self.device)
+        return self._share(torch.randn(count * self.world, *shape, generator=self.generator), count)
 
     def coin(self, probability: float) -> bool:
         """One toss for the whole global batch."""
         return torch.rand((), generator=self.generator).item() < probability
+
+    def send(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """What was made of such numbers on the CPU, on `device`."""
+        return sent(tensors, self.device)

@@ -40,10 +40,10 @@ class JointCutout:
             raise ValueError("joint cutout must come before a mix: mixed images show parts of several people")
         height, width = view.image.shape[-2:]
         batch, keypoints = heatmaps.shape[:2]
-        centers, halves = boxes.joint_boxes(heatmaps, view.image, self.jitter, self.half_size, draw)
+        moved, halves = boxes.joint_boxes(batch, keypoints, width, self.jitter, self.half_size, draw)
         drawn = boxes.integers(draw.rand(batch, self.joints), keypoints)
-        rows, cols = boxes.cover(boxes.pick(centers, drawn), boxes.pick(halves, drawn), width, height)
-        if self.legacy_clamp:
-            rows[..., width:] = False
-            cols[..., height:] = False
-        return View(boxes.cut(view.image, rows, cols)), heatmaps
+        drawn, moved, halves = draw.send(drawn, boxes.pick(moved, drawn), boxes.pick(halves, drawn))
+        centers = (boxes.pick(boxes.peaks(heatmaps, width, height), drawn) + moved).long()
+        frame = (min(width, height),) * 2 if self.legacy_clamp else (width, height)
+        largest = boxes.largest_half(self.half_size, width)
+        return View(boxes.cut(view.image, centers, halves, largest, frame)), heatmaps

@@ -58,7 +58,7 @@ class PoseMUM:
         return View(mix.image(view.image), mix.after_stage), heatmaps
 
     def draw(self, batch: int, draw: Draw) -> Mix:
-        """Draw every mask of one forward pass of `batch` images."""
+        """Draw every mask of one forward pass of `batch` images, on the draw's device."""
         mixed = self._choose(batch // self.group, draw)
         at_image = self._mask(batch, draw)
         if self.toss == "batch":
@@ -68,7 +68,8 @@ class PoseMUM:
                 site: self._only(mixed[site], self._mask(batch, draw))  # type: ignore[arg-type]  # for each group
                 for site in self.sites
             }
-        return Mix(self, at_image, at_stage)
+        at_image, *at_stages = draw.send(at_image, *at_stage.values())
+        return Mix(self, at_image, dict(zip(at_stage, at_stages, strict=True)))
 
     def _choose(self, groups: int, draw: Draw) -> dict[str, bool | Tensor]:
         """Whether each site is mixed: for the batch, or for each of this rank's groups, (groups,) bool.
@@ -88,9 +89,9 @@ class PoseMUM:
     def _only(self, groups: Tensor, mask: Tensor) -> Tensor:
         """The mask in the chosen groups, and the identity elsewhere; groups: (groups,) bool."""
         batch = mask.shape[-1]
-        chosen = torch.zeros(batch, dtype=torch.bool, device=mask.device)
+        chosen = torch.zeros(batch, dtype=torch.bool)
         chosen[: len(groups) * self.group] = groups.repeat_interleave(self.group)
-        return torch.where(chosen, mask, torch.arange(batch, device=mask.device))
+        return torch.where(chosen, mask, torch.arange(batch))
 
     def _mask(self, batch: int, draw: Draw) -> Tensor:
         """(rows, cols, batch): for every group and tile an independent uniform permutation of its slots.
@@ -101,8 +102,8 @@ class PoseMUM:
         full = batch - batch % self.group
         order = draw.rand(batch, rows, cols).permute(1, 2, 0)[..., :full]
         within = order.reshape(rows, cols, -1, self.group).argsort(-1)
-        first = torch.arange(0, full, self.group, device=within.device)[:, None]
-        rest = torch.arange(full, batch, device=within.device).expand(rows, cols, -1)
+        first = torch.arange(0, full, self.group)[:, None]
+        rest = torch.arange(full, batch).expand(rows, cols, -1)
         return torch.cat([(within + first).flatten(-2), rest], dim=-1)
 
 

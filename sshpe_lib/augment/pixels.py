@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -10,13 +12,16 @@ from sshpe_lib.transfer import constant
 # R, G, B of [0, 1] images.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+# Of 0 to 255, in float32.
+_MEAN, _STD = (tuple((torch.tensor(of_one) * 255).tolist()) for of_one in (MEAN, STD))
+_BY_STD = tuple((1 / torch.tensor(_STD)).tolist())
 
 
 def normalize(images: Tensor) -> Tensor:
     """uint8 (B, 3, H, W) to float32 with the ImageNet statistics, in the same memory layout."""
     # In place on one copy: to allocate another takes longer than the arithmetic.
     pixels = images.to(torch.float32, copy=True)
-    return pixels.sub_(_of_bytes(MEAN, images)).mul_(1 / _of_bytes(STD, images))
+    return pixels.sub_(row_of(_MEAN, images)).mul_(row_of(_BY_STD, images))
 
 
 def denormalize(images: Tensor) -> Tensor:
@@ -24,8 +29,8 @@ def denormalize(images: Tensor) -> Tensor:
 
     Undoes `normalize` exactly; what no pixel can show is clipped.
     """
-    pixels = images * _of_bytes(STD, images)
-    return pixels.add_(_of_bytes(MEAN, images)).round_().clamp_(0, 255).to(torch.uint8)
+    pixels = images * row_of(_STD, images)
+    return pixels.add_(row_of(_MEAN, images)).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def paint(images: Tensor, covered: Tensor, colour: Tensor) -> Tensor:
@@ -42,11 +47,19 @@ def paint(images: Tensor, covered: Tensor, colour: Tensor) -> Tensor:
     return torch.where(everywhere.view(torch.bool), colour, images)
 
 
-def _of_bytes(statistic: tuple[float, float, float], images: Tensor) -> Tensor:
-    """A statistic of [0, 1] images as one of 0 to 255, (1, 3, 1, W).
+def row_of(colour: tuple[float, ...], images: Tensor) -> Tensor:
+    """A row of images in one colour, (1, C, 1, W) float32; made for a GPU once, and so not to be changed in place.
 
     Written out for a whole row, channels last: an inner loop over three channels would take several times as
     long as one over a row.
     """
-    row = constant(statistic, images.device).view(1, 3, 1, 1).expand(1, 3, 1, images.shape[-1])
-    return row.contiguous(memory_format=torch.channels_last) * 255
+    make = _kept_row if images.device.type == "cuda" else _row
+    return make(colour, images.shape[-1], images.device)
+
+
+def _row(colour: tuple[float, ...], width: int, device: torch.device) -> Tensor:
+    one = constant(colour, device).view(1, -1, 1, 1)
+    return one.expand(-1, -1, 1, width).contiguous(memory_format=torch.channels_last)
+
+
+_kept_row = lru_cache(maxsize=64)(_row)

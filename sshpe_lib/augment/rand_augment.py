@@ -55,7 +55,7 @@ class RandAugment:
     def _round(self, pixels: Tensor, drawn: Tensor, toss: Tensor) -> Tensor:
         """Every image through the operation it drew: sorted by operation, so that each runs once."""
         order, counts = drawn.argsort(stable=True), drawn.bincount(minlength=len(OPERATIONS)).tolist()
-        there, back = sent(order, pixels.device), sent(order.argsort(), pixels.device)
+        there, back = sent((order, order.argsort()), pixels.device)
         # `index_select` copies whole images; indexing with [order] takes several times as long.
         subsets = pixels.index_select(0, there).split(counts)
         tosses = toss.index_select(0, there).split(counts)
@@ -68,10 +68,11 @@ class RandAugment:
 
         A toss is the sign of an enhancement and the place of the cutout, (x, y).
         """
-        uniform = draw.rand_on_cpu(batch, self.number, 4)
+        uniform = draw.rand(batch, self.number, 4)
         # On the CPU: to sort and count them there waits for no device.
         drawn = boxes.integers(uniform[..., 0], len(OPERATIONS))
-        return list(zip(drawn.unbind(1), sent(uniform[..., 1:], draw.device).unbind(1), strict=True))
+        (tosses,) = draw.send(uniform[..., 1:])
+        return list(zip(drawn.unbind(1), tosses.unbind(1), strict=True))
 
     def apply(self, name: str, pixels: Tensor, toss: Tensor) -> Tensor:
         """One operation on all of (n, 3, H, W) uint8 pixels at this magnitude; toss: (n, 3), as `draw` gives it."""

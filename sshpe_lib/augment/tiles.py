@@ -24,22 +24,19 @@ class _Permute(torch.autograd.Function):
 def _gather(features: Tensor, source: Tensor) -> Tensor:
     batch, channels, height, width = features.shape
     rows, cols, _ = source.shape
-    # One strip = one image row of one tile. It is contiguous in memory in either layout, so a single
-    # index_select copies every strip once.
-    strip_of_row = torch.arange(height, device=features.device) * cols
-    first = source.permute(2, 0, 1).repeat_interleave(height // rows, dim=1)  # (B, H, cols)
-    column = torch.arange(cols, device=features.device)
-    if features.is_contiguous(memory_format=torch.channels_last) and channels > 1:
-        strips = features.permute(0, 2, 3, 1).reshape(batch * height * cols, -1)
-        index = first * (height * cols) + strip_of_row[:, None] + column
-        mixed = strips.index_select(0, index.flatten())
-        return mixed.view(batch, height, width, channels).permute(0, 3, 1, 2)
-    strips = features.reshape(batch * channels * height * cols, -1)
-    plane = (first[:, None] * channels + torch.arange(channels, device=features.device)[:, None, None]) * (
-        height * cols
-    )
-    index = plane + strip_of_row[:, None] + column
-    return strips.index_select(0, index.flatten()).view(batch, channels, height, width)
+    # One strip = one image row of one tile, of all channels or of one. It is contiguous in memory in either layout, so
+    # a single index_select copies every strip once.
+    last = features.is_contiguous(memory_format=torch.channels_last) and channels > 1
+    planes = 1 if last else channels
+    strip = torch.arange(planes * height * cols, device=features.device)
+    within = strip.view(planes, rows, height // rows, cols)  # of an image
+    images = source.permute(2, 0, 1).contiguous()[:, None, :, None]
+    index = torch.add(within, images, alpha=len(strip)).flatten()
+    if last:
+        strips = features.permute(0, 2, 3, 1).reshape(batch * len(strip), -1)
+        return strips.index_select(0, index).view(batch, height, width, channels).permute(0, 3, 1, 2)
+    strips = features.reshape(batch * len(strip), -1)
+    return strips.index_select(0, index).view(features.shape)
 
 
 def permute(features: Tensor, source: Tensor) -> Tensor:
@@ -69,4 +66,5 @@ def compose(first: Tensor, then: Tensor) -> Tensor:
 
 def inverse(source: Tensor) -> Tensor:
     """The permutation that undoes `source`."""
-    return source.argsort(-1)
+    slots = torch.arange(source.shape[-1], device=source.device).expand_as(source)
+    return torch.empty_like(source).scatter_(-1, source, slots)

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from sshpe_lib.data.parcel import Parcel, pack
 from sshpe_lib.data.ring import Ring, Turn
 from sshpe_lib.data.scenes import SceneBatch, Scenes
 from sshpe_lib.data.top_down import CropBatch, Crops
+from sshpe_lib.parcel import Parcel, pack
 from sshpe_lib.seeding import numpy_stream
 
 PREFETCHED = 2  # batches that a loader process makes ahead

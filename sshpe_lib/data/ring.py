@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from sshpe_lib.data.parcel import ALIGNED, Parcel, pack
+from sshpe_lib.parcel import ALIGNED, Parcel, pack
 
 
 class Turn(NamedTuple):

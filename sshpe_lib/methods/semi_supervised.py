@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.view import Strong, View
-from sshpe_lib.losses import added
+from sshpe_lib.losses import added, averaged
 from sshpe_lib.methods.step import CrowdLabeled, Labeled, Losses, Supervised, Teacher
 from sshpe_lib.models.stages import AfterStage, Features
 
@@ -35,7 +35,7 @@ def train_step(
     else separately, each with its own, as in the reference.
     """
     terms = [student_losses(*pair, labeled, teaching, unlabeled, strong, draw, joint) for pair in pairs]
-    supervised = added(term for term, _ in terms) / len(terms)
+    supervised = averaged([term for term, _ in terms])
     consistency = added(term for _, term in terms)
     return Losses(supervised + weight * consistency, supervised, consistency)
 

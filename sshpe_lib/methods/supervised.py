@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from sshpe_lib.losses import added
+from sshpe_lib.losses import averaged
 from sshpe_lib.methods.step import CrowdLabeled, Labeled, Losses, Supervised
 
 
@@ -15,5 +15,5 @@ def train_step(
 ) -> Losses:
     """The labelled term of Eq. 1 of Pose-MUM, averaged over the networks that learn (two for Dual)."""
     each = [teaching.loss(teaching.answer(student, labeled.image), labeled) for student in students]
-    supervised = added(each) / len(each)
+    supervised = averaged(each)
     return Losses(supervised, supervised)

@@ -15,10 +15,10 @@ from tqdm import tqdm
 from sshpe_lib import initial, parts, progress
 from sshpe_lib.config import Experiment
 from sshpe_lib.data.loaders import TrainBatch
-from sshpe_lib.data.parcel import Parcel, pack
 from sshpe_lib.data.scenes import SceneBatch
 from sshpe_lib.data.top_down import CropBatch
 from sshpe_lib.machine import Machine
+from sshpe_lib.parcel import Parcel, pack
 from sshpe_lib.plan import cost
 from sshpe_lib.trainer import Trainer
 

@@ -57,7 +57,7 @@ def test_it_is_the_rule_in_loops(operation, size, layout):
     assert np.array_equal(view.image.numpy(), expected)
     assert not np.array_equal(expected, kept.numpy())
     assert torch.equal(image, kept) and same is heatmaps
-    assert view.image.is_contiguous(memory_format=torch.channels_last)
+    assert view.image.is_contiguous(memory_format=layout)
 
 
 def test_patches_come_from_every_other_image_and_never_from_the_own():

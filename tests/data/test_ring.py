@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from sshpe_lib.data import loaders
-from sshpe_lib.data.parcel import Parcel
 from sshpe_lib.data.ring import Ring, Turn
-from tests.data.test_parcel import assert_same, crops
+from sshpe_lib.parcel import Parcel
+from tests.test_parcel import assert_same, crops
 
 
 def test_a_batch_lies_where_its_step_says():

@@ -42,10 +42,12 @@ class InformationCutout(Dropping):
         if self.shape == "square":
             axes = zip(place.unbind(-1), (width, height), strict=True)
             centers = torch.stack([boxes.integers(uniform, size) for uniform, size in axes], dim=-1)
+            (centers,) = draw.send(centers)
             return squares(centers, int(self.length * width + 0.5), width, height)
         low, high = self.radius
         radii = (low + (high - low) * draw.rand(batch, self.holes, 2)) * width
         centers = torch.stack([place[..., 0] * width, place[..., 1] * height], dim=-1)
+        centers, radii = draw.send(centers, radii)
         return ellipses(centers, radii, width, height)
 
 

@@ -47,7 +47,8 @@ class GridMask(Dropping):
         # The phase is uniform, so it is all one what point the mesh is turned about.
         phase = uniform[:, 1:3] * spacing[:, None]
         turn = rotations(uniform[:, 3] * self.rotate)
-        bars = mesh(spacing, bar(spacing, self.ratio), phase, turn, width, height)
+        spacing, wide, phase, turn = draw.send(spacing, bar(spacing, self.ratio), phase, turn)
+        bars = mesh(spacing, wide, phase, turn, width, height)
         return ~bars if self.invert else bars
 
 

@@ -11,7 +11,6 @@ from sshpe_lib.augment import boxes
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.dropping.operation import Dropping, check_limits
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.transfer import constant
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,10 @@ class HideAndSeek(Dropping):
         # Enough patches for the smallest; a larger size uses those in the upper left.
         rows, cols = -(-height // smallest), -(-width // smallest)
         hidden = draw.rand(batch, rows, cols) < self.hide
-        size = constant(tuple(drawn), chosen.device)[chosen]
+        size = torch.tensor(drawn)[chosen]
         if self.legacy_rows:
             hidden = hidden & reached(size, rows, width)[:, :, None] & reached(size, cols, height)[:, None, :]
+        size, hidden = draw.send(size, hidden)
         return patches(size, hidden, width, height)
 
     def _drawn(self) -> tuple[float, ...]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sshpe_lib.augment.draw import Draw
-from sshpe_lib.augment.pixels import normalize, paint
+from sshpe_lib.augment.pixels import normalize, paint, row_of
 from sshpe_lib.augment.view import View
 from sshpe_lib.errors import SSHPEError
 
@@ -40,7 +40,9 @@ class Dropping(ABC):
         """image: (B, 3, H, W) normalised, left as it is; heatmaps: (B, K, h, w), returned as they are."""
         batch, _, height, width = view.image.shape
         happens = draw.rand(batch) < self.probability
-        dropped = self.dropped(batch, width, height, draw) & happens[:, None, None]
+        dropped = self.dropped(batch, width, height, draw)
+        if not happens.all():
+            dropped = dropped & draw.send(happens)[0][:, None, None]
         return replace(view, image=paint(view.image, dropped, colour(self.fill, view.image))), heatmaps
 
 
@@ -48,8 +50,8 @@ def colour(fill: Fill, image: Tensor) -> Tensor:
     """A row of the image in the colour of the fill, (1, 3, 1, W) channels last, as `normalize` makes it."""
     if fill == "mean":
         return image.new_zeros(())
-    row = torch.zeros(1, 3, 1, image.shape[-1], dtype=torch.uint8, device=image.device)
-    return normalize(row.contiguous(memory_format=torch.channels_last)).to(image.dtype)
+    black = normalize(torch.zeros(1, 3, 1, 1, dtype=torch.uint8))
+    return row_of(tuple(black.flatten().tolist()), image).to(image.dtype)
 
 
 def check_limits(name: str, values: tuple[float, ...], low: float, high: float = float("inf")) -> None:

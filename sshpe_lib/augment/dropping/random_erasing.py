@@ -41,7 +41,8 @@ class RandomErasing(Dropping):
         size = first_fit(sizes(area, aspect, width, height), width, height)
         place = draw.rand(batch, 2)
         room = torch.stack([width - size[:, 0], height - size[:, 1]], dim=-1)
-        return rectangles((place * (room + 1)).long(), size, width, height)
+        corners, size = draw.send((place * (room + 1)).long(), size)
+        return rectangles(corners, size, width, height)
 
 
 def sizes(area: Tensor, aspect: Tensor, width: int, height: int) -> Tensor:

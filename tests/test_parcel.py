@@ -3,9 +3,9 @@
 import torch
 
 from sshpe_lib.data.loaders import TrainBatch
-from sshpe_lib.data.parcel import ALIGNED, pack
 from sshpe_lib.data.scenes import SceneBatch
 from sshpe_lib.data.top_down import CropBatch
+from sshpe_lib.parcel import ALIGNED, pack
 
 
 def crops(count: int) -> CropBatch:

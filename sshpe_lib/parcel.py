@@ -1,4 +1,4 @@
-"""A batch on its way from a loader process to the device: all its tensors in one piece of memory.
+"""Tensors on their way from process to process, or to a GPU: all of them in one piece of memory.
 
 Every tensor that goes from process to process is a file to open and to map, and one more copy to a GPU. Of a batch of
 twelve tensors that takes longer than a step on it.
