@@ -1,13 +1,11 @@
 """An augmentation leaves its numbers on the CPU, sends what follows from them together, and waits for no answer.
 
 Shown on tensors without memory (`meta`), from which nothing can be read: whatever looks at a result, or takes a tensor
-of the CPU for one of the device, fails. What else a GPU shows: tests/test_gpu.py.
+of the CPU for one of the device, fails. Of whole steps: tests/test_devices.py.
 """
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from sshpe_lib.augment import dropping
 from sshpe_lib.augment.affine import HardAffine
@@ -18,6 +16,7 @@ from sshpe_lib.augment.joint_cutout import JointCutout
 from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.augment.rand_augment import RandAugment
 from sshpe_lib.augment.view import View
+from tests.devices import OneDevice
 
 OPERATIONS = [
     HardAffine(), HardAffine(legacy=True), HardAffine(unbiased=True),
@@ -26,17 +25,6 @@ OPERATIONS = [
     dropping.RandomErasing(), dropping.GridMask(fill="black"), dropping.HideAndSeek(legacy_rows=True),
     dropping.InformationCutout(), dropping.InformationCutout(shape="square", probability=0.5),
 ]  # fmt: skip
-
-
-class OneDevice(TorchDispatchMode):
-    """Operations whose tensors lie on several devices fail, as on a GPU; without memory some do not."""
-
-    def __torch_dispatch__(self, operation, types, arguments=(), named=None):
-        leaves = [leaf for leaf in tree_leaves((arguments, named)) if isinstance(leaf, torch.Tensor)]
-        if operation.overloadpacket.__name__ != "_to_copy":
-            devices = {leaf.device.type for leaf in leaves if leaf.ndim or leaf.is_meta}
-            assert len(devices) < 2, f"{operation} of tensors on {devices}"
-        return operation(*arguments, **named or {})
 
 
 class Counted(Draw):

@@ -1,0 +1,43 @@
+"""A step of every method gives a device its work and reads nothing there, shown on tensors without memory (`meta`)."""
+
+import pytest
+import torch
+from torch.utils._pytree import tree_map
+
+from sshpe_lib import tables, trainer
+from sshpe_lib.augment.draw import Draw
+from sshpe_lib.machine import Machine
+from sshpe_lib.plan.measure import noise_batch, unsaved_trainer
+from tests import choices
+from tests.devices import OneDevice
+
+CPU = Machine(accelerator="cpu", progress=False)
+
+
+class Steps:
+    """A stand-in for the loader, for a trainer that is given its batches."""
+
+    steps, burn_in = 10**9, 0
+
+
+@pytest.mark.parametrize("method", sorted(tables.load_methods()))
+def test_a_step_reads_nothing_on_its_device(tmp_path, method, monkeypatch):
+    made = tables.experiment("smoke", method, **choices.of(method))
+    one = unsaved_trainer(made, CPU, Steps(), tmp_path)
+    networks = [*one.networks, *([] if one.teacher is None else [one.teacher.network])]
+    for network in networks:
+        network.to("meta")
+    for student in one.students:
+        student.train()
+    monkeypatch.setattr(
+        trainer, "Draw", lambda generator, rank, world, device: Draw(generator, device="meta")
+    )
+    batch = tree_map(
+        lambda leaf: leaf.to("meta") if isinstance(leaf, torch.Tensor) else leaf, noise_batch(made)
+    )
+    with OneDevice():
+        losses = one._forward(batch)
+        losses.total.backward()
+        if one.teacher is not None:
+            one.teacher.update(one.network)
+    assert losses.total.is_meta and next(one.network.parameters()).grad.is_meta
