@@ -20,9 +20,20 @@ class Steps:
     steps, burn_in = 10**9, 0
 
 
-@pytest.mark.parametrize("method", sorted(tables.load_methods()))
-def test_a_step_reads_nothing_on_its_device(tmp_path, method, monkeypatch):
-    made = tables.experiment("smoke", method, **choices.of(method))
+AID = {"amount": "all", "protocol": "aid on true boxes"}
+STEPS = [
+    *((method, choices.of(method)) for method in sorted(tables.load_methods())),
+    ("aid-cutout", {"backbone": "hrnet-w32", **AID}),
+    ("aid-cutout", {"backbone": "2xrsn50", "set": {"train.hard_keypoints": 8}, **AID}),
+    ("pose-mum+", {"set": {"data.codec": "udp-gaussian"}}),
+    ("affine-eman", {"set": {"teacher.std": True}}),
+    ("aid-has-whole", {**choices.WHOLE, "backbone": "hrnet-w32 bottom-up"}),
+]
+
+
+@pytest.mark.parametrize(("method", "chosen"), STEPS)
+def test_a_step_reads_nothing_on_its_device(tmp_path, method, chosen, monkeypatch):
+    made = tables.experiment("smoke", method, **chosen)
     one = unsaved_trainer(made, CPU, Steps(), tmp_path)
     networks = [*one.networks, *([] if one.teacher is None else [one.teacher.network])]
     for network in networks:
