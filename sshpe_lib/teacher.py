@@ -129,7 +129,10 @@ class EMA:
 
     def predict(self, images: Tensor) -> Tensor:
         """Pseudo heatmaps (B, K, h, w) of images (B, 3, H, W), without gradient."""
-        self.network.train(self._train_mode)  # evaluation, or a parent's train(), may have changed it
+        # An evaluation, or a parent's train(), changes it. To walk through the thousand modules of an HRNet every time
+        # would take as long as to give a GPU some hundred kernels.
+        if self.network.training != self._train_mode:
+            self.network.train(self._train_mode)
         with torch.no_grad():
             return self.network(images.to(next(self.network.parameters()).dtype))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -33,8 +32,8 @@ from sshpe_lib.parcel import Parcel
 from sshpe_lib.records import Point
 from sshpe_lib.seeding import torch_stream
 from sshpe_lib.teacher import Single
+from sshpe_lib.training_log import TrainingLog
 from sshpe_lib.transfer import Reading
-from sshpe_lib.writing import cannot_write, written_whole
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -44,7 +43,6 @@ SECONDS_BETWEEN_CHECKPOINTS = 60.0
 STEPS_BETWEEN_LOG_ROWS = 20
 WARMUP_FROM = 1e-3  # of the rate, where it is warmed up
 PLAIN = Strong(())  # changes no view
-LOG_FIELDS = ("step", "rate", "loss", "supervised", "consistency")
 
 Evaluation = Callable[[dict[str, nn.Module]], dict[str, dict[str, float]]]
 
@@ -112,6 +110,7 @@ class Trainer:
         self.train, self.evaluate, self.strong, self.dropping = train, evaluate, strong, dropping
         self.seed = train.seed if seed is None else seed
         self.key, self.folder, self.workers, self.progress = key, folder, workers, progress
+        self.log = TrainingLog(folder)
         self.steps, self.burn_in = batches.steps, batches.burn_in
         self.evaluate_at = {round(self.steps * (i + 1) / evaluations) for i in range(evaluations)}
         self.step, self.seconds = 0, 0.0
@@ -267,23 +266,8 @@ class Trainer:
             self._sums[name] += value
         self._sums["count"] += 1
         if self.fabric.is_global_zero and (step % STEPS_BETWEEN_LOG_ROWS == 0 or step == self.steps):
-            self._add_to_log({"step": step, "rate": rate} | row)
+            self.log.add({"step": step, "rate": rate} | row)
             self.fabric.log_dict(row, step=step)
-
-    def _add_to_log(self, row: dict[str, float]) -> None:
-        new = not self._log_file.exists()
-        try:
-            with self._log_file.open("a", newline="") as file:
-                writer = csv.DictWriter(file, LOG_FIELDS)
-                if new:
-                    writer.writeheader()
-                writer.writerow(row)
-        except OSError as error:
-            raise cannot_write(self._log_file, error) from error
-
-    @property
-    def _log_file(self) -> Path:
-        return self.folder / "log.csv"
 
     def save(self) -> None:
         """Write the whole state (temporary file, then rename)."""
@@ -307,7 +291,7 @@ class Trainer:
     def resume(self) -> None:
         """Continue from the checkpoint, where there is one. Raises SSHPEError on a foreign or corrupt file."""
         if not self.checkpoint.exists():
-            self._log_file.unlink(missing_ok=True)
+            self.log.clear()
             return
         state = checkpoints.read(self.checkpoint, self.key, self.fabric.device)
         self.network.load_state_dict(state["student"])
@@ -317,17 +301,8 @@ class Trainer:
         self.step, self.seconds = state["step"], state["seconds"]
         self._sums, self.metrics = state["sums"], state["metrics"]
         self.curve = [Point.model_validate(point) for point in state["curve"]]
-        self._forget_log_after(self.step)
-
-    def _forget_log_after(self, step: int) -> None:
-        if not self._log_file.exists() or not self.fabric.is_global_zero:
-            return
-        with self._log_file.open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row["step"].isdigit() and int(row["step"]) <= step]
-        with written_whole(self._log_file, alone=True) as partial, partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, LOG_FIELDS)
-            writer.writeheader()
-            writer.writerows(rows)
+        if self.fabric.is_global_zero:
+            self.log.forget_after(self.step)
 
 
 def _targets(teaching: Supervised, batch: CropBatch | SceneBatch) -> Labeled | CrowdLabeled:

@@ -115,7 +115,7 @@ def test_three_and_three_steps_are_six(tmp_path, step, dual):
     second = trainer(tmp_path / "parts", dual=dual)
     second.fit()
     assert_equal(without_clock(state(whole)), without_clock(state(second)))
-    assert whole._log_file.read_text() == second._log_file.read_text()
+    assert whole.log.file.read_text() == second.log.file.read_text()
 
 
 def test_synchronised_batch_norms_are_the_plain_ones_in_one_process(tmp_path):
@@ -215,7 +215,7 @@ def test_a_foreign_checkpoint_is_refused(tmp_path):
 def test_the_log_has_a_row_for_the_last_step(tmp_path):
     made = trainer(tmp_path)
     made.fit()
-    with made._log_file.open(newline="") as file:
+    with made.log.file.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["6"]
     assert float(rows[0]["loss"]) == pytest.approx(

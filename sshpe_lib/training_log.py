@@ -1,0 +1,44 @@
+"""A run's log: losses on the way, a row every so many steps."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from sshpe_lib.writing import cannot_write, written_whole
+
+FIELDS = ("step", "rate", "loss", "supervised", "consistency")
+
+
+class TrainingLog:
+    """`log.csv` in a run's folder. Every method raises SSHPEError where the file cannot be written."""
+
+    def __init__(self, folder: Path):
+        self.file = folder / "log.csv"
+
+    def add(self, row: dict[str, float]) -> None:
+        """A row with a number for each of `FIELDS`."""
+        new = not self.file.exists()
+        try:
+            with self.file.open("a", newline="") as file:
+                writer = csv.DictWriter(file, FIELDS)
+                if new:
+                    writer.writeheader()
+                writer.writerow(row)
+        except OSError as error:
+            raise cannot_write(self.file, error) from error
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        self.file.unlink(missing_ok=True)
+
+    def forget_after(self, step: int) -> None:
+        """Keep the rows up to a step, and none that was only half written."""
+        if not self.file.exists():
+            return
+        with self.file.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["step"].isdigit() and int(row["step"]) <= step]
+        with written_whole(self.file, alone=True) as partial, partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, FIELDS)
+            writer.writeheader()
+            writer.writerows(rows)
