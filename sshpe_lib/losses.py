@@ -59,8 +59,9 @@ def offset_mse(
         SSHPEError: fewer than `top` keypoints, or `top` below 1.
     """
     predicted, target = predicted.unflatten(1, (-1, 3)), target.unflatten(1, (-1, 3))
-    error = predicted - target
-    heat, offsets = error[:, :, 0], error[:, :, 1:] * target[:, :, :1]
+    # Split and not indexed: on the way back two parts are put together, where two indices each fill a whole with 0.
+    heat, offsets = (predicted - target).split((1, 2), dim=2)
+    heat, offsets = heat.squeeze(2), offsets * target[:, :, :1]
     if weight is not None:
         heat = heat * weight[:, :, None, None]
     # The mean over a pair of offsets is half their sum, and their sum is what counts.
