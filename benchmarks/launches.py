@@ -4,8 +4,8 @@
 
 The operations run on tensors without memory. What PyTorch is asked to do with them is counted, but for views, which are
 no work, and for the numbers that are sent there; a sort counts once and is several kernels. A GPU takes some
-microseconds for each, however small, and a whole step of a small network a few milliseconds. For MUM and Pose-MUM (every
-site mixed, its dearest case) the way through four stages and back is counted too.
+microseconds for each, however small, and for a whole step of a small network a few milliseconds. For MUM and Pose-MUM
+(every site mixed, its dearest case) the way through four stages and back is counted too.
 """
 
 from __future__ import annotations
