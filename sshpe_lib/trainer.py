@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from functools import partial
@@ -20,7 +21,7 @@ from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.augment.view import Strong
 from sshpe_lib.config import Train
-from sshpe_lib.data.loaders import TrainBatch, usual_step
+from sshpe_lib.data.loaders import IN_USE, TrainBatch, usual_step
 from sshpe_lib.data.scenes import SceneBatch
 from sshpe_lib.data.top_down import CropBatch
 from sshpe_lib.errors import SSHPEError
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 # A run that is killed loses at most this much work besides the steps since the last evaluation.
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 STEPS_BETWEEN_LOG_ROWS = 20
+# Whose losses are not read yet: so much work a GPU has while the CPU waits for a batch, or for its turn. Their batches
+# stay where they are so long.
+STEPS_AHEAD = IN_USE - 1
 WARMUP_FROM = 1e-3  # of the rate, where it is warmed up
 PLAIN = Strong(())  # changes no view
 
@@ -120,7 +124,9 @@ class Trainer:
         self._feed = Feed(fabric.device)
         stepping = [*self.networks, *([] if teacher is None else [teacher.network])]
         self.graphs = StepGraphs(stepping, partial(_targets, teaching), cuda_graphs)
-        self._read: tuple[int, float, Reading] | None = None  # the last step's losses, not looked at yet
+        self._readings: deque[tuple[int, float, Reading]] = (
+            deque()
+        )  # the last steps' losses, not looked at yet
 
     @property
     def checkpoint(self) -> Path:
@@ -243,18 +249,18 @@ class Trainer:
         bar.set_postfix(shown | {"loss": f"{point.loss:.2e}"}, refresh=False)
 
     def _log(self, losses: Losses) -> None:
-        """Have this step's losses read. Until they are here a GPU is given the next step: look at the last one's."""
-        self._look()
+        """Have this step's losses read. Until they are here a GPU is given the next steps: look at earlier ones."""
         terms = [losses.total, losses.supervised]
         terms += [losses.consistency] if losses.consistency is not None else []
-        self._read = (self.step, self.rate, Reading(terms))
+        self._readings.append((self.step, self.rate, Reading(terms)))
+        self._look(but=STEPS_AHEAD)
 
-    def _look(self) -> None:
-        """Count and log the losses that were read last. Raises SSHPEError where one is not finite."""
-        if self._read is None:
-            return
-        step, rate, reading = self._read
-        self._read = None
+    def _look(self, but: int = 0) -> None:
+        """Count and log the losses that were read, but the last few. Raises SSHPEError where one is not finite."""
+        while len(self._readings) > but:
+            self._count(*self._readings.popleft())
+
+    def _count(self, step: int, rate: float, reading: Reading) -> None:
         total, supervised, *consistency = reading.values()
         if not math.isfinite(total):
             raise SSHPEError(

@@ -18,8 +18,8 @@ from sshpe_lib.parcel import Parcel, pack
 from sshpe_lib.seeding import numpy_stream
 
 PREFETCHED = 2  # batches that a loader process makes ahead
-# Of a ring's memory: the batch that is trained on, and the one before, which a GPU may still be copying.
-IN_USE = 2
+# Of a ring's memory: the batches that a GPU may still be copying, as it may be so many steps behind, and the next.
+IN_USE = 4
 ROOM = 1.25  # for batches of images with more people than the one that is looked at
 
 
@@ -100,7 +100,7 @@ class Batches(Dataset):
     def loader(self, start: int, workers: int = 0, pin_memory: bool = False) -> Iterator[TrainBatch | Parcel]:
         """The batches from step `start` to the end; from loader processes, or pinned, each in a `Parcel`.
 
-        A parcel from a loader process is good until the next but one is asked for: its memory comes round again.
+        A parcel from a loader process is good until `IN_USE` more are asked for: its memory comes round again.
         """
         steps = range(start, self.steps)
         if not workers and not pin_memory:
