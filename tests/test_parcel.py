@@ -54,3 +54,9 @@ def test_what_is_packed_comes_out_in_one_memory():
 def test_a_batch_of_nobody_can_be_packed():
     batch = TrainBatch(crops(0), None)
     assert_same(pack(batch).open(), batch)
+
+
+def test_numbers_of_every_kind_can_be_packed():
+    """What augmentations send together; tests/test_gpu.py sends it to a GPU."""
+    numbers = (torch.rand(5) < 0.5, torch.arange(7), torch.rand(3, 2, 3), torch.zeros(0, 2, dtype=torch.long))
+    assert_same(pack(numbers).open(), numbers)
