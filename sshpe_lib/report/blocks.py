@@ -39,9 +39,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Block:
-    """What is printed as one table: the metric with its gains, or what the rows have over the reference.
+    """What is printed as one table: the metric with its gains, what the rows have over the reference, other metrics.
 
-    title: what all of its numbers are over, "" for the metric itself.
+    title: what all of its numbers are, "" for the metric itself.
     """
 
     columns: tuple[Column, ...]
@@ -69,20 +69,38 @@ class Printed:
 
 
 def blocks(study: Study, entries: Sequence[Entry]) -> list[Block]:
-    """The table itself; what rows have over the table's reference, and its other metrics, where it has them."""
+    """The table itself; what rows have over the table's reference, and its other metrics, where it has them.
+
+    Columns that have no row in common stand in blocks of their own, and other metrics in one for every column.
+    """
     names = list(dict.fromkeys(one.column for one in entries))
     inside = {name: [one for one in entries if one.column == name] for name in names}
-    found = [Block(tuple(_metric(study, name, inside[name]) for name in names), study.table.marks)]
-    leads = {name: [one for one in inside[name] if one.lead] for name in names}
-    if study.table.reference is not None and any(leads.values()):
-        columns = tuple(_leads(study, name, leads[name]) for name in names if leads[name])
-        found.append(Block(columns, title=f"over {study.table.reference.name}"))
+    metric = [_metric(study, name, inside[name]) for name in names]
+    found = [Block(columns, study.table.marks) for columns in _together(metric)]
+    if study.table.reference is not None:
+        leads = {name: [one for one in inside[name] if one.lead] for name in names}
+        over = [_leads(study, name, leads[name]) for name in names if leads[name]]
+        found += [Block(columns, title=f"over {study.table.reference.name}") for columns in _together(over)]
     if study.table.others:
-        columns = tuple(
-            _other(study, name, inside[name], metric) for name in names for metric in study.table.others
-        )
-        found.append(Block(columns, title="other metrics"))
+        several = len(set(study.table.columns())) > 1
+        for name in names:
+            columns = tuple(_other(study, name, inside[name], metric) for metric in study.table.others)
+            found.append(Block(columns, title=f"other metrics, {name}" if several else "other metrics"))
     return found
+
+
+def _together(columns: Sequence[Column]) -> list[tuple[Column, ...]]:
+    """The columns in groups: those with a row in common, directly or by way of others, in one."""
+    groups: list[list[Column]] = []
+    for column in columns:
+        joined = [group for group in groups if any(_rows(column) & _rows(other) for other in group)]
+        groups = [group for group in groups if group not in joined]
+        groups.append([*(other for group in joined for other in group), column])
+    return [tuple(group) for group in sorted(groups, key=lambda group: columns.index(group[0]))]
+
+
+def _rows(column: Column) -> set[str]:
+    return {line.row for line in column.lines}
 
 
 def digits(study: Study) -> int:
@@ -133,10 +151,8 @@ def _other(study: Study, name: str, inside: Sequence[Entry], metric: str) -> Col
         paper, ours = one.others[metric]
         text = ours.text(digits(study)) if ours else NOTHING
         lines.append(_line(one, [NOTHING if paper is None else str(paper)], [text]))
-    several = len(set(study.table.columns())) > 1
     measured = [metric] if any(one.ours for one in inside) else []
-    title = f"{metric}, {name}" if several else metric
-    return Column(title, _measured(study, name), (metric,), tuple(measured), tuple(lines))
+    return Column(metric, _measured(study, name), (metric,), tuple(measured), tuple(lines))
 
 
 def _measured(study: Study, column: str) -> str:

@@ -17,17 +17,15 @@ def text(table: Printed) -> str:
     Columns of marks stand beside the numbers where there is room, else in a block of their own.
     """
     lines = _wrapped(table.title)
-    first, *others = table.blocks
-    beside = all(_fits(_numbers(table, first, column, marks=True)) for column in first.columns)
-    if first.marks and not beside:
-        lines += ["", *_marks(first)]
-    for column in first.columns:
-        lines += ["", *_numbers(table, first, column, marks=beside)]
-        lines += _wrapped(f"paper: {table.data}")
-        lines += _wrapped(f"ours:  {column.measured}")
-    for block in others:
+    for block in table.blocks:
+        beside = all(_fits(_numbers(table, block, column, marks=True)) for column in block.columns)
+        if block.marks and not beside:
+            lines += ["", *_marks(block)]
         for column in block.columns:
-            lines += ["", *_numbers(table, block, column)]
+            lines += ["", *_numbers(table, block, column, marks=beside)]
+            if not block.title:
+                lines += _wrapped(f"paper: {table.data}")
+                lines += _wrapped(f"ours:  {column.measured}")
     lines.append("")
     for number, reason in enumerate(table.reasons, 1):
         lines += _wrapped(f"({number}) {reason}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,8 @@ from scipy import stats
 from sshpe_lib import report, tables
 from sshpe_lib.config import SimpleBaseline
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.report import Study
+from sshpe_lib.report import Study, blocks
+from sshpe_lib.report.blocks import Column, Line
 from sshpe_lib.report.entries import Entry, Spread, setting
 from sshpe_lib.tables import Cell
 from tests import fakes
@@ -340,6 +342,37 @@ def test_a_quoted_row_stands_among_rows_that_were_run() -> None:
         assert (one.ours is None) == one.row.startswith(("SPPE", "HigherHRNet,"))
         if one.ours:
             assert one.ours.mean == ap["multi-scale" in one.column]
-    assert "quoted by the paper from other work" in repr(view) and len(html_rows(view)) == 6 + 3
+    assert "quoted by the paper from other work" in repr(view)
+    assert [len(html_rows(view, block)) - 3 for block in (0, 1)] == [1, 5]
     lead = find(view, "+AID, HigherHRNet-W48 640x640", "bottom-up, multi-scale").lead
     assert lead.paper == pytest.approx(69.7 - 68.2) and lead.ours.mean == 0
+
+
+def test_columns_without_a_common_row_stand_in_tables_of_their_own() -> None:
+    """Top-down and bottom-up networks of Table 1 of AID; the test at several scales is one more of the latter."""
+    base = tables.load_table("aid_table1")
+    cells = tuple(cell for cell in base.cells if "multi-scale" not in cell.column)
+    made = base.model_copy(update={"cells": cells})
+    view = report.table(fakes.study("quick", 2, table=made, ap=drawn_ap))
+    first, second, *others = view.printed.blocks
+    assert [column.name for column in first.columns] == ["top-down"]
+    assert [column.name for column in second.columns] == ["bottom-up"]
+    assert not set(first.rows()) & set(second.rows()) and first.title == second.title == ""
+    assert [block.title for block in others] == [
+        *["over UDPv1"] * 2, "other metrics, top-down", "other metrics, bottom-up"
+    ]  # fmt: skip
+    for block in view.printed.blocks:
+        assert all(
+            len(column.lines) == len(block.rows()) for column in block.columns
+        )  # none has an empty cell
+
+
+def test_columns_that_share_a_row_stand_together_in_their_order() -> None:
+    column = Column("", "", ("AP",), (), ())
+    rows = {"a": "12", "b": "3", "c": "45", "d": "51", "e": "36"}
+    columns = [
+        replace(column, name=name, lines=tuple(Line(row, ("1",), ()) for row in own))
+        for name, own in rows.items()
+    ]
+    names = [[one.name for one in group] for group in blocks._together(columns)]
+    assert names == [["a", "c", "d"], ["b", "e"]]
