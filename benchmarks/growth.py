@@ -1,12 +1,13 @@
 """How time and memory grow with people, images, joints, pixels, the size of a group, and processes.
 
-    python benchmarks/growth.py [--repeats 5]
+    python benchmarks/growth.py [--repeats 15]
 
-Every point is measured in five processes of its own, sizes taking turns, and the median of these counts: milliseconds of
-CPU, the median of several calls on one thread, and the memory that the calls added at most. The last column is the power with which the time grows over the last doubling; 1 is
-linear. Where little grows with the quantity, the power is near 0. People of an image stay below 30, the most that
-bottom-up grouping is made for; above it the method itself, as published, breaks them into pieces. Processes that
-torchrun starts share the crops of one training step, and their CPU time and memory are added up, once.
+Every point is measured in five processes of its own, sizes taking turns, and the median of these counts: milliseconds
+of CPU, the median of several calls on one thread, and the memory that the calls added at most. The last column is the
+power with which the time grows over the last doubling; 1 is linear. Where little grows with the quantity, the power is
+near 0. People of an image stay below 30, the most that bottom-up grouping is made for; above it the method itself, as
+published, breaks them into pieces. Processes that torchrun starts share the crops of one training step, and their CPU
+time and memory are added up, once, over five steps.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ def mixing(group: int = 4, pixels: int = 192 * 256) -> Call:
     return work
 
 
-ROUNDS = 5
+ROUNDS, STEPS = 5, 5
 CROPS = (96 * 128, 192 * 256, 384 * 512)
 CROPS_OF_A_STEP, PROCESSES = 16, (1, 2, 4)  # labelled and as many unlabelled; a group of four to each process
 MEASURED: dict[tuple[str, str], tuple[Callable[[int], Call], tuple[int, ...]]] = {
@@ -187,7 +188,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=15, help="calls of each process")
     parser.add_argument("--one-of", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -200,7 +201,7 @@ def main() -> None:
         medians = np.median(rounds, axis=0).tolist()
         points = [(size, *both) for size, both in zip(sizes, medians, strict=True)]
         rows.append(row(quantity, what, points))
-    points = [(count, *in_processes(count, options.repeats)) for count in PROCESSES]
+    points = [(count, *in_processes(count, STEPS)) for count in PROCESSES]
     rows.append(
         row("processes", f"a step of ResNet-18 on {CROPS_OF_A_STEP} + {CROPS_OF_A_STEP} crops", points)
     )
