@@ -150,11 +150,11 @@ def measured(make: Callable[[int], Call], size: int, repeats: int) -> tuple[floa
     return tuple(found)
 
 
-def in_processes(count: int, repeats: int) -> tuple[float, float]:
+def in_processes(count: int) -> tuple[float, float]:
     """(milliseconds, MiB) of a training step in `count` processes, which share its crops, in all."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     made = subprocess.run(
-        [*command, __file__, "--one-of", "--repeats", str(repeats)],
+        [*command, __file__, "--one-of"],
         capture_output=True,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -164,7 +164,7 @@ def in_processes(count: int, repeats: int) -> tuple[float, float]:
     return tuple(json.loads(made.stdout.splitlines()[-1]))
 
 
-def one_of_them(repeats: int) -> None:
+def one_of_them() -> None:
     """The part of one process in `in_processes`; the first one prints the sums."""
     share = CROPS_OF_A_STEP // int(os.environ["WORLD_SIZE"])
     made = experiment("Pose-MUM+", "resnet18", share, {})
@@ -173,7 +173,7 @@ def one_of_them(repeats: int) -> None:
         machine = Machine(accelerator="cpu", progress=False)
         trainer = stepping(made, machine, Path(folder))
         before = memory("VmRSS:")
-        cost = torch.tensor([median_ms(lambda: trainer.take_step(batch), repeats), memory("VmHWM:") - before])
+        cost = torch.tensor([median_ms(lambda: trainer.take_step(batch), STEPS), memory("VmHWM:") - before])
         total = trainer.fabric.all_reduce(cost, reduce_op="sum")
         if trainer.fabric.is_global_zero:
             print(json.dumps(total.tolist()))
@@ -193,7 +193,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.one_of:
-        return one_of_them(options.repeats)
+        return one_of_them()
     rows = []
     for (quantity, what), (make, sizes) in MEASURED.items():
         # Sizes take turns: what slows the machine down for a while meets all of them.
@@ -201,7 +201,7 @@ def main() -> None:
         medians = np.median(rounds, axis=0).tolist()
         points = [(size, *both) for size, both in zip(sizes, medians, strict=True)]
         rows.append(row(quantity, what, points))
-    points = [(count, *in_processes(count, STEPS)) for count in PROCESSES]
+    points = [(count, *in_processes(count)) for count in PROCESSES]
     rows.append(
         row("processes", f"a step of ResNet-18 on {CROPS_OF_A_STEP} + {CROPS_OF_A_STEP} crops", points)
     )

@@ -7,6 +7,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
+class Steps:
+    """A stand-in for the loader, for a trainer that is given its batches."""
+
+    steps, burn_in = 10**9, 0
+
+
 class OneDevice(TorchDispatchMode):
     """Operations whose tensors lie on several devices fail, as on a GPU; without memory some do not."""
 

@@ -9,15 +9,9 @@ from sshpe_lib.augment.draw import Draw
 from sshpe_lib.machine import Machine
 from sshpe_lib.plan.measure import noise_batch, unsaved_trainer
 from tests import choices
-from tests.devices import OneDevice
+from tests.devices import OneDevice, Steps
 
 CPU = Machine(accelerator="cpu", progress=False)
-
-
-class Steps:
-    """A stand-in for the loader, for a trainer that is given its batches."""
-
-    steps, burn_in = 10**9, 0
 
 
 AID = {"amount": "all", "protocol": "aid on true boxes"}

@@ -12,6 +12,7 @@ from sshpe_lib.parcel import pack
 from sshpe_lib.plan.measure import noise_batch, unsaved_trainer
 from sshpe_lib.trainer import Trainer
 from tests import choices
+from tests.devices import Steps
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
@@ -19,12 +20,6 @@ GPU, CPU = (Machine(accelerator=name, progress=False) for name in ("cuda", "cpu"
 METHODS = sorted(tables.load_methods())
 # Of float32: sums are taken in another order. Of a run: in TensorFloat-32 too, and steps amplify it.
 SAME_STEP, SAME_RUN = 1e-3, 1e-2
-
-
-class Steps:
-    """A stand-in for the loader, for a trainer that is given its batches."""
-
-    steps, burn_in = 10**9, 0
 
 
 def stepping(made, machine, folder) -> tuple[Trainer, object]:

@@ -15,6 +15,7 @@ from sshpe_lib.augment.view import View
 from sshpe_lib.errors import SSHPEError
 
 Fill = Literal["black", "mean"]
+BLACK = tuple(normalize(torch.zeros(1, 3, 1, 1, dtype=torch.uint8)).flatten().tolist())  # R, G, B
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,7 @@ def colour(fill: Fill, image: Tensor) -> Tensor:
     """A row of the image in the colour of the fill, (1, 3, 1, W) channels last, as `normalize` makes it."""
     if fill == "mean":
         return image.new_zeros(())
-    black = normalize(torch.zeros(1, 3, 1, 1, dtype=torch.uint8))
-    return row_of(tuple(black.flatten().tolist()), image).to(image.dtype)
+    return row_of(BLACK, image).to(image.dtype)
 
 
 def check_limits(name: str, values: tuple[float, ...], low: float, high: float = float("inf")) -> None:
