@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -28,7 +27,7 @@ from sshpe_lib.errors import SSHPEError
 from sshpe_lib.feed import Feed
 from sshpe_lib.graphs import StepGraphs
 from sshpe_lib.methods import semi_supervised, supervised
-from sshpe_lib.methods.step import CrowdLabeled, Labeled, Losses, Supervised, Teacher
+from sshpe_lib.methods.step import CrowdLabeled, Labeled, Losses, Prepared, Supervised, Teacher
 from sshpe_lib.parcel import Parcel
 from sshpe_lib.records import Point
 from sshpe_lib.seeding import torch_stream
@@ -123,7 +122,7 @@ class Trainer:
         self._sums = {"count": 0, "loss": 0.0, "supervised": 0.0, "consistency": 0.0}
         self._feed = Feed(fabric.device)
         stepping = [*self.networks, *([] if teacher is None else [teacher.network])]
-        self.graphs = StepGraphs(stepping, partial(_targets, teaching), cuda_graphs)
+        self.graphs = StepGraphs(stepping, cuda_graphs)
         self._readings: deque[tuple[int, float, Reading]] = (
             deque()
         )  # the last steps' losses, not looked at yet
@@ -165,34 +164,37 @@ class Trainer:
         """One step on a batch that is anywhere. A GPU is given the step and not waited for."""
         self._set_rate()
         with self.graphs.step():
-            losses = self._forward(self._feed(batch))
+            losses = self._forward(self._feed(batch, self._prepare))
             self._update(losses)
         self.step += 1
         self._log(losses)
 
     def record(self, batch: TrainBatch | Parcel) -> None:
         """Record a step on such a batch, where CUDA graphs are wanted; before loader processes use the GPU too."""
-        self.graphs.record(lambda: self._forward(self._feed(batch)))
+        self.graphs.record(lambda: self._forward(self._feed(batch, self._prepare)))
 
-    def _forward(self, batch: TrainBatch) -> Losses:
+    def _prepare(self, batch: TrainBatch) -> Prepared:
+        """All that a step makes of a batch without a network."""
         labeled = self._labeled(batch.labeled)
-        if batch.unlabeled is None:
-            return supervised.train_step(self.students, labeled, self.teaching)
-        if self.step == self.burn_in and self.burn_in > 0 and self.teacher is not None:
-            self.teacher.reset(self.network)
-        unlabeled = normalize(batch.unlabeled.image)
-        with self.fabric.autocast():
-            return semi_supervised.train_step(
-                self.pairs, labeled, self.teaching, unlabeled, self.strong, self.train.consistency,
-                self._draw("strong"), joint=self.train.forward == "joint",
-            )  # fmt: skip
+        return Prepared(labeled, None if batch.unlabeled is None else normalize(batch.unlabeled.image))
 
     def _labeled(self, batch: CropBatch | SceneBatch) -> Labeled | CrowdLabeled:
-        labeled = self.graphs.label(batch)
+        labeled = self.teaching.label(normalize(batch.image), batch)
         if not self.dropping.operations:
             return labeled
         view, _ = self.dropping(labeled.image, labeled.target[-1], self._draw("dropping"))
         return labeled._replace(image=view.image)
+
+    def _forward(self, batch: Prepared) -> Losses:
+        if batch.unlabeled is None:
+            return supervised.train_step(self.students, batch.labeled, self.teaching)
+        if self.step == self.burn_in and self.burn_in > 0 and self.teacher is not None:
+            self.teacher.reset(self.network)
+        with self.fabric.autocast():
+            return semi_supervised.train_step(
+                self.pairs, batch.labeled, self.teaching, batch.unlabeled, self.strong, self.train.consistency,
+                self._draw("strong"), joint=self.train.forward == "joint",
+            )  # fmt: skip
 
     def _draw(self, stream: str) -> Draw:
         generator = torch_stream(self.seed, stream, self.step)
@@ -309,10 +311,6 @@ class Trainer:
         self.curve = [Point.model_validate(point) for point in state["curve"]]
         if self.fabric.is_global_zero:
             self.log.forget_after(self.step)
-
-
-def _targets(teaching: Supervised, batch: CropBatch | SceneBatch) -> Labeled | CrowdLabeled:
-    return teaching.label(normalize(batch.image), batch)
 
 
 def _synchronise(network: nn.Module, fabric: Fabric) -> None:

@@ -1,4 +1,7 @@
-"""A step of every method gives a device its work and reads nothing there, shown on tensors without memory (`meta`)."""
+"""A step of every method gives a device its work and reads nothing there, shown on tensors without memory (`meta`).
+
+What a step makes of a batch first depends on nothing that steps make, so that a GPU may make it during earlier ones.
+"""
 
 import pytest
 import torch
@@ -9,7 +12,7 @@ from sshpe_lib.augment.draw import Draw
 from sshpe_lib.machine import Machine
 from sshpe_lib.plan.measure import noise_batch, unsaved_trainer
 from tests import choices
-from tests.devices import OneDevice, Steps
+from tests.devices import Made, OneDevice, Steps, Without
 
 CPU = Machine(accelerator="cpu", progress=False)
 
@@ -41,8 +44,12 @@ def test_a_step_reads_nothing_on_its_device(tmp_path, method, chosen, monkeypatc
         lambda leaf: leaf.to("meta") if isinstance(leaf, torch.Tensor) else leaf, noise_batch(made)
     )
     with OneDevice():
-        losses = one._forward(batch)
-        losses.total.backward()
-        if one.teacher is not None:
-            one.teacher.update(one.network)
+        prepared = one._prepare(batch)
+        with Made([[*network.parameters(), *network.buffers()] for network in networks]) as made_by_step:
+            losses = one._forward(prepared)
+            losses.total.backward()
+            if one.teacher is not None:
+                one.teacher.update(one.network)
+        with Without(made_by_step.tensors):
+            one._prepare(batch)
     assert losses.total.is_meta and next(one.network.parameters()).grad.is_meta

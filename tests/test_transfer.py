@@ -1,5 +1,7 @@
 """Between a CPU and its device: on a CPU nothing is copied, and nothing is left undone. What a GPU adds: test_gpu."""
 
+from contextlib import contextmanager
+
 import torch
 
 from sshpe_lib.data.loaders import TrainBatch
@@ -24,13 +26,60 @@ def test_a_constant_has_the_type_that_is_asked_for():
     assert constant((1.0,), CPU) == 1
 
 
-def test_a_feed_gives_batches_that_are_packed_or_not():
+def test_a_feed_prepares_batches_that_are_packed_or_not():
     feed, batch = Feed(CPU), TrainBatch(crops(2), crops(1))
-    assert_same(feed(batch), batch)
+    assert_same(feed(batch, lambda there: there), batch)
     parcel = pack(batch)
-    found = feed(parcel)
+    found = feed(parcel, lambda there: there)
     assert_same(found, batch)
     assert found.labeled.image.untyped_storage().data_ptr() == parcel.memory.untyped_storage().data_ptr()
+    assert feed(parcel, lambda there: there.unlabeled.image.shape[0]) == 1
+
+
+class Streams:
+    """Pretended streams of a GPU, and what happens on them."""
+
+    def __init__(self, patch):
+        self.now, self.seen = "working", []
+        streams = self
+
+        class Stream:
+            name = "working"
+
+            def wait_stream(self, other):
+                streams.seen.append(f"{self.name} waits for {other.name}")
+
+        self.working, self.own = Stream(), Stream()
+        self.own.name = "own"
+
+        @contextmanager
+        def on(stream):
+            before, streams.now = streams.now, stream.name
+            yield
+            streams.now = before
+
+        patch.setattr(torch.cuda, "Stream", lambda device: self.own)
+        patch.setattr(torch.cuda, "stream", on)
+        patch.setattr(torch.cuda, "current_stream", lambda device: self.working)
+        patch.setattr(
+            torch.Tensor,
+            "record_stream",
+            lambda tensor, stream: self.seen.append((tensor.data_ptr(), stream.name)),
+        )
+
+
+def test_a_gpu_prepares_batches_on_a_stream_of_its_own(monkeypatch):
+    streams = Streams(monkeypatch)
+    feed = Feed(torch.device("cuda"))
+    feed.device = CPU
+
+    def prepare(batch):
+        streams.seen.append(f"prepared on {streams.now}")
+        return batch.labeled.image.float(), (None, batch.labeled.points)
+
+    image, (_, points) = feed(TrainBatch(crops(2), None), prepare)
+    kept = [(tensor.data_ptr(), "working") for tensor in (image, points)]
+    assert streams.seen == ["prepared on own", "working waits for own", *kept] and streams.now == "working"
 
 
 def test_a_reading_holds_the_numbers_of_its_time():

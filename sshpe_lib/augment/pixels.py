@@ -62,4 +62,7 @@ def _row(colour: tuple[float, ...], width: int, device: torch.device) -> Tensor:
     return one.expand(-1, -1, 1, width).contiguous(memory_format=torch.channels_last)
 
 
-_kept_row = lru_cache(maxsize=64)(_row)
+@lru_cache(maxsize=64)
+def _kept_row(colour: tuple[float, ...], width: int, device: torch.device) -> Tensor:
+    # Copied, which is waited for: a row made there might be read on another stream before it is made.
+    return _row(colour, width, torch.device("cpu")).to(device)

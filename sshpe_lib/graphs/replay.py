@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map
 
 Made = TypeVar("Made")
 
@@ -16,54 +15,48 @@ WARM_UP = 3
 
 
 class Replay(Generic[Made]):
-    """A function of tensors, or tuples of them, without gradients: a graph for each of the shapes it was seen with."""
+    """A function of one tensor, without gradients: a graph for each of the shapes it was seen with."""
 
-    def __init__(self, run: Callable[..., Made]) -> None:
+    def __init__(self, run: Callable[[Tensor], Made]) -> None:
         self._run = run
-        self._seen: dict[tuple[torch.Size, ...], tuple[tuple, torch.autocast]] = {}
-        self._replays: dict[tuple[torch.Size, ...], Callable[..., Made]] = {}
+        self._seen: dict[torch.Size, tuple[Tensor, torch.autocast]] = {}
+        self._replays: dict[torch.Size, Callable[[Tensor], Made]] = {}
 
-    def __call__(self, *given: Any) -> Made:
+    def __call__(self, given: Tensor) -> Made:
         """Results that the next call overwrites, where they are those of a graph."""
-        return self._replays.get(_shapes(given), self._run)(*given)
+        return self._replays.get(given.shape, self._run)(given)
 
-    def see(self, *given: Any) -> Made:
-        """Run it, to be recorded with such tensors later."""
-        if _shapes(given) not in self._replays:
-            self._seen[_shapes(given)] = tree_map(torch.detach, given), autocast_of(tree_leaves(given)[0])
-        return self._run(*given)
+    def see(self, given: Tensor) -> Made:
+        """Run it, to be recorded with such a tensor later."""
+        if given.shape not in self._replays:
+            self._seen[given.shape] = given.detach(), autocast_of(given)
+        return self._run(given)
 
     @torch.no_grad()
     def record(self) -> None:
         """Record what was seen."""
-        for shapes, (given, autocast) in self._seen.items():
+        for shape, (given, autocast) in self._seen.items():
             with autocast:
-                self._replays[shapes] = self._recorded(tree_map(torch.clone, given))
+                self._replays[shape] = self._recorded(given.clone())
         self._seen.clear()
 
-    def _recorded(self, here: tuple) -> Callable[..., Made]:
+    def _recorded(self, here: Tensor) -> Callable[[Tensor], Made]:
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             for _ in range(WARM_UP):
-                self._run(*here)
+                self._run(here)
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            made = self._run(*here)
-        places = tree_leaves(here)
+            made = self._run(here)
 
-        def replay(*given: Any) -> Made:
-            for mine, theirs in zip(places, tree_leaves(given), strict=True):
-                mine.copy_(theirs)
+        def replay(given: Tensor) -> Made:
+            here.copy_(given)
             graph.replay()
             return made
 
         return replay
-
-
-def _shapes(tensors: tuple) -> tuple[torch.Size, ...]:
-    return tuple(tensor.shape for tensor in tree_leaves(tensors))
 
 
 def autocast_of(like: Tensor) -> torch.autocast:

@@ -43,6 +43,13 @@ class CrowdLabeled(NamedTuple):
     index: Tensor  # type: ignore[assignment]  # hides the method of tuples, which is of no use here
 
 
+class Prepared(NamedTuple):
+    """What a step makes of a batch without a network; unlabeled: (B, 3, H, W) normalised, None if supervised."""
+
+    labeled: Labeled | CrowdLabeled
+    unlabeled: Tensor | None
+
+
 class Supervised(Protocol):
     """What people teach (`Supervision` for crops, `CrowdSupervision` for whole images).
 
