@@ -26,7 +26,7 @@ import cv2
 import torch
 from step import FORMS, experiment
 
-from sshpe_lib.data import parcel as parcels
+from sshpe_lib import parcel
 from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.coco import load_instances
 from sshpe_lib.data.instances import Instances, concatenate
@@ -34,7 +34,6 @@ from sshpe_lib.data.loaders import Batches
 from sshpe_lib.data.packed import pack
 from sshpe_lib.data.top_down import Crops, WeakAffine
 from sshpe_lib.machine import Machine, cores
-from sshpe_lib.parcel import Parcel
 from sshpe_lib.plan.measure import gpu_clock, unsaved_trainer
 
 SIZE, BATCH = (192, 256), 32
@@ -50,7 +49,9 @@ def people_of(folder: Path) -> Instances:
     return reduce(concatenate, found)
 
 
-def milliseconds(step: Callable[[Parcel], object], batches: Iterator[Parcel], steps: int) -> float:
+def milliseconds(
+    step: Callable[[parcel.Parcel], object], batches: Iterator[parcel.Parcel], steps: int
+) -> float:
     """Of a step, after as many that are not counted."""
     clock = gpu_clock if torch.cuda.is_available() else time.perf_counter
     for batch in islice(batches, steps):
@@ -97,7 +98,7 @@ def main() -> None:
                 batches = Batches(crops, crops, batch_size=BATCH, steps=10**9)
                 trainer = unsaved_trainer(made, machine, batches, Path(folder))
                 trainer.students[0].train()
-                kept = parcels.pack(batches[0])
+                kept = parcel.pack(batches[0])
                 if machine.on_gpu:
                     kept = kept.pin_memory()
                     trainer.record(kept)
