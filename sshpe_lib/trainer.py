@@ -91,12 +91,12 @@ class Trainer:
         progress: bool = True,
         cuda_graphs: bool = False,
     ):
-        layout = torch.channels_last if train.channels_last else torch.contiguous_format
+        self.layout = torch.channels_last if train.channels_last else torch.contiguous_format
         # The unwrapped networks that learn, the student first: teachers and checkpoints see these.
         self.networks = [student] if teacher is None or not teacher.learns else [student, teacher.network]
         self.network = student
         for network in self.networks:
-            network.to(memory_format=layout)  # type: ignore[call-overload]  # of which torch's own types do not know
+            network.to(memory_format=self.layout)  # type: ignore[call-overload]  # of which torch's own types do not know
             if train.sync_batch_norm:
                 _synchronise(network, fabric)
         parameters = [p for network in self.networks for p in network.parameters()]
@@ -108,7 +108,7 @@ class Trainer:
         self.fabric, self.teacher, self.batches, self.teaching = fabric, teacher, batches, teaching
         self.pairs: list[tuple[nn.Module, Teacher]] = []
         if teacher is not None:
-            teacher.network.to(fabric.device).to(memory_format=layout)  # type: ignore[call-overload]
+            teacher.network.to(fabric.device).to(memory_format=self.layout)  # type: ignore[call-overload]
             self.pairs = list(zip(self.students, [teacher, Single(student)], strict=False))
         self.train, self.evaluate, self.strong, self.dropping = train, evaluate, strong, dropping
         self.seed = train.seed if seed is None else seed
@@ -180,6 +180,9 @@ class Trainer:
 
     def _labeled(self, batch: CropBatch | SceneBatch) -> Labeled | CrowdLabeled:
         labeled = self.teaching.label(normalize(batch.image), batch)
+        # As a network's answers lie, so that the loss reads both in the order of memory.
+        laid = tuple(target.contiguous(memory_format=self.layout) for target in labeled.target)
+        labeled = labeled._replace(target=laid)
         if not self.dropping.operations:
             return labeled
         view, _ = self.dropping(labeled.image, labeled.target[-1], self._draw("dropping"))
