@@ -1,20 +1,31 @@
-"""How many kernels each augmentation has a GPU run, counted without one.
+"""How many kernels each augmentation, and a step besides its passes, have a GPU run, counted without one.
 
     python benchmarks/launches.py
 
 The operations run on tensors without memory. What PyTorch is asked to do with them is counted, but for views, which are
 no work, and for the numbers that are sent there; a sort counts once and is several kernels. A GPU takes some
-microseconds for each, however small, and for a whole step of a small network a few milliseconds. For MUM and Pose-MUM
-(every site mixed, its dearest case) the way through four stages and back is counted too.
+microseconds for each, however small. For MUM and Pose-MUM (every site mixed, its dearest case) the way through four
+stages and back is counted too.
+
+A step's passes are those of benchmarks/step.py, which a GPU runs as CUDA graphs. What it does besides stands in two
+columns: what runs on the stream that brings the batches, during earlier steps, and what runs between the passes. Adam's
+own few kernels are in neither.
 """
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from unittest import mock
+
 import torch
+from step import METHODS, experiment, stepping
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
+from sshpe_lib import trainer as trainers
 from sshpe_lib.augment import dropping
 from sshpe_lib.augment.affine import HardAffine
 from sshpe_lib.augment.cut_occlude import CutOcclude
@@ -22,8 +33,13 @@ from sshpe_lib.augment.cutout import Cutout
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.joint_cutout import JointCutout
 from sshpe_lib.augment.mum import PoseMUM
+from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.augment.rand_augment import RandAugment
 from sshpe_lib.augment.view import Operation, View
+from sshpe_lib.data.loaders import TrainBatch
+from sshpe_lib.machine import Machine
+from sshpe_lib.plan.measure import noise_batch
+from sshpe_lib.trainer import Trainer
 
 STAGES = {"layer1": (64, 64, 48), "layer2": (128, 32, 24), "layer3": (256, 16, 12), "layer4": (512, 8, 6)}
 OPERATIONS: dict[str, Operation] = {
@@ -77,6 +93,54 @@ def through_the_network(view: View) -> None:
             moved.backward(features)
 
 
+def count(run: Callable[[], object]) -> int:
+    """The kernels of a call; no gradients are there before it."""
+    with Kernels() as kernels:
+        run()
+    return kernels.count
+
+
+def passes(trainer: Trainer, batch: TrainBatch) -> Callable[[], None]:
+    """The student's on labelled and unlabelled crops and back, and the teacher's."""
+    seen = [normalize(one.image) for one in batch if one is not None]
+
+    def run() -> None:
+        trainer.optimizer.zero_grad(set_to_none=True)
+        if trainer.teacher is not None:
+            trainer.teacher.predict(seen[1])
+        found = [trainer.network(images) for images in seen]
+        torch.autograd.backward(found, [one.detach() for one in found])
+
+    return run
+
+
+def whole_step(trainer: Trainer, batch: TrainBatch) -> Callable[[], None]:
+    """All of it, but for Adam's own kernels."""
+
+    def run() -> None:
+        trainer.optimizer.zero_grad(set_to_none=True)
+        losses = trainer._forward(trainer._prepare(batch))
+        losses.total.backward()
+        if trainer.teacher is not None:
+            trainer.teacher.update(trainer.network)
+        torch.stack([loss.detach() for loss in losses if loss is not None])  # on its way to the log
+
+    return run
+
+
+def besides(method: str, folder: Path) -> tuple[int, int]:
+    """Kernels of a step that run with the batches, and between the passes of a ResNet-18."""
+    made = experiment(method, "resnet18", 32, {})
+    trainer = stepping(made, Machine(accelerator="cpu", progress=False), folder)
+    for network in [*trainer.networks, *([] if trainer.teacher is None else [trainer.teacher.network])]:
+        network.to("meta")
+    batch = tree_map(lambda leaf: leaf.to("meta") if isinstance(leaf, Tensor) else leaf, noise_batch(made))
+    prepared = count(lambda: trainer._prepare(batch))
+    step = whole_step(trainer, batch)
+    step()  # gathers the teacher's tensors
+    return prepared, count(step) - prepared - count(passes(trainer, batch))
+
+
 def main() -> None:
     print("32 crops of 192x256 with 17 heatmaps of 48x64")
     print(f"{'':24}{'kernels':>10}")
@@ -88,6 +152,15 @@ def main() -> None:
             if view.after_stage is not None:
                 through_the_network(view)
         print(f"{name:24}{kernels.count:10}")
+    print(f"\n{'a step besides its passes':32}{'with the batches':>18}{'between the passes':>20}")
+
+    def without_memory(generator: torch.Generator, rank: int, world: int, device: torch.device) -> Draw:
+        return Draw(generator, rank, world, torch.device("meta"))
+
+    with mock.patch.object(trainers, "Draw", without_memory), tempfile.TemporaryDirectory() as folder:
+        for method in METHODS:
+            prepared, between = besides(method, Path(folder))
+            print(f"{method:32}{prepared:18}{between:20}")
 
 
 if __name__ == "__main__":
