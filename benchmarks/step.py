@@ -1,6 +1,6 @@
 """A whole training step beside the bare passes of its network, in one process, turn by turn.
 
-    python benchmarks/step.py [--repeats 5] [--threads 1] [--batch 8] [--networks resnet18 resnet50 hrnet-w32]
+    python benchmarks/step.py [--repeats 9] [--threads 1] [--batch 8] [--networks resnet18 resnet50 hrnet-w32]
 
 The bare passes are what no such step can do without: the student forwards and backwards on the labelled and, where
 there are any, on the unlabelled crops, and the teacher forwards on those, in the same precision and memory layout. The
@@ -164,7 +164,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--repeats", type=int, help="turns; 5, or 3 on a GPU")
+    parser.add_argument("--repeats", type=int, help="turns; 9, or 3 on a GPU")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
         "--batch", type=int, help="labelled crops, and as many unlabelled ones; 8, or 32 on a GPU"
@@ -175,7 +175,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     on_gpu = Machine(accelerator=options.accelerator).on_gpu
     options.batch = options.batch or (32 if on_gpu else 8)
-    options.repeats = options.repeats or (3 if on_gpu else 5)
+    options.repeats = options.repeats or (3 if on_gpu else 9)
     options.peak = peaks() if on_gpu else None
     crops = f"{options.batch} + {options.batch} crops of 192x256"
     turn = f"turns of {IN_A_ROW}" if on_gpu else "turns"
