@@ -20,7 +20,7 @@ from sshpe_lib.plan.measure import gpu_clock
 Call = Callable[[], object]
 
 NOT_COUNTED = 2  # first turns, which allocate
-WIDTHS = 38, 24, 8  # of a name, a time and a ratio
+WIDTHS = 38, 8, 24  # of a name, a ratio and a time
 TRIM_THRESHOLD, MMAP_MAX = -1, -4  # of `mallopt` in malloc.h
 
 
@@ -79,10 +79,10 @@ def heading(about: str, repeats: int) -> None:
     """Print what is timed, and the head of the lines of `compare`."""
     kind = "on the wall" if torch.cuda.is_available() else "of CPU"
     print(f"{about}; ms {kind}, median (quartiles) of {repeats} turns")
-    name, time_, ratio = WIDTHS
+    name, ratio, time_ = WIDTHS
     columns = "".join(f"{title:>{time_}}" for title in ("slow form", "ours", "a copy"))
-    print(f"{'':{name}}{columns}{'slow /':>{ratio}}{'ours /':>{ratio}}")
-    print(f"{'':{name + 3 * time_}}{'ours':>{ratio}}{'copy':>{ratio}}")
+    print(f"{'':{name}}{'slow /':>{ratio}}{'ours /':>{ratio}}{columns}")
+    print(f"{'':{name}}{'ours':>{ratio}}{'copy':>{ratio}}")
 
 
 def compare(name: str, slow: Call, ours: Call, copy: Call | None, repeats: int) -> Timing:
@@ -92,14 +92,11 @@ def compare(name: str, slow: Call, ours: Call, copy: Call | None, repeats: int) 
     """
     forms = [slow, ours] if copy is None else [slow, ours, copy]
     timed = [timing(times) for times in turns(forms, repeats)]
-    width, time_, ratio = WIDTHS
+    name_, ratio, time_ = WIDTHS
+    slow_to_ours = f"{timed[0].median / timed[1].median:.1f}x"
+    ours_to_copy = "–" if copy is None else f"{timed[1].median / timed[2].median:.1f}x"
     cells = "".join(f"{one!s:>{time_}}" for one in timed)
-    ratios = f"{timed[0].median / timed[1].median:>{ratio - 1}.1f}x"
-    if copy is None:
-        cells += f"{'–':>{time_}}"
-    else:
-        ratios += f"{timed[1].median / timed[2].median:>{ratio - 1}.1f}x"
-    print(f"{name:{width}}{cells}{ratios}", flush=True)
+    print(f"{name:{name_}}{slow_to_ours:>{ratio}}{ours_to_copy:>{ratio}}{cells}", flush=True)
     return timed[1]
 
 
