@@ -20,7 +20,7 @@ from sshpe_lib.plan.measure import gpu_clock
 Call = Callable[[], object]
 
 NOT_COUNTED = 2  # first turns, which allocate
-WIDTHS = 38, 8, 24  # of a name, a ratio and a time
+WIDTHS = 38, 8, 25  # of a name, a ratio and a time
 TRIM_THRESHOLD, MMAP_MAX = -1, -4  # of `mallopt` in malloc.h
 
 
