@@ -12,41 +12,24 @@ trained. On a GPU passes are CUDA graphs. Two of the cores are left to the train
 
 from __future__ import annotations
 
-import argparse
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import reduce
 from itertools import islice, repeat
 from pathlib import Path
 
-import cv2
 import torch
+from photographs import arguments, images_of, parsed
 from step import FORMS, experiment
 
 from sshpe_lib import parcel
-from sshpe_lib.data.cache import ImageCache
-from sshpe_lib.data.coco import load_instances
-from sshpe_lib.data.instances import Instances, concatenate
 from sshpe_lib.data.loaders import Batches
-from sshpe_lib.data.packed import pack
 from sshpe_lib.data.top_down import Crops, WeakAffine
 from sshpe_lib.machine import Machine, cores
 from sshpe_lib.plan.measure import gpu_clock, unsaved_trainer
 
 SIZE, BATCH = (192, 256), 32
-
-
-def people_of(folder: Path) -> Instances:
-    """Everybody in the photographs of coco-slice that are there."""
-    parts = [part for part in ("train", "val") if (folder / "images" / part).is_dir()]
-    found = [
-        load_instances(folder / f"annotations/person_keypoints_{part}.json", folder / "images" / part)
-        for part in parts
-    ]
-    return reduce(concatenate, found)
 
 
 def milliseconds(
@@ -63,19 +46,11 @@ def milliseconds(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=os.environ.get("SSHPE_DATA"))
+    parser = arguments(__doc__)
     parser.add_argument("--workers", type=int, default=max(1, cores() - 2))
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--networks", nargs="+", default=["resnet18", "resnet50", "hrnet-w32"])
-    options = parser.parse_args()
-    if options.data is None:
-        parser.error("name the data folder: --data FOLDER, or set SSHPE_DATA")
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    people = people_of(options.data / "coco-slice")
+    options, people = parsed(parser)
     machine = Machine(workers=options.workers, progress=False)
     machine = replace(machine, cuda_graphs=machine.on_gpu)
     print(
@@ -83,13 +58,7 @@ def main() -> None:
         f"{SIZE[0]}x{SIZE[1]}, {options.workers} loader processes, bf16-mixed"
     )
     print(f"{'':42}{'ms a step':>12}{'crops/s':>12}{'device waits':>14}")
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["SSHPE_CACHE"] = folder
-        packs = [pack(people.pictures, show=False)]
-        caches = {
-            "decoded for every crop": ImageCache(limit=0),
-            "packed": ImageCache(packs=packs),
-        }
+    with images_of(people) as caches, tempfile.TemporaryDirectory() as folder:
         for network in options.networks:
             made = experiment("Pose-MUM+", network, BATCH, FORMS["bf16-mixed"])
             alone = None

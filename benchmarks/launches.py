@@ -23,7 +23,7 @@ import torch
 from step import METHODS, experiment, stepping
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 
 from sshpe_lib import trainer as trainers
 from sshpe_lib.augment import dropping
@@ -93,65 +93,59 @@ def through_the_network(view: View) -> None:
             moved.backward(features)
 
 
-def count(run: Callable[[], object]) -> int:
-    """The kernels of a call; no gradients are there before it."""
-    with Kernels() as kernels:
-        run()
-    return kernels.count
+def augment(operation: Operation, image: Tensor, heatmaps: Tensor) -> None:
+    """One augmentation, and what it does in the network."""
+    draw = Draw(torch.Generator().manual_seed(0), device="meta")
+    view, _ = operation(View(image), heatmaps, draw)
+    if view.after_stage is not None:
+        through_the_network(view)
 
 
-def passes(trainer: Trainer, batch: TrainBatch) -> Callable[[], None]:
-    """The student's on labelled and unlabelled crops and back, and the teacher's."""
-    seen = [normalize(one.image) for one in batch if one is not None]
-
-    def run() -> None:
-        trainer.optimizer.zero_grad(set_to_none=True)
-        if trainer.teacher is not None:
-            trainer.teacher.predict(seen[1])
-        found = [trainer.network(images) for images in seen]
-        torch.autograd.backward(found, [one.detach() for one in found])
-
-    return run
+def take_passes(trainer: Trainer, seen: list[Tensor]) -> None:
+    """The student's on labelled and unlabelled images and back, and the teacher's."""
+    trainer.optimizer.zero_grad(set_to_none=True)
+    if trainer.teacher is not None:
+        trainer.teacher.predict(seen[1])
+    found = [trainer.network(images) for images in seen]
+    torch.autograd.backward(found, [one.detach() for one in found])
 
 
-def whole_step(trainer: Trainer, batch: TrainBatch) -> Callable[[], None]:
+def take_step(trainer: Trainer, batch: TrainBatch) -> None:
     """All of it, but for Adam's own kernels."""
+    trainer.optimizer.zero_grad(set_to_none=True)
+    losses = trainer._forward(trainer._prepare(batch))
+    losses.total.backward()
+    if trainer.teacher is not None:
+        trainer.teacher.update(trainer.network)
+    torch.stack([loss.detach() for loss in losses if loss is not None])  # on its way to the log
 
-    def run() -> None:
-        trainer.optimizer.zero_grad(set_to_none=True)
-        losses = trainer._forward(trainer._prepare(batch))
-        losses.total.backward()
-        if trainer.teacher is not None:
-            trainer.teacher.update(trainer.network)
-        torch.stack([loss.detach() for loss in losses if loss is not None])  # on its way to the log
 
-    return run
+def count(call: Callable[..., object], *given: object) -> int:
+    """The kernels of a call."""
+    with Kernels() as kernels:
+        call(*given)
+    return kernels.count
 
 
 def besides(method: str, folder: Path) -> tuple[int, int]:
     """Kernels of a step that run with the batches, and between the passes of a ResNet-18."""
     made = experiment(method, "resnet18", 32, {})
     trainer = stepping(made, Machine(accelerator="cpu", progress=False), folder)
-    for network in [*trainer.networks, *([] if trainer.teacher is None else [trainer.teacher.network])]:
+    for network in trainer.all_networks:
         network.to("meta")
-    batch = tree_map(lambda leaf: leaf.to("meta") if isinstance(leaf, Tensor) else leaf, noise_batch(made))
-    prepared = count(lambda: trainer._prepare(batch))
-    step = whole_step(trainer, batch)
-    step()  # gathers the teacher's tensors
-    return prepared, count(step) - prepared - count(passes(trainer, batch))
+    batch = noise_batch(made).to("meta")
+    seen = [normalize(one.image) for one in batch if one is not None]
+    take_step(trainer, batch)  # gathers the teacher's tensors
+    prepared = count(trainer._prepare, batch)
+    return prepared, count(take_step, trainer, batch) - prepared - count(take_passes, trainer, seen)
 
 
 def main() -> None:
     print("32 crops of 192x256 with 17 heatmaps of 48x64")
     print(f"{'':24}{'kernels':>10}")
+    image, heatmaps = batch_of(3, 256, 192), batch_of(17, 64, 48)
     for name, operation in OPERATIONS.items():
-        image, heatmaps = batch_of(3, 256, 192), batch_of(17, 64, 48)
-        draw = Draw(torch.Generator().manual_seed(0), device="meta")
-        with Kernels() as kernels:
-            view, _ = operation(View(image), heatmaps, draw)
-            if view.after_stage is not None:
-                through_the_network(view)
-        print(f"{name:24}{kernels.count:10}")
+        print(f"{name:24}{count(augment, operation, image, heatmaps):10}")
     print(f"\n{'a step besides its passes':32}{'with the batches':>18}{'between the passes':>20}")
 
     def without_memory(generator: torch.Generator, rank: int, world: int, device: torch.device) -> Draw:

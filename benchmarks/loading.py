@@ -11,25 +11,19 @@ is CPU time of one process and one thread, the median of several passes over all
 
 from __future__ import annotations
 
-import argparse
-import os
-import tempfile
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from photographs import arguments, images_of, parsed
 from timing import timing, turns
 
 from sshpe_lib import geometry
 from sshpe_lib.augment.pixels import MEAN, STD, normalize
 from sshpe_lib.codec import MSRAHeatmap
 from sshpe_lib.data.cache import ImageCache
-from sshpe_lib.data.coco import load_instances
-from sshpe_lib.data.instances import concatenate
-from sshpe_lib.data.packed import pack
 from sshpe_lib.data.top_down import Crops, WeakAffine
 
 SIZE, BATCH, CORES = (192, 256), 32, 16
@@ -100,34 +94,19 @@ def on_the_device(crops: Crops) -> Callable[[], None]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=os.environ.get("SSHPE_DATA"))
+    parser = arguments(__doc__)
     parser.add_argument("--repeats", type=int, default=5)
-    options = parser.parse_args()
-    if options.data is None:
-        parser.error("name the data folder: --data FOLDER, or set SSHPE_DATA")
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    folder = options.data / "coco-slice"
-    people = concatenate(
-        *(
-            load_instances(folder / f"annotations/person_keypoints_{part}.json", folder / "images" / part)
-            for part in ("train", "val")
-        )
-    )
+    options, people = parsed(parser)
 
-    def crops(**cache: object) -> Crops:
-        return Crops(people, SIZE, weak=WeakAffine(), cache=ImageCache(**cache))  # type: ignore[arg-type]
+    def crops(cache: ImageCache) -> Crops:
+        return Crops(people, SIZE, weak=WeakAffine(), cache=cache)
 
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["SSHPE_CACHE"] = folder
-        packed, kept = crops(packs=[pack(people.pictures, show=False)]), crops()
+    with images_of(people) as caches:
+        packed, kept = crops(caches["packed"]), crops(ImageCache())
         ours(kept)  # fills the memory
         forms = {
-            "usual form, to floats and targets": (usual, crops(limit=0)),
-            "ours, every person's image decoded": (ours, crops(limit=0)),
+            "usual form, to floats and targets": (usual, crops(ImageCache(limit=0))),
+            "ours, every person's image decoded": (ours, crops(caches["decoded for every crop"])),
             "ours, from packed images": (ours, packed),
             "ours, from images in memory": (ours, kept),
         }

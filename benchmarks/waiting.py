@@ -13,11 +13,8 @@ It is a model: what lies between a loader and a real GPU, such as the copies and
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import re
-import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -25,19 +22,16 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
-import cv2
-import torch
-from feeding import SIZE, people_of
+from feeding import BATCH, SIZE
+from loading import CORES
+from photographs import arguments, images_of, parsed
 
-from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.loaders import Batches
-from sshpe_lib.data.packed import pack
 from sshpe_lib.data.top_down import Crops, WeakAffine
 from sshpe_lib.machine import cores
 from sshpe_lib.trainer import STEPS_AHEAD
 
 MEASURED = Path(__file__).resolve().parents[1] / "book" / "measured" / "feeding_gpu.json"
-CORES, CROPS = 16, 64
 BUSY = (0.1, 0.5)  # of a step, the training process
 
 
@@ -72,19 +66,11 @@ def waits(batches: Iterator, step: float, busy: float, steps: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=os.environ.get("SSHPE_DATA"))
+    parser = arguments(__doc__)
     parser.add_argument("--seconds", type=float, default=10)
-    options = parser.parse_args()
-    if options.data is None:
-        parser.error("name the data folder: --data FOLDER, or set SSHPE_DATA")
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    people = people_of(options.data / "coco-slice")
+    options, people = parsed(parser)
     measured = json.loads(MEASURED.read_text())
-    each = CROPS * cores() // CORES // 2
+    each = BATCH * cores() // CORES
     print(
         f"{len(people)} people in {len(people.file_names)} photographs, {each} + {each} crops of "
         f"{SIZE[0]}x{SIZE[1]} a step as the share of {cores()} cores of {CORES};\n"
@@ -92,13 +78,7 @@ def main() -> None:
     )
     columns = "".join(f"{f'waits, {share:.0%} busy':>20}" for share in BUSY)
     print(f"{'':40}{'ms a step':>12}{columns}")
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["SSHPE_CACHE"] = folder
-        packs = [pack(people.pictures, show=False)]
-        caches = {
-            "decoded for every crop": ImageCache(limit=0),
-            "packed": ImageCache(packs=packs),
-        }
+    with images_of(people) as caches:
         for network, milliseconds in steps_of(measured).items():
             for name, cache in caches.items():
                 crops = Crops(people, SIZE, weak=WeakAffine(), cache=cache)

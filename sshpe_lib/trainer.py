@@ -121,8 +121,8 @@ class Trainer:
         self.metrics: dict[str, dict[str, float]] = {}
         self._sums = {"count": 0, "loss": 0.0, "supervised": 0.0, "consistency": 0.0}
         self._feed = Feed(fabric.device)
-        stepping = [*self.networks, *([] if teacher is None else [teacher.network])]
-        self.graphs = StepGraphs(stepping, cuda_graphs)
+        self.all_networks = [*self.networks, *([] if teacher is None else [teacher.network])]
+        self.graphs = StepGraphs(self.all_networks, cuda_graphs)
         self._readings: deque[tuple[int, float, Reading]] = (
             deque()
         )  # the last steps' losses, not looked at yet
@@ -180,9 +180,9 @@ class Trainer:
 
     def _labeled(self, batch: CropBatch | SceneBatch) -> Labeled | CrowdLabeled:
         labeled = self.teaching.label(normalize(batch.image), batch)
-        # As a network's answers lie, so that the loss reads both in the order of memory.
-        laid = tuple(target.contiguous(memory_format=self.layout) for target in labeled.target)
-        labeled = labeled._replace(target=laid)
+        # As a network's answers lie, so that the loss reads both in the order of memory. Some of RSN's are one tensor.
+        laid = {target: target.contiguous(memory_format=self.layout) for target in set(labeled.target)}
+        labeled = labeled._replace(target=tuple(laid[target] for target in labeled.target))
         if not self.dropping.operations:
             return labeled
         view, _ = self.dropping(labeled.image, labeled.target[-1], self._draw("dropping"))

@@ -4,8 +4,6 @@ What a step makes of a batch first depends on nothing that steps make, so that a
 """
 
 import pytest
-import torch
-from torch.utils._pytree import tree_map
 
 from sshpe_lib import tables, trainer
 from sshpe_lib.augment.draw import Draw
@@ -32,20 +30,19 @@ STEPS = [
 def test_a_step_reads_nothing_on_its_device(tmp_path, method, chosen, monkeypatch):
     made = tables.experiment("smoke", method, **chosen)
     one = unsaved_trainer(made, CPU, Steps(), tmp_path)
-    networks = [*one.networks, *([] if one.teacher is None else [one.teacher.network])]
-    for network in networks:
+    for network in one.all_networks:
         network.to("meta")
     for student in one.students:
         student.train()
     monkeypatch.setattr(
         trainer, "Draw", lambda generator, rank, world, device: Draw(generator, device="meta")
     )
-    batch = tree_map(
-        lambda leaf: leaf.to("meta") if isinstance(leaf, torch.Tensor) else leaf, noise_batch(made)
-    )
+    batch = noise_batch(made).to("meta")
     with OneDevice():
         prepared = one._prepare(batch)
-        with Made([[*network.parameters(), *network.buffers()] for network in networks]) as made_by_step:
+        with Made(
+            [[*network.parameters(), *network.buffers()] for network in one.all_networks]
+        ) as made_by_step:
             losses = one._forward(prepared)
             losses.total.backward()
             if one.teacher is not None:
