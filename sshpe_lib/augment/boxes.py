@@ -6,11 +6,13 @@ it is 2 h wide. Centres and half sizes are (B, N, 2) long tensors, (x, y).
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from sshpe_lib.augment.canvas import Canvas
+from sshpe_lib.augment.canvas import Canvas, one_by_one, painted
 from sshpe_lib.augment.draw import Draw
+from sshpe_lib.codec.peaks import first_highest
 from sshpe_lib.transfer import constant
 
 # The crop width in whose pixels the reference states its sizes.
@@ -51,10 +53,9 @@ def peaks(heatmaps: Tensor, width: int, height: int) -> Tensor:
     and a NaN counts as the highest; every map therefore has a peak inside the crop.
     """
     rows, cols = heatmaps.shape[-2:]
-    # `argmax` reads single numbers, `amax` reads vectors: find the row first, then look into it.
-    row = heatmaps.amax(-1).argmax(-1)
-    col = heatmaps.gather(2, row[..., None, None].expand(-1, -1, 1, cols)).argmax(-1)[..., 0]
-    return torch.stack([col * (width / cols), row * (height / rows)], dim=-1)
+    index = first_highest(heatmaps.flatten(2))
+    row = index.div(cols, rounding_mode="floor")
+    return torch.stack([(index - row * cols) * (width / cols), row * (height / rows)], dim=-1)
 
 
 def joint_boxes(
@@ -97,10 +98,28 @@ def cut(
     image.
     """
     height, width = image.shape[-2:]
-    pixel, inside = along(centers, halves, largest, frame or (width, height))
+    frame = frame or (width, height)
+    if one_by_one(image):
+        boxes = corners(centers, halves, frame).tolist()
+
+        def cut_all(number: int, pixels: np.ndarray) -> None:
+            for left, top, right, bottom in boxes[number]:
+                pixels[top:bottom, left:right] = 0
+
+        return painted(image, cut_all)
+    pixel, inside = along(centers, halves, largest, frame)
     shown = Canvas(image)
     shown.pixels.index_fill_(0, shown.places(pixel, inside).flatten(), 0)
     return shown.image()
+
+
+def corners(centers: Tensor, halves: Tensor, frame: tuple[int, int]) -> Tensor:
+    """The first column and row of each box and those after its last, clipped to the frame, (B, N, 4) long.
+
+    frame: (width, height). A box outside of it has no column or no row.
+    """
+    size = constant(frame, centers.device)
+    return torch.cat([(centers - halves).clamp(min=0), (centers + halves).clamp(min=0).minimum(size)], dim=-1)
 
 
 def along(centers: Tensor, halves: Tensor, largest: int, frame: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,30 @@
-"""Images to be painted on, pixel by pixel."""
+"""Images to be painted on: on a CPU one after the other, elsewhere all at once and pixel by pixel."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from torch import Tensor
+
+
+def one_by_one(images: Tensor) -> bool:
+    """Whether `painted` can paint on such images: float32 on a CPU, of which nobody asks a gradient."""
+    return images.device.type == "cpu" and images.dtype == torch.float32 and not images.requires_grad
+
+
+def painted(images: Tensor, paint: Callable[[int, np.ndarray], None]) -> Tensor:
+    """A copy of images (B, C, H, W), in either memory layout, which it keeps, with what `paint` does to each of them.
+
+    paint: is given the number of an image and its pixels, (H, W, C) float32, to be changed in place.
+    """
+    shown = torch.empty_like(images)
+    pixels, originals = (all_.permute(0, 2, 3, 1).numpy() for all_ in (shown, images))
+    for number, (copy, original) in enumerate(zip(pixels, originals, strict=True)):
+        copy[:] = original
+        paint(number, copy)  # while it is in the cache
+    return shown
 
 
 class Canvas:

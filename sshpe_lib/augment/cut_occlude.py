@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sshpe_lib.augment import boxes
-from sshpe_lib.augment.canvas import Canvas
+from sshpe_lib.augment.canvas import Canvas, one_by_one, painted
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.view import View
 from sshpe_lib.transfer import constant
@@ -69,6 +70,8 @@ def paste(image: Tensor, target: Tensor, half: Tensor, other: Tensor, source: Te
     pasted one.
     """
     channels, height, width = image.shape[1:]
+    if one_by_one(image):
+        return _paste_one_by_one(image, target, half, other, source)
     pixels = image.permute(0, 2, 3, 1).reshape(-1, channels)
     shown = Canvas(image)
     pixel, inside = boxes.along(target, half, largest, (width, height))
@@ -85,3 +88,17 @@ def paste(image: Tensor, target: Tensor, half: Tensor, other: Tensor, source: Te
         new = pixels.index_select(0, showing[:, n].flatten())
         shown.pixels.index_copy_(0, covered[:, n].flatten(), new)
     return shown.image()
+
+
+def _paste_one_by_one(image: Tensor, target: Tensor, half: Tensor, other: Tensor, source: Tensor) -> Tensor:
+    height, width = image.shape[-2:]
+    covered = boxes.corners(target, half, (width, height))
+    patches = torch.cat([covered, source - target, other[..., None]], dim=-1).tolist()
+    originals = image.permute(0, 2, 3, 1).numpy()
+
+    def paste_all(number: int, pixels: np.ndarray) -> None:
+        for left, top, right, bottom, x, y, of in patches[number]:
+            if left < right and top < bottom:
+                pixels[top:bottom, left:right] = originals[of, top + y : bottom + y, left + x : right + x]
+
+    return painted(image, paste_all)

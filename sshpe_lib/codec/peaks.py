@@ -17,17 +17,34 @@ def highest_pixels(heatmaps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     heatmaps: (B, K, H, W). Returns pixels (B, K, 2), (x, y) in heatmap px of the heatmaps' dtype, and heights
     (B, K). The pixel is (0, 0) where the height is not above 0.
     """
-    batch, joints, height, width = heatmaps.shape
-    # `max` with an index reads single numbers, `amax` reads vectors, and is fast on a hundred or more: find the
-    # best piece, then look into it. Both take the first of equal maxima, and let a NaN win.
-    count = math.gcd(height * width, 1 << (height * width // 96).bit_length() >> 1)
-    pieces = heatmaps.reshape(batch * joints, count, height * width // count)
-    heights, piece = pieces.amax(dim=-1).max(dim=-1)
-    best = pieces[torch.arange(pieces.shape[0], device=heatmaps.device), piece]
-    index = (piece * pieces.shape[-1] + best.argmax(dim=-1)).view(batch, joints)
-    heights = heights.view(batch, joints)
+    width, flat = heatmaps.shape[-1], heatmaps.flatten(2)
+    index = first_highest(flat)
+    heights = flat.gather(2, index[..., None])[..., 0]
     pixels = torch.stack([index % width, index.div(width, rounding_mode="floor")], dim=-1)
     return pixels.to(heatmaps.dtype) * (heights > 0)[..., None], heights
+
+
+def first_highest(flat: torch.Tensor) -> torch.Tensor:
+    """The place of the first highest of numbers in a row, (B, K) long.
+
+    flat: (B, K, N), floating point. A NaN counts as the highest.
+    """
+    if flat.device.type == "cpu" and not torch.compiler.is_compiling():
+        # PyTorch's `argmax` reads single numbers, NumPy's reads vectors.
+        numbers = flat.detach().to(torch.promote_types(flat.dtype, torch.float32)).numpy()
+        return torch.from_numpy(numbers.argmax(-1))
+    return highest_in_pieces(flat)
+
+
+def highest_in_pieces(flat: torch.Tensor) -> torch.Tensor:
+    """`first_highest` for any device, and for a graph that is traced."""
+    # `amax` reads vectors, and is fast on a hundred or more: find the best piece, then look into it.
+    length = flat.shape[-1]
+    count = math.gcd(length, 1 << (length // 96).bit_length() >> 1)
+    pieces = flat.unflatten(2, (count, length // count))
+    piece = pieces.amax(dim=-1).argmax(dim=-1, keepdim=True)
+    best = pieces.gather(2, piece[..., None].expand(-1, -1, 1, pieces.shape[-1]))
+    return (piece * pieces.shape[-1] + best.argmax(dim=-1))[..., 0]
 
 
 def highest_blurred_pixels(maps: torch.Tensor, kernel: int) -> tuple[torch.Tensor, torch.Tensor]:

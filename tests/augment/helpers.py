@@ -8,6 +8,8 @@ from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.view import Operation, View
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
+# On a CPU images of the first are painted on one by one, those of the second all at once, as on a GPU.
+DTYPES = [torch.float32, torch.float64]
 
 
 class Remembered(Draw):

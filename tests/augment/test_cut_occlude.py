@@ -7,7 +7,7 @@ import torch
 from sshpe_lib.augment.cut_occlude import CutOcclude, paste
 from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.augment.view import Strong, View
-from tests.augment.helpers import LAYOUTS, batch, draw
+from tests.augment.helpers import DTYPES, LAYOUTS, batch, draw
 
 
 def slow_joint(heatmap, normal, uniform, operation, width, height):
@@ -45,12 +45,13 @@ def slow_cut_occlude(image, heatmaps, normals, uniforms, picks, others, operatio
     return result
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("size", [(192, 256), (48, 64), (384, 32)])
 @pytest.mark.parametrize("operation", [CutOcclude(), CutOcclude(joints=6, jitter=40.0, half_size=(10, 60))])
-def test_it_is_the_rule_in_loops(operation, size, layout):
+def test_it_is_the_rule_in_loops(operation, size, layout, dtype):
     image, heatmaps = batch(size)
-    image = image.contiguous(memory_format=layout)
+    image = image.to(dtype).contiguous(memory_format=layout)
     kept, numbers = image.clone(), draw()
     view, same = operation(View(image), heatmaps, numbers)
     expected = slow_cut_occlude(image.numpy(), heatmaps.numpy(), *numbers.numbers, operation)
@@ -99,8 +100,9 @@ def test_a_patch_at_the_border_is_moved_inside_and_its_target_is_clipped():
     assert torch.equal(view.image, expected)
 
 
-def test_a_later_paste_covers_an_earlier_one_and_shows_original_pixels():
-    image = torch.arange(3 * 4 * 6.0).view(3, 1, 4, 6)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_later_paste_covers_an_earlier_one_and_shows_original_pixels(dtype):
+    image = torch.arange(3 * 4 * 6, dtype=dtype).view(3, 1, 4, 6)
     nowhere = [-5, -5]
     # image 0 gets a corner of 1, then a part of 2 over it; image 1 the corner of 0 that was pasted over
     target = torch.tensor([[[1, 1], [3, 2]], [[1, 1], nowhere], [nowhere, [9, 1]]])

@@ -7,7 +7,7 @@ import torch
 from sshpe_lib.augment.cutout import Cutout
 from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.augment.view import View
-from tests.augment.helpers import LAYOUTS, assert_ranks_share, batch, draw
+from tests.augment.helpers import DTYPES, LAYOUTS, assert_ranks_share, batch, draw
 
 
 def slow_cutout(image, places, uniforms, operation):
@@ -24,12 +24,13 @@ def slow_cutout(image, places, uniforms, operation):
     return result
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("size", [(192, 256), (96, 128), (384, 64)])
 @pytest.mark.parametrize("operation", [Cutout(), Cutout(holes=2, half_size=(20, 90))])
-def test_it_is_the_rule_in_loops(operation, size, layout):
+def test_it_is_the_rule_in_loops(operation, size, layout, dtype):
     image, heatmaps = batch(size)
-    image = image.contiguous(memory_format=layout)
+    image = image.to(dtype).contiguous(memory_format=layout)
     kept, numbers = image.clone(), draw()
     view, same = operation(View(image), heatmaps, numbers)
     expected = slow_cutout(image.numpy(), *numbers.numbers, operation)

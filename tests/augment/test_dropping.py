@@ -25,7 +25,7 @@ from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.augment.pixels import MEAN, STD, denormalize, normalize, paint
 from sshpe_lib.augment.view import View
 from sshpe_lib.errors import SSHPEError
-from tests.augment.helpers import LAYOUTS, assert_ranks_share, batch, draw
+from tests.augment.helpers import DTYPES, LAYOUTS, assert_ranks_share, batch, draw
 
 SIZES = {"256x192": (192, 256), "512": (512, 512), "384x288": (288, 384)}
 OPERATIONS = [
@@ -329,6 +329,24 @@ def test_what_is_dropped_has_the_fill_and_the_rest_its_pixels(operation, dtype, 
     expected = black if fill == "black" else torch.zeros(1, 3, 1, 1)
     assert torch.equal(view.image, torch.where(mask[:, None], expected.to(dtype), image))
     assert mask.any() and not mask.all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_covered_pixels_have_the_colour_and_the_rest_their_values(channels, layout, dtype):
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(4, channels, 9, 7, generator=generator).to(dtype).contiguous(memory_format=layout)
+    image[1, :, 2, 3], image[2, :, 4, 4] = torch.nan, torch.inf  # one covered, the other not
+    covered = torch.rand(4, 9, 7, generator=generator) < 0.4
+    covered[1, 2, 3], covered[2, 4, 4], covered[3] = True, False, False
+    tint = torch.randn(1, channels, 1, 7, generator=generator).to(dtype)
+    for fill in (tint, torch.zeros((), dtype=dtype)):
+        shown = paint(image, covered, fill)
+        assert torch.allclose(
+            shown, torch.where(covered[:, None], fill, image), rtol=0, atol=0, equal_nan=True
+        )
+        assert shown.is_contiguous(memory_format=layout) and shown.data_ptr() != image.data_ptr()
 
 
 def test_black_is_minus_mean_over_deviation():

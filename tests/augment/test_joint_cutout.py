@@ -8,7 +8,7 @@ from sshpe_lib.augment import boxes
 from sshpe_lib.augment.joint_cutout import JointCutout
 from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.augment.view import Strong, View
-from tests.augment.helpers import LAYOUTS, assert_ranks_share, batch, draw
+from tests.augment.helpers import DTYPES, LAYOUTS, assert_ranks_share, batch, draw
 
 
 def slow_box(heatmap, normal, uniform, jitter, half_size, scale):
@@ -45,12 +45,13 @@ def slow_joint_cutout(image, heatmaps, normals, uniforms, picks, operation):
     return result
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("size", [(192, 256), (96, 128), (48, 64), (384, 64)])
 @pytest.mark.parametrize("operation", [JointCutout(), JointCutout(3, 30.0, (4, 40), legacy_clamp=True)])
-def test_it_is_the_rule_in_loops(operation, size, layout):
+def test_it_is_the_rule_in_loops(operation, size, layout, dtype):
     image, heatmaps = batch(size)
-    image = image.contiguous(memory_format=layout)
+    image = image.to(dtype).contiguous(memory_format=layout)
     kept, numbers = image.clone(), draw()
     view, same = operation(View(image), heatmaps, numbers)
     expected = slow_joint_cutout(image.numpy(), heatmaps.numpy(), *numbers.numbers, operation)

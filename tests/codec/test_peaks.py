@@ -1,4 +1,4 @@
-"""The highest pixel of a blurred map is found without blurring most of it."""
+"""The highest pixel of a map, and of a blurred one without blurring most of it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from sshpe_lib.codec import peaks
-from sshpe_lib.codec.gaussian import blur
-from sshpe_lib.codec.peaks import highest_blurred_pixels, highest_pixels
+from sshpe_lib.codec.gaussian import blur, blur_by_matrices
+from sshpe_lib.codec.peaks import first_highest, highest_blurred_pixels, highest_in_pieces, highest_pixels
 
 
 def discs(height, width, radius, *places):
@@ -66,3 +66,32 @@ def test_a_nan_wins_and_an_empty_map_has_no_peak():
     pixels, heights = highest_blurred_pixels(maps[:, :, None], 15)
     assert heights[0, 1].isnan() and pixels[0, 0].tolist() == [0, 0] and heights[0, 0] == 0
     assert pixels[0, 2].tolist() == [9, 9]
+
+
+@pytest.mark.parametrize("length", [1, 2, 95, 97, 192, 3072, 6912, 7 * 13])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_the_first_of_the_highest_is_found_on_a_cpu_as_elsewhere(length, dtype):
+    generator = torch.Generator().manual_seed(length)
+    few = torch.randint(-3, 3, (3, 5, length), generator=generator).to(dtype)  # each value many times
+    noise = torch.randn(3, 5, length, generator=generator).to(dtype)
+    broken = noise.clone()
+    broken[0, 0, -1], broken[0, 1, length // 2], broken[0, 2] = torch.nan, torch.inf, torch.nan
+    broken[1, 0], broken[1, 1] = -torch.inf, 0
+    for numbers in (few, noise, broken):
+        found = first_highest(numbers)
+        assert torch.equal(found, highest_in_pieces(numbers)) and found.dtype == torch.long
+        for row, place in zip(numbers.flatten(0, 1), found.flatten().tolist(), strict=True):
+            highest = row.isnan() if row.isnan().any() else row == row.max()
+            assert highest[place] and not highest[:place].any()
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 7, 15])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("height, width", [(64, 48), (5, 3), (1, 9), (1, 1)])
+def test_the_blur_of_a_cpu_is_the_product_of_matrices(height, width, dtype, kernel):
+    maps = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(kernel)).to(dtype)
+    kept = maps.clone()
+    for laid in (maps, maps.contiguous(memory_format=torch.channels_last)):
+        blurred = blur(laid, kernel)
+        torch.testing.assert_close(blurred, blur_by_matrices(maps, kernel))
+        assert torch.equal(maps, kept)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sshpe_lib.augment import boxes
 from sshpe_lib.augment.draw import Draw
-from sshpe_lib.augment.dropping.operation import Dropping, check_choice, check_limits
+from sshpe_lib.augment.dropping.operation import Dropping, at_most, both, check_choice, check_limits
 
 Shape = Literal["ellipse", "square"]
 
@@ -60,7 +60,8 @@ def ellipses(centers: Tensor, radii: Tensor, width: int, height: int) -> Tensor:
         (centers[..., axis, None] - torch.arange(length, device=centers.device)) / radii[..., axis, None]
         for axis, length in enumerate((width, height))
     )
-    return (across.square()[..., None, :] + down.square()[..., None] <= 1).any(1)
+    distances = across.square()[..., None, :] + down.square()[..., None]
+    return at_most(distances, distances.new_ones(())).any(1)
 
 
 def squares(centers: Tensor, length: int, width: int, height: int) -> Tensor:
@@ -70,4 +71,4 @@ def squares(centers: Tensor, length: int, width: int, height: int) -> Tensor:
     below it.
     """
     rows, cols = boxes.cover(centers, torch.full_like(centers, length // 2), width, height)
-    return (rows[..., None] & cols[..., None, :]).any(1)
+    return both(rows[..., None], cols[..., None, :]).any(1)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sshpe_lib.augment import boxes
 from sshpe_lib.augment.draw import Draw
-from sshpe_lib.augment.dropping.operation import Dropping, Fill, check_limits
+from sshpe_lib.augment.dropping.operation import Dropping, Fill, at_most, both, check_limits
 from sshpe_lib.errors import SSHPEError
 
 
@@ -74,11 +74,11 @@ def mesh(spacing: Tensor, bar: Tensor, phase: Tensor, turn: Tensor, width: int, 
     x = torch.arange(width, dtype=turn.dtype, device=turn.device)
     y = torch.arange(height, dtype=turn.dtype, device=turn.device)
     spacing, bar = (length.to(turn.dtype)[:, None, None] for length in (spacing, bar))
-    on_bar = []
+    free = []
     for axis in range(2):
         along = turn[:, axis, 0, None] * x + phase[:, axis, None]
         place = along[:, None, :] + (turn[:, axis, 1, None] * y)[:, :, None]
         # `remainder` takes twice the time.
         place -= (place / spacing).floor_().mul_(spacing)
-        on_bar.append(place < bar)
-    return on_bar[0] | on_bar[1]
+        free.append(at_most(bar, place))
+    return ~both(*free)

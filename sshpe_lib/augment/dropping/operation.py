@@ -43,8 +43,21 @@ class Dropping(ABC):
         happens = draw.rand(batch) < self.probability
         dropped = self.dropped(batch, width, height, draw)
         if not happens.all():
-            dropped = dropped & draw.send(happens)[0][:, None, None]
+            dropped = both(dropped, draw.send(happens)[0][:, None, None])
         return replace(view, image=paint(view.image, dropped, colour(self.fill, view.image))), heatmaps
+
+
+def at_most(one: Tensor, other: Tensor) -> Tensor:
+    """one <= other, bool, of floating point tensors that broadcast."""
+    if one.device.type == "cpu":
+        # PyTorch compares floats one after the other where it is to give truths, NumPy a vector at a time.
+        return torch.from_numpy(one.numpy() <= other.numpy())
+    return one <= other
+
+
+def both(one: Tensor, other: Tensor) -> Tensor:
+    """one & other of bool tensors that broadcast; as bytes, which are taken a vector at a time."""
+    return (one.view(torch.uint8) & other.view(torch.uint8)).view(torch.bool)
 
 
 def colour(fill: Fill, image: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sshpe_lib.augment.draw import Draw
-from sshpe_lib.augment.dropping.operation import Dropping, Fill, check_limits
+from sshpe_lib.augment.dropping.operation import Dropping, Fill, both, check_limits
 
 TRIES = 100
 
@@ -64,4 +64,4 @@ def rectangles(corners: Tensor, sizes: Tensor, width: int, height: int) -> Tenso
     for axis, length in enumerate((width, height)):
         pixel, first = torch.arange(length, device=corners.device), corners[:, axis, None]
         spans.append((pixel >= first) & (pixel < first + sizes[:, axis, None]))
-    return spans[1][:, :, None] & spans[0][:, None, :]
+    return both(spans[1][:, :, None], spans[0][:, None, :])
