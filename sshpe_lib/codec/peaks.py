@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from sshpe_lib.codec.gaussian import blur, blur_matrix, reflect
@@ -29,22 +27,11 @@ def first_highest(flat: torch.Tensor) -> torch.Tensor:
 
     flat: (B, K, N), floating point. A NaN counts as the highest.
     """
-    if flat.device.type == "cpu" and not torch.compiler.is_compiling():
-        # PyTorch's `argmax` reads single numbers, NumPy's reads vectors.
-        numbers = flat.detach().to(torch.promote_types(flat.dtype, torch.float32)).numpy()
-        return torch.from_numpy(numbers.argmax(-1))
-    return highest_in_pieces(flat)
-
-
-def highest_in_pieces(flat: torch.Tensor) -> torch.Tensor:
-    """`first_highest` for any device, and for a graph that is traced."""
-    # `amax` reads vectors, and is fast on a hundred or more: find the best piece, then look into it.
-    length = flat.shape[-1]
-    count = math.gcd(length, 1 << (length // 96).bit_length() >> 1)
-    pieces = flat.unflatten(2, (count, length // count))
-    piece = pieces.amax(dim=-1).argmax(dim=-1, keepdim=True)
-    best = pieces.gather(2, piece[..., None].expand(-1, -1, 1, pieces.shape[-1]))
-    return (piece * pieces.shape[-1] + best.argmax(dim=-1))[..., 0]
+    if flat.device.type != "cpu" or torch.compiler.is_compiling():
+        return flat.argmax(-1)
+    # PyTorch's `argmax` on a CPU reads single numbers, NumPy's reads vectors.
+    numbers = flat.detach().to(torch.promote_types(flat.dtype, torch.float32)).numpy()
+    return torch.from_numpy(numbers.argmax(-1))
 
 
 def highest_blurred_pixels(maps: torch.Tensor, kernel: int) -> tuple[torch.Tensor, torch.Tensor]:

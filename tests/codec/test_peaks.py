@@ -7,7 +7,7 @@ import torch
 
 from sshpe_lib.codec import peaks
 from sshpe_lib.codec.gaussian import blur, blur_by_matrices
-from sshpe_lib.codec.peaks import first_highest, highest_blurred_pixels, highest_in_pieces, highest_pixels
+from sshpe_lib.codec.peaks import first_highest, highest_blurred_pixels, highest_pixels
 
 
 def discs(height, width, radius, *places):
@@ -79,7 +79,7 @@ def test_the_first_of_the_highest_is_found_on_a_cpu_as_elsewhere(length, dtype):
     broken[1, 0], broken[1, 1] = -torch.inf, 0
     for numbers in (few, noise, broken):
         found = first_highest(numbers)
-        assert torch.equal(found, highest_in_pieces(numbers)) and found.dtype == torch.long
+        assert torch.equal(found, numbers.argmax(-1)) and found.dtype == torch.long
         for row, place in zip(numbers.flatten(0, 1), found.flatten().tolist(), strict=True):
             highest = row.isnan() if row.isnan().any() else row == row.max()
             assert highest[place] and not highest[:place].any()
