@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 EXAMPLES = 8
 HARD_CASES = 6
 SCENES, PEOPLE_OF_A_SCENE = 4, 6
+SECONDS_BETWEEN_WORDS = 60.0
 
 
 def run(
@@ -46,60 +48,86 @@ def run(
 ) -> Record:
     """The record of `experiment`: found, or made by training.
 
-    Two processes that ask for one experiment train it once: the second waits for the first. A run that was
-    interrupted goes on from its checkpoint. Raises SSHPEError on bad data before training starts.
+    Two processes that ask for one experiment train it once: the second waits for the first. Those that torchrun
+    started train it together, and wait together. A run that was interrupted goes on from its checkpoint. Raises
+    SSHPEError on bad data before training starts.
     """
     machine = machine or Machine()
     experiment = sources.pin(experiment)
     records_folder = records_folder or paths.records()
     folder = (runs_folder or paths.runs()) / experiment.key()
-    found = records.find(records_folder, experiment.key())
+
+    def look() -> Record | None:
+        return records.find(records_folder, experiment.key())
+
+    found = machine.agreed(look)
     if found is not None:
         return found
     if experiment.start is not None:
         run(experiment.start, machine, records_folder=records_folder, runs_folder=runs_folder)
     for place in (records_folder, folder):
         check_writable(place)  # a full or read-only disk is better known before the training than after it
-    if not first_process():
-        return train(experiment, machine, folder)  # the first process holds the lock and writes the record
-    with _lock(folder / "lock", machine.progress):
-        found = records.find(records_folder, experiment.key())
+    with _locked(folder, machine):
+        found = machine.agreed(look)
         if found is not None:
             return found
         record = train(experiment, machine, folder)
-        records.write(records_folder, record)
+        if first_process():
+            records.write(records_folder, record)
         return record
 
 
 def busy(experiment: Experiment, runs_folder: Path | None = None) -> bool:
-    """Whether another process trains this experiment now, or the one it starts from, so that `run` would wait."""
+    """Whether another process trains this experiment now, or the one it starts from, so that `run` would wait.
+
+    Raises SSHPEError where its folder cannot be locked.
+    """
     experiment = sources.pin(experiment)
     lock = FileLock((runs_folder or paths.runs()) / experiment.key() / "lock")
     if Path(lock.lock_file).exists():
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
+        if not _acquired(lock, 0):
             return True
         lock.release()
     return experiment.start is not None and busy(experiment.start, runs_folder)
 
 
-def _lock(path: Path, progress: bool) -> FileLock:
-    lock = FileLock(path)
+@contextmanager
+def _locked(folder: Path, machine: Machine) -> Iterator[None]:
+    """Inside the block nobody else trains in the folder; of the processes of torchrun the first holds the lock."""
+    lock, seconds = FileLock(folder / "lock"), 0.0
     try:
-        lock.acquire(timeout=0)
+        # The others are told again and again, as their wait for a message has an end.
+        while not machine.agreed(partial(_acquired, lock, seconds)):
+            if machine.progress and not seconds:
+                print(f"another process trains this experiment; waiting for it ({folder})", flush=True)
+            seconds = SECONDS_BETWEEN_WORDS
+        yield
+    finally:
         lock.release()
+
+
+def _acquired(lock: FileLock, seconds: float) -> bool:
+    """Whether this process has the lock, within so many seconds."""
+    try:
+        lock.acquire(timeout=seconds)
     except Timeout:
-        if progress:
-            print(f"another process trains this experiment; waiting for it ({path.parent})", flush=True)
-    return lock
+        return False
+    except OSError as error:
+        raise SSHPEError(
+            f"{lock.lock_file} cannot be locked: {error.strerror or error}; keep runs where files can be locked "
+            "(NFS needs its lock daemon), for which SSHPE_RUNS names a folder"
+        ) from error
+    return True
 
 
 def train(experiment: Experiment, machine: Machine, folder: Path) -> Record:
     """Train and evaluate `experiment` in `folder`, whatever records exist, and return the new record."""
+    with machine.own_threads():
+        return _train(experiment, machine, folder)
+
+
+def _train(experiment: Experiment, machine: Machine, folder: Path) -> Record:
     started = datetime.now(UTC)
-    if machine.threads:
-        torch.set_num_threads(machine.threads)
     data = roles.load(experiment, machine.pack, machine.progress)
     fabric, precision = (
         machine.fabric(experiment.train.precision, folder),
@@ -108,11 +136,19 @@ def train(experiment: Experiment, machine: Machine, folder: Path) -> Record:
     channels = parts.channels_of(experiment, len(data.skeleton))
     evaluation = parts.evaluation_of(experiment, data.val, data.ground_truth, data.skeleton, fabric)
     student = initial.build(experiment.model, channels, experiment.train.seed)
-    facts = data.facts
+    batches = _batches(experiment, data, fabric)
+    facts, partner = data.facts, None
     if experiment.start is not None:
-        facts = facts | _go_on_from(experiment.start, student, machine, folder.parent)
+        earlier = _end_of(experiment.start, machine, folder.parent)
+        student.load_state_dict(earlier["student"])
+        start = {"start": experiment.start.key(), "start_steps": earlier["step"]}
+        facts = facts | start | {"start_sha256": state_sha256(student)}
+        partner = (earlier["teacher"] or {}).get("network")
+    teacher = parts.teacher_of(experiment, student, channels)
+    if teacher is not None and teacher.learns and partner is not None:
+        teacher.network.load_state_dict(partner)
     trainer = Trainer(
-        fabric, student, parts.teacher_of(experiment, student, channels), _batches(experiment, data, fabric),
+        fabric, student, teacher, batches,
         parts.supervision_of(experiment), experiment.train, evaluation, key=experiment.key(), folder=folder,
         strong=parts.strong_of(experiment), dropping=parts.dropping_of(experiment), seed=experiment.stream_seed,
         evaluations=experiment.evaluate.times, workers=machine.workers, progress=machine.progress,
@@ -157,21 +193,15 @@ def _with_multi_scale(
     }
 
 
-def _go_on_from(
-    start: Experiment, student: torch.nn.Module, machine: Machine, runs_folder: Path
-) -> dict[str, str | int]:
-    """Give a network the final weights of an earlier stage, trained first where its checkpoint is not there."""
+def _end_of(start: Experiment, machine: Machine, runs_folder: Path) -> dict[str, Any]:
+    """The checkpoint that an earlier stage ended with, trained first where it is not there."""
     folder = runs_folder / start.key()
     folder.mkdir(parents=True, exist_ok=True)
     path = checkpoints.of(folder)
-    # Several second stages may want one first stage at a time; of one run's processes, the first holds the lock.
-    with _lock(folder / "lock", machine.progress) if first_process() else nullcontext():
-        state = checkpoints.finished(path, start.key())
-        if state is None:
+    with _locked(folder, machine):  # several second stages may want one first stage at a time
+        if not machine.agreed(lambda: checkpoints.finished(path, start.key()) is not None):
             train(start, machine, folder)
-            state = checkpoints.read(path, start.key())
-    student.load_state_dict(state["student"])
-    return {"start": start.key(), "start_steps": state["step"], "start_sha256": state_sha256(student)}
+        return checkpoints.read(path, start.key())
 
 
 def _batches(experiment: Experiment, data: Roles, fabric: Fabric) -> Batches:
@@ -180,8 +210,20 @@ def _batches(experiment: Experiment, data: Roles, fabric: Fabric) -> Batches:
         raise SSHPEError(
             f"train.batch_size {train.batch_size} does not divide over {fabric.world_size} devices"
         )
+    share = train.batch_size // fabric.world_size
+    mix = next((one for one in experiment.augment.strong if one.kind == "mum"), None)
+    if mix is not None and share % mix.group:
+        raise SSHPEError(
+            f"train.batch_size {train.batch_size} leaves each of {fabric.world_size} processes {share} images, no "
+            f"whole groups of {mix.group} (mum.group) to mix; start {train.batch_size // mix.group} processes at most"
+        )
+    burn_in = round(train.burn_in * steps)
+    if burn_in >= steps:
+        raise SSHPEError(
+            f"train.burn_in {train.burn_in} of {steps} steps leaves the teacher no step; train longer, or with less"
+        )
     return Batches(
-        data.labeled, data.unlabeled, batch_size=train.batch_size, steps=steps, burn_in=round(train.burn_in * steps),
+        data.labeled, data.unlabeled, batch_size=train.batch_size, steps=steps, burn_in=burn_in,
         seed=experiment.stream_seed, rank=fabric.global_rank, world=fabric.world_size,
     )  # fmt: skip
 

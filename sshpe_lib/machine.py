@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from lightning_fabric.loggers import Logger
 
 Precision = Literal["32-true", "bf16-mixed"]
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,14 @@ class Machine:
         """A launched Fabric, in the precision that `self.precision` makes of the wanted one.
 
         Raises:
-            SSHPEError: TensorBoard is asked for and not installed, or CUDA graphs where they cannot be had.
+            SSHPEError: TensorBoard is asked for and not installed, CUDA graphs where they cannot be had, or several
+                devices of one process.
         """
+        if processes() == 1 and self.devices not in ("auto", 1):
+            raise SSHPEError(
+                f"{self.devices} devices want a process each: start this with torchrun "
+                f"--nproc-per-node={self.devices} -m sshpe_lib, and leave --devices out"
+            )
         if self.cuda_graphs and (not self.on_gpu or processes() > 1):
             where = "on a CPU" if not self.on_gpu else f"of {processes()} processes"
             raise SSHPEError(
@@ -101,6 +109,39 @@ class Machine:
             )  # fmt: skip
             fabric.launch()
         return fabric
+
+    def agreed(self, find: Callable[[], Found]) -> Found:
+        """What the first process finds, in all that torchrun started: what to do next must not differ between them.
+
+        find: is called in the first process; what it returns, or the SSHPEError that it raises, is pickled. Without
+        torchrun it is just called.
+        """
+        if processes() == 1:
+            return find()
+        if not torch.distributed.is_initialized():
+            # A run's own Fabric finds the processes joined.
+            replace(self, progress=False, tensorboard=False).fabric("32-true", Path(tempfile.gettempdir()))
+        told: list[tuple[Found | None, SSHPEError | None]] = [(None, None)]
+        if first_process():
+            try:
+                told = [(find(), None)]
+            except SSHPEError as error:
+                told = [(None, error)]
+        torch.distributed.broadcast_object_list(told, src=0)
+        found, wrong = told[0]
+        if wrong is not None:
+            raise wrong
+        return found  # type: ignore[return-value]  # what `find` returned, None or not
+
+    @contextmanager
+    def own_threads(self) -> Iterator[None]:
+        """Torch has `threads` threads inside the block, and afterwards as many as before."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads or before)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 @contextmanager

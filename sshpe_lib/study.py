@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sshpe_lib.cluster import Cluster
     from sshpe_lib.machine import Machine
 
-__all__ = ["Result", "Study", "Wanted", "baseline_cells", "pictures", "record_of", "study", "wanted"]
+__all__ = ["Result", "Study", "Wanted", "baseline_cells", "pictures", "study", "wanted"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,12 @@ def study(
     command = f"sshpe run {table.name} --profile {profile} --seeds {seeds}"
     everything, folder = [*baselines, *results], records_folder or paths.records()
     keys = dict.fromkeys(one.key() for wish in everything for one in wish.experiments)
-    made = {key: record for key in keys if (record := records.find(folder, key)) is not None}
+
+    def look() -> dict[str, Record]:
+        return {key: record for key in keys if (record := records.find(folder, key)) is not None}
+
+    # Processes that train together must miss the same records, however many are written meanwhile.
+    made = look() if machine is None else machine.agreed(look)
     missing = [key for key in keys if key not in made]
     if missing and not (train and os.environ.get("SSHPE_TRAINING") != "forbidden"):
         raise _forbidden(missing, command)
@@ -194,24 +199,6 @@ def _results(everything: Sequence[Wanted], made: dict[str, Record]) -> tuple[Res
 def _forbidden(keys: list[str], command: str) -> SSHPEError:
     more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
     return SSHPEError(f"no record {keys[0]}{more}, and training is forbidden here; make it with: {command}")
-
-
-def record_of(
-    experiment: Experiment, command: str, machine: Machine | None = None, folder: Path | None = None
-) -> Record:
-    """The record of one experiment, trained where it is missing and training is allowed.
-
-    command: what makes the record elsewhere; SSHPEError names it where SSHPE_TRAINING is "forbidden".
-    """
-    experiment = sources.pin(experiment)
-    found = records.find(folder or paths.records(), experiment.key())
-    if found is not None:
-        return found
-    if os.environ.get("SSHPE_TRAINING") == "forbidden":
-        raise _forbidden([experiment.key()], command)
-    from sshpe_lib.experiment import run  # torch is loaded only where something is left to train
-
-    return run(experiment, machine, records_folder=folder)
 
 
 def pictures(record: Record, hard: bool = False) -> list[Picture] | list[Scene]:

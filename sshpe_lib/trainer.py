@@ -38,7 +38,7 @@ from sshpe_lib.transfer import Reading
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-# A run that is killed loses at most this much work besides the steps since the last evaluation.
+# A run that is killed loses at most this much work, and the step that it was at.
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 STEPS_BETWEEN_LOG_ROWS = 20
 # Whose losses are not read yet: so much work a GPU has while the CPU waits for a batch, or for its turn. Their batches
@@ -158,6 +158,7 @@ class Trainer:
                     saved = time.monotonic()
         self._look()
         bar.close()
+        self.fabric.barrier()  # the others may read the checkpoint that the first has written
         return self.curve
 
     def take_step(self, batch: TrainBatch | Parcel) -> None:
@@ -170,7 +171,7 @@ class Trainer:
         self._log(losses)
 
     def record(self, batch: TrainBatch | Parcel) -> None:
-        """Record a step on such a batch, where CUDA graphs are wanted; before loader processes use the GPU too."""
+        """Record a step on such a batch, where CUDA graphs are wanted; before a loader pins memory meanwhile."""
         self.graphs.record(lambda: self._forward(self._feed(batch, self._prepare)))
 
     def _prepare(self, batch: TrainBatch) -> Prepared:
@@ -213,8 +214,12 @@ class Trainer:
             self.teacher.update(self.network)
 
     def _average_statistics(self) -> None:
-        """Give every rank the mean of the ranks' batch-norm statistics, in one message."""
-        buffers = [b for network in self.networks for b in network.buffers() if b.is_floating_point()]
+        """Give every rank the mean of the ranks' batch-norm statistics, in one message.
+
+        An EMA teacher moves its own, as it predicts in training mode; those of EMAN follow from the student's.
+        """
+        moved = [network for network in self.all_networks if network.training]
+        buffers = [b for network in moved for b in network.buffers() if b.is_floating_point()]
         if buffers:
             ours = torch.cat([buffer.flatten() for buffer in buffers])
             means = cast(Tensor, self.fabric.all_reduce(ours, reduce_op="mean"))
@@ -238,7 +243,10 @@ class Trainer:
     def _evaluate(self, bar: tqdm) -> None:
         self._look()
         self.metrics = self.evaluate(self.evaluated())
-        mean = {name: total / max(self._sums["count"], 1) for name, total in self._sums.items()}
+        sums = torch.tensor(list(self._sums.values()), dtype=torch.float64, device=self.fabric.device)
+        totals = cast(Tensor, self.fabric.all_reduce(sums, reduce_op="mean")).tolist()  # of all processes
+        count = max(self._sums["count"], 1)
+        mean = {name: total / count for name, total in zip(self._sums, totals, strict=True)}
         teacher = self.metrics.get("teacher")
         point = Point(
             step=self.step,
@@ -300,10 +308,22 @@ class Trainer:
         checkpoints.write(self.checkpoint, state)
 
     def resume(self) -> None:
-        """Continue from the checkpoint, where there is one. Raises SSHPEError on a foreign or corrupt file."""
-        if not self.checkpoint.exists():
+        """Continue from the checkpoint, where there is one.
+
+        Raises SSHPEError on a foreign or corrupt file, and where one process of several finds another than the first.
+        """
+        if self.checkpoint.exists():
+            self._take_over()
+        elif self.fabric.is_global_zero:
             self.log.clear()
-            return
+        first = self.fabric.broadcast(self.step)
+        if self.step != first:
+            raise SSHPEError(
+                f"{self.checkpoint}: the first process goes on from step {first}, process {self.fabric.global_rank} "
+                f"from {self.step}; give all machines the same folder of runs (SSHPE_RUNS)"
+            )
+
+    def _take_over(self) -> None:
         state = checkpoints.read(self.checkpoint, self.key, self.fabric.device)
         self.network.load_state_dict(state["student"])
         if self.teacher is not None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from sshpe_lib.errors import SSHPEError
 from sshpe_lib.writing import cannot_write, written_whole
 
 FIELDS = ("step", "rate", "loss", "supervised", "consistency")
 
 
 class TrainingLog:
-    """`log.csv` in a run's folder. Every method raises SSHPEError where the file cannot be written."""
+    """`log.csv` in a run's folder: of several processes, the first one's share of the losses.
+
+    Every method raises SSHPEError where the file cannot be read or written.
+    """
 
     def __init__(self, folder: Path):
         self.file = folder / "log.csv"
@@ -30,14 +34,21 @@ class TrainingLog:
 
     def clear(self) -> None:
         """Forget all rows."""
-        self.file.unlink(missing_ok=True)
+        try:
+            self.file.unlink(missing_ok=True)
+        except OSError as error:
+            raise cannot_write(self.file, error) from error
 
     def forget_after(self, step: int) -> None:
         """Keep the rows up to a step, and none that was only half written."""
         if not self.file.exists():
             return
-        with self.file.open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row["step"].isdigit() and int(row["step"]) <= step]
+        try:
+            with self.file.open(newline="") as file:
+                lines = [line for line in file if line.endswith("\n")]
+        except OSError as error:
+            raise SSHPEError(f"{self.file}: {error.strerror}; make it readable, or delete it") from error
+        rows = [row for row in csv.DictReader(lines) if row["step"].isdigit() and int(row["step"]) <= step]
         with written_whole(self.file, alone=True) as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, FIELDS)
             writer.writeheader()

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from sshpe_lib import records, tables
 from sshpe_lib.config import Experiment
@@ -120,6 +121,24 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(tmp_path):
         process.send_signal(signal.SIGKILL)
         process.communicate()
     assert start(tmp_path / "killed", 60).communicate(timeout=120)[0].split()[0] == expected
+
+
+def test_a_burn_in_that_leaves_no_step_is_refused(tmp_path):
+    all_of_it = smoke("affine-eman", train__steps=4, train__burn_in=0.9)
+    with pytest.raises(SSHPEError, match="train.burn_in 0.9 of 4 steps leaves the teacher no step"):
+        run(all_of_it, QUIET, records_folder=tmp_path / "records", runs_folder=tmp_path / "runs")
+
+
+def test_a_run_gives_torch_its_threads_back(tmp_path):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        record = run(
+            smoke("supervised"), QUIET, records_folder=tmp_path / "records", runs_folder=tmp_path / "runs"
+        )
+        assert record.provenance.threads == 1 and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_missing_image_stops_before_training(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sshpe_lib import machine
+from sshpe_lib.errors import SSHPEError
 from sshpe_lib.machine import Machine
 
 
@@ -38,3 +39,26 @@ def test_a_gpu_keeps_what_is_asked_for(monkeypatch) -> None:
     assert Machine().precision("bf16-mixed") == "bf16-mixed"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert Machine().precision("bf16-mixed") == "32-true"
+
+
+def test_several_devices_want_a_process_each(tmp_path) -> None:
+    with pytest.raises(
+        SSHPEError, match="2 devices want a process each: start this with torchrun --nproc-per-node=2"
+    ):
+        Machine(accelerator="cpu", devices=2).fabric("32-true", tmp_path)
+
+
+def test_a_process_alone_agrees_with_itself() -> None:
+    assert Machine().agreed(lambda: 3) == 3 and not torch.distributed.is_initialized()
+
+
+@pytest.mark.parametrize(("threads", "inside"), [(1, 1), (2, 2), (0, 3)])
+def test_threads_are_given_back(threads, inside) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with Machine(threads=threads).own_threads():
+            assert torch.get_num_threads() == inside
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

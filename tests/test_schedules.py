@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,25 @@ def test_s3_trains_both_stages_and_hands_the_weights_over(tmp_path: Path) -> Non
     assert told["start_sha256"] == first.provenance.checkpoint_sha256 != second.provenance.checkpoint_sha256
     assert {"AP-vis", "AP-invis"} <= first.metrics["student"].keys()
     assert len(first.hard_cases) == len(second.hard_cases) > 0
+
+
+def test_both_networks_of_a_pair_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    second = tables.experiment("smoke", "jc-dual", schedule="S3")
+    assert second.start.teacher.kind == "dual"
+    folders = {"records_folder": tmp_path / "records", "runs_folder": tmp_path / "runs"}
+    began, fit = {}, Trainer.fit
+
+    def noted(self: Trainer) -> list:
+        began[self.key] = [copy.deepcopy(network.state_dict()) for network in self.networks]
+        return fit(self)
+
+    monkeypatch.setattr(Trainer, "fit", noted)
+    run(second, QUIET, **folders)
+    ended = checkpoints.read(checkpoints.of(tmp_path / "runs" / second.start.key()), second.start.key())
+    for network, state in zip(
+        began[second.key()], (ended["student"], ended["teacher"]["network"]), strict=True
+    ):
+        assert all(torch.equal(tensor, state[name]) for name, tensor in network.items())
 
 
 def test_a_first_stage_without_its_checkpoint_is_trained_again(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from sshpe_lib.errors import SSHPEError
 from sshpe_lib.machine import Machine
 from sshpe_lib.overview import Line, overview
 from sshpe_lib.records import Example, Record
-from sshpe_lib.study import baseline_cells, pictures, record_of, study
+from sshpe_lib.study import baseline_cells, pictures, study
 from sshpe_lib.tables import Cell
 from tests import fakes
 
@@ -195,8 +195,6 @@ def test_where_training_is_forbidden_the_command_is_named(
     ) as caught:
         study("table4", "smoke")
     assert str(caught.value).endswith("make it with: sshpe run table4 --profile smoke --seeds 1")
-    with pytest.raises(SSHPEError, match="make it with: sshpe run this"):
-        record_of(tables.experiment("smoke", "mum"), "sshpe run this")
     assert not trained
     written = fakes.write(fakes.study("smoke", seeds=1), folder)
     assert [record for _, record in study("table4", "smoke").runs()] == written
@@ -219,12 +217,6 @@ def test_finding_records_loads_no_torch(folder: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=os.environ.copy())
     assert done.returncode == 0, done.stderr
     assert "0.999" in done.stdout
-
-
-def test_one_experiment_is_trained_once_and_found_afterwards(trained: list) -> None:
-    wanted = tables.experiment("smoke", "mum")
-    assert record_of(wanted, "sshpe run this") == record_of(wanted, "sshpe run this") == fakes.record(wanted)
-    assert trained == [wanted]
 
 
 def test_baselines_one_for_every_column_backbone_and_amount() -> None:
@@ -326,4 +318,4 @@ def test_overview_of_an_unknown_profile_is_an_error() -> None:
 
 
 def test_public_names_stay() -> None:
-    assert {"Result", "Study", "pictures", "record_of", "study"} <= set(studies.__all__)
+    assert {"Result", "Study", "pictures", "study"} <= set(studies.__all__)

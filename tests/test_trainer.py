@@ -18,6 +18,7 @@ from sshpe_lib.models import resnet
 from sshpe_lib.supervision import Supervision
 from sshpe_lib.teacher import EMAN, Dual
 from sshpe_lib.trainer import Trainer
+from sshpe_lib.training_log import FIELDS, TrainingLog
 from tests import toy
 
 SIZE = (48, 64)
@@ -210,6 +211,27 @@ def test_a_foreign_checkpoint_is_refused(tmp_path):
     made.checkpoint.rename(other.checkpoint)
     with pytest.raises(SSHPEError, match="belongs to experiment one, not two"):
         other.fit()
+
+
+def test_a_process_that_finds_another_checkpoint_than_the_first_is_told(tmp_path, monkeypatch):
+    trainer(tmp_path).fit()
+    elsewhere = trainer(tmp_path / "not shared")
+    elsewhere.folder.mkdir()
+    monkeypatch.setattr(elsewhere.fabric, "broadcast", lambda step: 6)  # what the first process says
+    with pytest.raises(SSHPEError, match=r"goes on from step 6, process 0 from 0; .*the same folder of runs"):
+        elsewhere.fit()
+
+
+@pytest.mark.parametrize("cut", range(1, 26, 3))
+def test_a_row_that_was_half_written_is_forgotten(tmp_path, cut):
+    log = TrainingLog(tmp_path)
+    rows = [dict(zip(FIELDS, (step, 1e-3, 0.5, 0.25, 0.125), strict=True)) for step in (20, 40, 120)]
+    for row in rows:
+        log.add(row)
+    whole = log.file.read_bytes()
+    log.file.write_bytes(whole[:-cut])
+    log.forget_after(100)  # of 120 may be left 12, or 1
+    assert log.file.read_bytes() == whole[: whole.index(b"120")]
 
 
 def test_the_log_has_a_row_for_the_last_step(tmp_path):

@@ -6,8 +6,10 @@ import sys
 
 import pytest
 import torch
+from filelock import FileLock
 
 from sshpe_lib import records, tables
+from tests import fakes
 
 
 def end_of(folder, network: str, processes: int) -> list[dict]:
@@ -54,9 +56,10 @@ def test_two_processes_predict_every_person_once(plain):
     assert torch.allclose(first["predicted"][..., 2], one["predicted"][..., 2], atol=1e-3)
 
 
-def test_ranks_keep_one_network(tmp_path):
+@pytest.mark.parametrize("kind", ["baseline", "ema"])
+def test_ranks_keep_one_network(tmp_path, kind):
     """With batch norm the ranks see other statistics than one process would, but never different networks."""
-    first, second = end_of(tmp_path / "two", "baseline", 2)
+    first, second = end_of(tmp_path / "two", kind, 2)
     for network in ("student", "teacher"):
         for name, tensor in first[network].items():
             assert torch.equal(tensor, second[network][name]), name
@@ -79,3 +82,48 @@ def test_the_command_line_trains_a_table_in_two_processes(tmp_path):
     made = records.read_all(tmp_path / "records")
     assert {record.key for record in made} == wanted
     assert all(record.provenance.world_size == 2 for record in made)
+
+
+def test_processes_that_wait_for_a_run_elsewhere_find_its_record_together(tmp_path):
+    """The first alone sees the lock; the second must neither train meanwhile nor wait for gradients for ever."""
+    folders = {"SSHPE_RECORDS": str(tmp_path / "records"), "SSHPE_RUNS": str(tmp_path / "runs")}
+    wanted = tables.experiment("smoke", "supervised")
+    lock = tmp_path / "runs" / wanted.key() / "lock"
+    lock.parent.mkdir(parents=True)
+    with FileLock(lock):
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+        command += ["-m", "tests.waiting", wanted.key()]
+        asking = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | folders
+        )
+        first = asking.stdout.readline()
+        assert first.startswith("another process trains this experiment; waiting for it"), (
+            asking.communicate()[1]
+        )
+        written = fakes.record(wanted)
+        records.write(tmp_path / "records", written)
+    told, failed = asking.communicate(timeout=120)
+    assert asking.returncode == 0, failed[-3000:]
+    assert told.split() == [str(written.ap)] * 2
+    assert [path.name for path in lock.parent.iterdir()] == ["lock"]
+
+
+def test_what_the_first_process_refuses_all_refuse(tmp_path):
+    """A share of the batch that holds no group would leave Pose-MUM unmixed; told once a process, and no hang."""
+    folders = {"SSHPE_RECORDS": str(tmp_path / "records"), "SSHPE_RUNS": str(tmp_path / "runs")}
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=4",
+        "-m",
+        "sshpe_lib",
+    ]
+    typed = ["run", "table4", "--profile", "smoke", "--row", "0.9", "--column", "resnet18"]
+    done = subprocess.run(
+        [*command, *typed], capture_output=True, text=True, timeout=240, env=os.environ | folders
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "no whole groups of 4 (mum.group) to mix; start 2 processes at most" in done.stderr
+    assert "Traceback" not in done.stderr.partition("ChildFailedError")[0].partition("elastic")[0]

@@ -1,6 +1,7 @@
 """Train a small network in the processes that torchrun started (or in one) and save what each ends with.
 
-Usage: world.py FOLDER NETWORK, NETWORK being "plain" (no batch norm), "whole" (the same on whole images) or "baseline".
+Usage: world.py FOLDER NETWORK, NETWORK being "plain" (no batch norm), "whole" (the same on whole images), "baseline",
+or "ema" (that with a teacher whose batch norms keep statistics of their own).
 """
 
 import sys
@@ -23,7 +24,7 @@ from sshpe_lib.evaluate.top_down import TopDownEvaluation
 from sshpe_lib.machine import Machine
 from sshpe_lib.models import resnet
 from sshpe_lib.supervision import Supervision
-from sshpe_lib.teacher import EMAN
+from sshpe_lib.teacher import EMA, EMAN
 from sshpe_lib.trainer import Trainer
 from tests import toy
 
@@ -108,8 +109,9 @@ def main() -> None:
         Crops(unlabeled.instances, SIZE), codec, {}, batch_size=3, rank=fabric.global_rank, world=fabric.world_size,
         reduce=lambda tensor: fabric.all_reduce(tensor, reduce_op="sum"),
     )  # fmt: skip
+    teacher = (EMA if kind == "ema" else EMAN)(network, 0.6)
     trainer = Trainer(
-        fabric, network, EMAN(network, 0.6), batches, Supervision(codec), Train(steps=6, batch_size=8),
+        fabric, network, teacher, batches, Supervision(codec), Train(steps=6, batch_size=8),
         lambda networks: {name: {"AP": 0.0} for name in networks}, key="world", folder=folder / "run",
         strong=Strong([HardAffine(), PoseMUM(sites=("layer1",))]), progress=False,
     )  # fmt: skip

@@ -54,8 +54,11 @@ def measure(experiment: Experiment, machine: Machine, description: str = "measur
     and reading and cropping images is not timed. The burn-in is left out. One thread of a CPU is timed by
     its own time, which other programs on the machine do not lengthen; anything else by the clock on the wall.
     """
-    if machine.threads:
-        torch.set_num_threads(machine.threads)
+    with machine.own_threads():
+        return _measured(experiment, machine, description)
+
+
+def _measured(experiment: Experiment, machine: Machine, description: str) -> Speed:
     scratch = experiment.model_copy(update={"model": experiment.model.architecture, "start": None})
     with tempfile.TemporaryDirectory() as folder:
         together = TOGETHER if machine.on_gpu else 1
