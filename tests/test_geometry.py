@@ -375,7 +375,11 @@ def test_heatmaps_move_as_the_points_they_mark():
 
 
 def test_flips_equal_the_reference(golden):
-    np.testing.assert_array_equal(golden["flip_V"][list(COCO17.flip_order)], golden["fliplr_vis"])
+    order, last = list(COCO17.flip_order), int(golden["flip_width"]) - 1
+    flipped = transform_points(golden["flip_J"][:, :2], np.array([[-1.0, 0, last], [0, 1, 0]]))[order]
+    visible = golden["fliplr_vis"]  # the reference puts joints without label at (0, 0)
+    np.testing.assert_array_equal(flipped * visible[:, :2], golden["fliplr_joints"][:, :2])
+    np.testing.assert_array_equal(golden["flip_V"][order], visible)
     heatmaps = flip_heatmaps(torch.from_numpy(golden["flip_hm"]), COCO17.flip_order)
     np.testing.assert_array_equal(heatmaps.numpy(), golden["flip_back"])
 
