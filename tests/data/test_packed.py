@@ -66,15 +66,21 @@ def test_crops_of_packed_images_have_the_same_bits(people):
     assert cache.bytes == 0
 
 
-def test_an_interrupted_packing_goes_on_where_it_was(people, decoded, monkeypatch):
+def interrupted(people, monkeypatch, at):
+    """Pack until this image, and no further."""
+
     def stopped(path, *rest):
-        if path == people.path(3):
+        if path == people.path(at):
             raise KeyboardInterrupt
         return read_image(path, *rest)
 
     with monkeypatch.context() as short, pytest.raises(KeyboardInterrupt):
         short.setattr(packed, "read_image", stopped)
         pack(people.pictures, show=False)
+
+
+def test_an_interrupted_packing_goes_on_where_it_was(people, decoded, monkeypatch):
+    interrupted(people, monkeypatch, at=3)
     assert_whole(pack(people.pictures, show=False), people)
     assert sorted(decoded) == sorted(people.file_names[2:])  # the first two were noted
 
@@ -118,6 +124,12 @@ def test_a_lost_file_of_pixels_is_made_again(people, decoded):
     pack(people.pictures, show=False).file.unlink()
     assert_whole(pack(people.pictures, show=False), people)
     assert len(decoded) == 10
+
+
+def test_notes_of_a_lost_file_say_nothing_of_the_next(people, monkeypatch):
+    pack(people.pictures, show=False).file.unlink()
+    interrupted(people, monkeypatch, at=0)
+    assert_whole(pack(people.pictures, show=False), people)
 
 
 def test_a_full_disk_ends_in_one_sentence_before_and_during_the_work(people, monkeypatch):
