@@ -14,6 +14,7 @@ from sshpe_lib import seeding
 from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.config import Pretraining
 from sshpe_lib.data import objects
+from sshpe_lib.data.loaders import in_passes
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import resnet
 
@@ -87,7 +88,8 @@ def _batch(spec: Pretraining, data: Pictures, step: int) -> tuple[Tensor, Tensor
     """The training batch of a step: random crops, mirrored by chance, colours shaken; labels (B,)."""
     images, labels = data
     rng = seeding.numpy_stream(spec.seed, "pretrain", "batch", step)
-    rows = _rows(len(labels), spec, step)
+    places = np.arange(step * spec.batch_size, (step + 1) * spec.batch_size)
+    rows = in_passes(places, len(labels), spec.seed, "pretrain", "order")
     (height, width), room = spec.input_size, np.subtract(images.shape[1:3], spec.input_size) + 1
     corners, mirrored = rng.integers(room, size=(len(rows), 2)), rng.random(len(rows)) < 0.5
     crops = np.empty((len(rows), height, width, 3), dtype=np.uint8)
@@ -98,17 +100,6 @@ def _batch(spec: Pretraining, data: Pictures, step: int) -> tuple[Tensor, Tensor
     gain = 1 + spec.jitter * brightness + spec.jitter / 2 * colour
     shaken = torch.from_numpy(crops).permute(0, 3, 1, 2) * torch.from_numpy(gain).float()[:, :, None, None]
     return normalize(shaken.clamp(max=255)), torch.from_numpy(labels[rows])
-
-
-def _rows(count: int, spec: Pretraining, step: int) -> np.ndarray:
-    """The pictures of a step: passes over all of them in fresh orders, without a break between passes."""
-    places = np.arange(step * spec.batch_size, (step + 1) * spec.batch_size)
-    epochs = places // count
-    streams = {
-        int(e): seeding.numpy_stream(spec.seed, "pretrain", "order", int(e)) for e in np.unique(epochs)
-    }
-    orders = {epoch: stream.permutation(count) for epoch, stream in streams.items()}
-    return np.array([orders[int(epoch)][place % count] for epoch, place in zip(epochs, places, strict=True)])
 
 
 @torch.no_grad()

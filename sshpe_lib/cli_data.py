@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -52,40 +52,14 @@ def data_synth(
 @data_app.command("split")
 def data_split(
     annotations: Annotated[Path, typer.Argument(help="a COCO-format keypoint file")],
-    count: Annotated[
-        int | None, typer.Option(min=1, help="choose so many people who have labels, and write their ids")
-    ] = None,
-    hold_out: Annotated[
-        float | None,
-        typer.Option(
-            help="or hold out this share of the images, such as 0.2: writes a file to train on and one to measure on"
-        ),
-    ] = None,
+    hold_out: Annotated[float, typer.Option(help="the share of the images to measure on, such as 0.2")],
     output: Annotated[
-        Path | None,
-        typer.Option(
-            help="with --count the file to write, split.json if left out; with --hold-out the folder, that of the file "
-            "if left out"
-        ),
+        Path | None, typer.Option(help="the folder of the two files; that of the old one if left out")
     ] = None,
-    rule: Annotated[
-        Literal["first", "random"],
-        typer.Option(help="of --count: first in the file, as the reference, or drawn"),
-    ] = "first",
     seed: Annotated[int, typer.Option(min=0, help="of the draw")] = 0,
 ) -> None:
-    """Choose the people who have labels, or part a file into one to train on and one to measure on."""
-    from sshpe_lib.data import coco, splits
+    """Part a file by images, drawn at random: one to train on, one to measure on."""
+    from sshpe_lib.data import splits
 
-    if hold_out is not None and count is None:
-        for path, images in splits.hold_out(annotations, hold_out, seed, output):
-            typer.echo(f"{path}: {images:,} images")
-        return
-    if count is None or hold_out is not None:
-        raise typer.BadParameter("give one of --count and --hold-out")
-    output = output or Path("split.json")
-    people = coco.load_instances(annotations, annotations.parent, check_images=False)
-    drawn = rule == "random"
-    chosen = splits.random_instances(people, count, seed) if drawn else splits.first_instances(people, count)
-    splits.write_split(output, people, chosen, rule=rule, seed=seed if drawn else None)
-    typer.echo(f"{output}: {count:,} of {len(people):,} people, {rule}" + (f", seed {seed}" if drawn else ""))
+    for path, images in splits.hold_out(annotations, hold_out, seed, output):
+        typer.echo(f"{path}: {images:,} images")

@@ -12,10 +12,8 @@ import numpy as np
 from sshpe_lib import parts, paths, records, trained
 from sshpe_lib.config import Source
 from sshpe_lib.data import sources
-from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.images import read_image
 from sshpe_lib.data.instances import Instances
-from sshpe_lib.data.top_down import Crops
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate import keypoint_errors
 from sshpe_lib.evaluate.results import write_results
@@ -88,12 +86,7 @@ def evaluate(network: Trained, source: Source | None = None, machine: Machine | 
             f"{people.source}: its keypoints ({people.skeleton.name}) are not the network's ({network.skeleton.name})"
         )
     fabric = (machine or Machine(progress=False)).fabric(experiment.train.precision, Path())
-    data = experiment.data
-    tested = (
-        sources.whole_images(source)
-        if experiment.bottom_up
-        else Crops(people, data.input_size, cache=ImageCache(color=data.color), unbiased=data.unbiased)
-    )
+    tested = sources.whole_images(source) if experiment.bottom_up else parts.crops_of(experiment.data, people)
     evaluation = parts.evaluation_of(experiment, tested, truth, network.skeleton, fabric)
     found = evaluation.predict({"network": network.network.to(fabric.device)})["network"]
     labeled = people

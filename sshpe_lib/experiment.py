@@ -134,7 +134,9 @@ def _train(experiment: Experiment, machine: Machine, folder: Path) -> Record:
         machine.precision(experiment.train.precision),
     )
     channels = parts.channels_of(experiment, len(data.skeleton))
-    evaluation = parts.evaluation_of(experiment, data.val, data.ground_truth, data.skeleton, fabric)
+    evaluation = parts.evaluation_of(
+        experiment, data.val, data.ground_truth, data.skeleton, fabric, data.cache
+    )
     student = initial.build(experiment.model, channels, experiment.train.seed)
     batches = _batches(experiment, data, fabric)
     facts, partner = data.facts, None

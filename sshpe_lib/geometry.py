@@ -27,19 +27,6 @@ Array = TypeVar("Array", np.ndarray, torch.Tensor)
 # --- boxes --------------------------------------------------------------------------------------------------
 
 
-def clip_boxes(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Clip boxes to their images, by the reference's rule: corners are pixels, so a side shrinks by one.
-
-    boxes: (N, 4) xywh px; sizes: (N, 2) image (width, height), or (2,) for all. Returns (N, 4) xywh px. A box
-    that lies wholly outside its image comes back with a negative width or height: such a person is not valid.
-    Source: the COCO dataset of HRNet and of Semi_Human_Pose.
-    """
-    boxes, sizes = np.asarray(boxes, np.float64), np.asarray(sizes, np.float64)
-    low = np.maximum(boxes[:, :2], 0)
-    high = np.minimum(low + np.maximum(boxes[:, 2:] - 1, 0), sizes - 1)
-    return np.concatenate([low, high - low], axis=1)
-
-
 def box_to_center_size(
     boxes: np.ndarray, aspect: float, padding: float = 1.25
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -221,17 +208,6 @@ def warp_batch(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
 
 
 # --- flips --------------------------------------------------------------------------------------------------
-
-
-def flip_keypoints(keypoints: Array, width: float, flip_order: Sequence[int]) -> Array:
-    """Mirror keypoints: x -> width - 1 - x, and left and right change places.
-
-    keypoints: (..., K, 2) or (..., K, 3) px, NumPy or torch; `flip_order` is that of the skeleton. Returns a
-    new array. The coordinates of unlabelled joints are mirrored like all others; their v stays 0.
-    """
-    flipped = keypoints[..., list(flip_order), :]
-    flipped[..., 0] = width - 1 - flipped[..., 0]
-    return flipped
 
 
 def flip_images(images: torch.Tensor) -> torch.Tensor:

@@ -17,10 +17,9 @@ from sshpe_lib.augment.mum import Mix, PoseMUM
 from sshpe_lib.augment.pixels import denormalize, normalize
 from sshpe_lib.augment.view import View
 from sshpe_lib.codec import MSRAHeatmap
-from sshpe_lib.config import Experiment
+from sshpe_lib.config import Data, Experiment
 from sshpe_lib.data import sources
-from sshpe_lib.data.cache import ImageCache
-from sshpe_lib.data.top_down import CropBatch, Crops
+from sshpe_lib.data.top_down import CropBatch
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.report.meeting import Connections, Meetings, Stage
 from sshpe_lib.report.mixing import Group, StrongViews
@@ -48,12 +47,12 @@ def strong_views(
     mix = PoseMUM(group=group, tiles=tiles).draw(group, draw)
     mixed = mix.image(image)
     return StrongViews(
-        group=_group(crops, skeleton, tiles, profile),
-        cut=_pixels(cut.image),
+        group=_group(crops, experiment.data, skeleton, tiles, profile),
+        cut=_pixels(cut.image, experiment.data),
         covered=(cut.image != image).any(1).numpy(),
-        mixed=_pixels(mixed),
+        mixed=_pixels(mixed, experiment.data),
         sources=mix.at_image.permute(2, 0, 1).numpy(),
-        unmixed=_pixels(mix.after_stage(mix.mum.unmix, mixed)),
+        unmixed=_pixels(mix.after_stage(mix.mum.unmix, mixed), experiment.data),
     )
 
 
@@ -74,7 +73,7 @@ def connections(
     crops, skeleton = _crops(experiment, group, seed)
     mum = PoseMUM(group=group, tiles=tiles, sites=tuple(sites), probability=1.0)
     mix = mum.draw(group, Draw(torch_stream("figure", seed)))
-    return Connections(_group(crops, skeleton, tiles, profile), _stages(mix))
+    return Connections(_group(crops, experiment.data, skeleton, tiles, profile), _stages(mix))
 
 
 # AID's Figure 1, in its order: what a way to drop information is called there, and the method that trains with it.
@@ -94,13 +93,14 @@ def dropped_views(profile: str = "quick", *, count: int = 4, seed: int = 0) -> l
         name: tables.experiment(profile, method, backbone="hrnet-w32", amount="all", protocol="aid")
         for name, method in DROPPING.items()
     }
-    crops, _ = _crops(next(iter(experiments.values())), count, seed)
+    first = next(iter(experiments.values()))
+    crops, _ = _crops(first, count, seed)
     image = normalize(crops.image)
     shown = [("original", image)]
     for name, experiment in experiments.items():
         view, _ = parts.dropping_of(experiment)(image, image, Draw(torch_stream("dropping figure", seed)))
         shown.append((name, view.image))
-    return [(name, _pixels(images)) for name, images in shown]
+    return [(name, _pixels(images, first.data)) for name, images in shown]
 
 
 def meetings(
@@ -157,17 +157,21 @@ def _crops(experiment: Experiment, count: int, seed: int) -> tuple[CropBatch, Sk
             "ask for a smaller group"
         )
     chosen = numpy_stream("figure people", seed).permutation(whole)[:count]
-    crops = Crops(people.select(chosen), data.input_size, cache=ImageCache(), unbiased=data.unbiased)
-    return crops.batch(range(count)), people.skeleton
+    return parts.crops_of(data, people.select(chosen)).batch(range(count)), people.skeleton
 
 
-def _group(crops: CropBatch, skeleton: Skeleton, tiles: tuple[int, int], profile: str) -> Group:
-    images = crops.image.permute(0, 2, 3, 1).numpy()
+def _group(crops: CropBatch, data: Data, skeleton: Skeleton, tiles: tuple[int, int], profile: str) -> Group:
+    images = _shown(crops.image, data)
     return Group(
         images, crops.points.numpy(), skeleton, tiles, f"{len(images)} people of the profile {profile}"
     )
 
 
-def _pixels(normalized: Tensor) -> np.ndarray:
-    """Normalised images, (N, 3, H, W), as (N, H, W, 3) uint8."""
-    return denormalize(normalized).permute(0, 2, 3, 1).numpy()
+def _pixels(normalized: Tensor, data: Data) -> np.ndarray:
+    """Normalised images, (N, 3, H, W), as (N, H, W, 3) uint8 RGB."""
+    return _shown(denormalize(normalized), data)
+
+
+def _shown(images: Tensor, data: Data) -> np.ndarray:
+    """Images of the data's order of channels, (N, 3, H, W) uint8, as (N, H, W, 3) RGB."""
+    return (images.flip(1) if data.color == "bgr" else images).permute(0, 2, 3, 1).numpy()

@@ -21,6 +21,7 @@ from sshpe_lib.codec.crowd import CrowdHeatmap
 from sshpe_lib.config import Data, Experiment
 from sshpe_lib.crowd_supervision import CrowdSupervision
 from sshpe_lib.data.cache import ImageCache
+from sshpe_lib.data.instances import Instances
 from sshpe_lib.data.roles import strides
 from sshpe_lib.data.top_down import Crops
 from sshpe_lib.data.whole_images import WholeImages
@@ -42,6 +43,15 @@ def codec_of(data: Data) -> Codec:
         return MSRAHeatmap(data.input_size, data.heatmap_size, data.sigma)
     target: Literal["gaussian", "offset"] = "offset" if data.codec == "udp-offset" else "gaussian"
     return UDPHeatmap(data.input_size, data.heatmap_size, target, data.sigma, data.radius, data.kernel)
+
+
+def crops_of(data: Data, people: Instances, cache: ImageCache | None = None) -> Crops:
+    """The crops of people as an experiment's test sees them: of its size, convention, decoding and order of channels.
+
+    cache: where their images are read, of the data's `color`; a new one where left out.
+    """
+    cache = cache or ImageCache(color=data.color)
+    return Crops(people, data.input_size, cache=cache, unbiased=data.unbiased, reduced=data.reduced)
 
 
 def channels_of(experiment: Experiment, keypoints: int) -> int:
@@ -83,10 +93,12 @@ def evaluation_of(
     ground_truth: dict,
     skeleton: Skeleton,
     fabric: Fabric,
+    cache: ImageCache | None = None,
 ) -> TopDownEvaluation | BottomUpEvaluation:
     """How the experiment's networks are measured, on this process's share of the test data.
 
-    tested: people, or whole images for a bottom-up network; skeleton: theirs.
+    tested: people, or whole images for a bottom-up network; skeleton: theirs; cache: where whole images are read, of
+    the data's `color`; a new one where left out.
     """
     how = experiment.evaluate
     evaluation: TopDownEvaluation | BottomUpEvaluation
@@ -94,7 +106,7 @@ def evaluation_of(
         evaluation = BottomUpEvaluation(
             tested, grouping_of(experiment, len(skeleton)), ground_truth,
             side=experiment.data.input_size[0], unbiased=experiment.data.unbiased,
-            cache=ImageCache(color=experiment.data.color),
+            cache=cache or ImageCache(color=experiment.data.color),
         )  # fmt: skip
     else:
         evaluation = TopDownEvaluation(

@@ -195,8 +195,7 @@ def _crops(
         annotation_ids=np.full(count, -1), keypoints=np.zeros((count, len(network.skeleton), 3), np.float32),
         boxes=every, areas=every[:, 2] * every[:, 3], box_scores=np.ones(count, np.float32),
     )  # fmt: skip
-    data = network.experiment.data
-    return Crops(instances, data.input_size, cache=cache, unbiased=data.unbiased)
+    return parts.crops_of(network.experiment.data, instances, cache)
 
 
 def _whole(network: Trained, images: list[Path], pixels: list[np.ndarray]) -> WholeImages:

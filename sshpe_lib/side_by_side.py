@@ -6,11 +6,9 @@ from pathlib import Path
 
 import torch
 
-from sshpe_lib import trained
+from sshpe_lib import parts, trained
 from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.data import sources
-from sshpe_lib.data.cache import ImageCache
-from sshpe_lib.data.top_down import Crops
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.records import Record
 from sshpe_lib.report.heatmaps import heatmaps
@@ -40,7 +38,7 @@ def student_and_teacher(
     if "teacher" not in networks:
         raise SSHPEError(f"record {record.key}: it has no teacher beside its student")
     data = experiment.data
-    crops = Crops(people, data.input_size, cache=ImageCache(color=data.color), unbiased=data.unbiased)
+    crops = parts.crops_of(data, people)
     images = crops.batch(range(min(count, len(crops)))).image
     chosen = slice(None) if joint is None else [joints.index(joint)]
     answers = {

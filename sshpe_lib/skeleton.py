@@ -1,4 +1,4 @@
-"""Keypoint sets: names, flip pairs, limbs, OKS sigmas, and maps from one set to another."""
+"""Keypoint sets: names, flip pairs, limbs and OKS sigmas."""
 
 from __future__ import annotations
 
@@ -33,11 +33,6 @@ class Skeleton:
         for left, right in self.flip_pairs:
             order[left], order[right] = right, left
         return tuple(order)
-
-    def indices_of(self, other: Skeleton) -> tuple[int | None, ...]:
-        """For each keypoint here, its index in `other`, or None where `other` lacks that name."""
-        position = {name: i for i, name in enumerate(other.keypoints)}
-        return tuple(position.get(name) for name in self.keypoints)
 
 
 def _pairs_by_name(names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:

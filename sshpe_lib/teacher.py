@@ -38,10 +38,6 @@ class Single:
             for module, training in modes:
                 module.training = training
 
-    def decay_at(self, step: int) -> float:
-        """Always 0: nothing of an older self is kept."""
-        return 0.0
-
     def update(self, student: nn.Module) -> None:
         """Nothing to do: the teacher has the student's weights."""
 

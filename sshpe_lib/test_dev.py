@@ -8,7 +8,6 @@ from pathlib import Path
 from sshpe_lib import parts, paths, records, trained
 from sshpe_lib.config import Experiment
 from sshpe_lib.data import coco, sources, whole_images
-from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.top_down import Crops
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate import submission
@@ -70,6 +69,4 @@ def _check_detections(record: Record, detections: Path | None) -> None:
 
 def _crops(experiment: Experiment, info: Path, images: Path, boxes: Path) -> Crops:
     """Every detected person of test-dev."""
-    data = experiment.data
-    people = coco.load_detections(info, images, boxes, COCO17, PERSON)
-    return Crops(people, data.input_size, cache=ImageCache(color=data.color), unbiased=data.unbiased)
+    return parts.crops_of(experiment.data, coco.load_detections(info, images, boxes, COCO17, PERSON))

@@ -404,16 +404,10 @@ def test_data_check_fails_on_fatal_faults_only(
     assert sshpe("data", "check", "some.json") == (code, "what was found\n", "")
 
 
-def test_people_are_drawn_and_split_as_typed(sshpe, tmp_path: Path) -> None:
+def test_people_are_drawn_as_typed(sshpe, tmp_path: Path) -> None:
     code, out, _ = sshpe("data", "synth", tmp_path, "--images", 3, "--most", 2, "--width", 64)
     file = Path(out.strip().splitlines()[-1])
     assert code == 0 and len(json.loads(file.read_text())["images"]) == 3
-    split = tmp_path / "split.json"
-    typed = ("data", "split", file, "--count", 2, "--rule", "random", "--seed", 1, "--output", split)
-    code, out, _ = sshpe(*typed)
-    assert code == 0 and "2 of " in out and "random, seed 1" in out
-    assert len(json.loads(split.read_text())["annotation_ids"]) == 2
-    assert_refused(sshpe("data", "split", file, "--count", 99), "annotations.json", "99 labels are wanted")
 
 
 def test_a_file_is_parted_as_typed(sshpe, tmp_path: Path) -> None:
@@ -427,6 +421,5 @@ def test_a_file_is_parted_as_typed(sshpe, tmp_path: Path) -> None:
     assert (code, out.splitlines()) == (0, told)
     assert sshpe("data", "check", folder / "val_of_annotations.json")[0] == 0
     assert_refused(sshpe("data", "split", file, "--hold-out", 1), "leaves a part empty", "such as 0.2")
-    for words in ((), ("--count", 1, "--hold-out", 0.2)):
-        code, out, err = sshpe("data", "split", file, *words)
-        assert (code, out) == (2, "") and "one of --count and --hold-out" in err
+    code, out, err = sshpe("data", "split", file)
+    assert (code, out) == (2, "") and "--hold-out" in err

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sshpe_lib import group
+from sshpe_lib import group, tables
 from sshpe_lib.augment.joint_cutout import JointCutout
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.report.meeting import Stage
@@ -18,6 +18,18 @@ from sshpe_lib.report.mixing import StrongViews, joints_covered
 @pytest.fixture(scope="module")
 def views() -> StrongViews:
     return group.strong_views("smoke", seed=3)
+
+
+def test_people_are_shown_in_rgb_whatever_the_network_reads(
+    views: StrongViews, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, bgr = tables.experiment, {"data.color": "bgr"}
+    monkeypatch.setattr(tables, "experiment", lambda *given, set: made(*given, set=set | bgr))
+    other = group.strong_views("smoke", seed=3)
+    assert np.array_equal(other.group.images, views.group.images)
+    assert np.array_equal(other.unmixed, views.unmixed)
+    (cover,), (usual,) = (np.unique(one.cut[one.covered], axis=0) for one in (other, views))
+    assert cover.tolist() == usual[::-1].tolist() != usual.tolist()  # the mean, as the network reads it
 
 
 def test_crops_have_the_profiles_size_and_every_joint_inside(views: StrongViews) -> None:

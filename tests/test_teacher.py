@@ -209,7 +209,6 @@ def test_decay_rises_to_tau_under_warmup() -> None:
     assert [teacher.decay_at(t) for t in (0, 1, 8)] == [1 / 10, 2 / 11, 9 / 18]
     assert [teacher.decay_at(t) for t in (13, 1000)] == [0.6, 0.6]  # 14/23 is the first above 0.6
     assert EMAN(small(), decay=0.6).decay_at(0) == 0.6
-    assert Single(small()).decay_at(0) == 0
 
 
 def test_decay_rises_linearly_from_a_half_under_a_ramp() -> None:

@@ -58,7 +58,10 @@ def test_two_processes_predict_every_person_once(plain):
 
 @pytest.mark.parametrize("kind", ["baseline", "ema"])
 def test_ranks_keep_one_network(tmp_path, kind):
-    """With batch norm the ranks see other statistics than one process would, but never different networks."""
+    """With batch norm the ranks see other statistics than one process would, but never different networks.
+
+    An epoch's last batch of one person leaves no rank without people.
+    """
     first, second = end_of(tmp_path / "two", kind, 2)
     for network in ("student", "teacher"):
         for name, tensor in first[network].items():

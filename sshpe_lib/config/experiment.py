@@ -143,7 +143,7 @@ class Experiment(Frozen):
 
         Fields at their defaults stay out, so that an option added later leaves the keys of old records alone; a
         default that changes its meaning needs a new METHOD_VERSION.
-        Raises SSHPEError where a COCO file's fingerprint is still unknown (`experiment.pin` computes it).
+        Raises SSHPEError where a COCO file's fingerprint is still unknown (`data.sources.pin` computes it).
         """
         identity = self.model_dump(mode="json", exclude_defaults=True)
         if self.start is not None:

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from sshpe_lib.data.ring import Ring, Turn
 from sshpe_lib.data.scenes import SceneBatch, Scenes
 from sshpe_lib.data.top_down import CropBatch, Crops
+from sshpe_lib.errors import SSHPEError
 from sshpe_lib.parcel import Parcel, pack
 from sshpe_lib.seeding import numpy_stream
 
@@ -46,8 +47,12 @@ class Batches(Dataset):
     """Step -> this rank's share of the global batch.
 
     An epoch is one pass over the unlabelled pool in a fresh order; every unlabelled image is paired with a
-    labelled one drawn with replacement (the reference's pairing). The last batch of an epoch may be smaller.
+    labelled one drawn with replacement (the reference's pairing). The last batch of an epoch may be smaller; several
+    processes fill it up from the beginning of the epoch, as torch's DistributedSampler does, until each has as much.
     Supervised steps (before `burn_in`, or without a pool) pass over the labelled images in fresh orders.
+
+    batch_size: of all processes together, a multiple of `world`, their number.
+    Raises SSHPEError for a pool with fewer images than there are processes.
     """
 
     def __init__(
@@ -62,6 +67,11 @@ class Batches(Dataset):
         rank: int = 0,
         world: int = 1,
     ):
+        if unlabeled is not None and len(unlabeled) < world:
+            raise SSHPEError(
+                f"{unlabeled.instances.source}: the unlabelled pool has {len(unlabeled):,} entries, fewer than the "
+                f"{world} processes that share a batch; start fewer, or name a larger pool"
+            )
         self.labeled, self.unlabeled = labeled, unlabeled
         self.batch_size, self.steps, self.seed = batch_size, steps, seed
         self.burn_in = steps if unlabeled is None else burn_in
@@ -77,25 +87,22 @@ class Batches(Dataset):
         epoch, batch = divmod(step - self.burn_in, per_epoch)
         first = batch * self.batch_size
         places = self._share(np.arange(first, min(first + self.batch_size, len(self.unlabeled))))
-        order, pairs = _epoch(self.seed, epoch, len(self.labeled), len(self.unlabeled))
+        order = _order(len(self.unlabeled), self.seed, "order", epoch)
+        partners = _partners(len(self.labeled), len(self.unlabeled), self.seed, epoch)
         return TrainBatch(
-            self.labeled.batch(pairs[places], epoch, places),
+            self.labeled.batch(partners[places], epoch, places),
             self.unlabeled.batch(order[places], epoch, places),
         )
 
     def _supervised(self, step: int) -> CropBatch | SceneBatch:
         places = self._share(np.arange(step * self.batch_size, (step + 1) * self.batch_size))
-        count = len(self.labeled)
-        orders = {
-            e: numpy_stream(self.seed, "supervised order", e).permutation(count)
-            for e in np.unique(places // count)
-        }
-        indices = np.array([orders[place // count][place % count] for place in places])
+        indices = in_passes(places, len(self.labeled), self.seed, "supervised order")
         return self.labeled.batch(indices, -1, places)
 
     def _share(self, places: np.ndarray) -> np.ndarray:
-        each = len(places) // self.world
-        return places[self.rank * each : (self.rank + 1) * each]
+        """This rank's part of a batch's places in the epoch."""
+        filled = np.concatenate([places, np.arange(-len(places) % self.world)])
+        return np.array_split(filled, self.world)[self.rank]
 
     def loader(self, start: int, workers: int = 0, pin_memory: bool = False) -> Iterator[TrainBatch | Parcel]:
         """The batches from step `start` to the end; from loader processes, or pinned, each in a `Parcel`.
@@ -137,11 +144,24 @@ def _loaded(batches: Dataset, steps: range, workers: int = 0, pin_memory: bool =
     )  # fmt: skip
 
 
-@lru_cache(maxsize=2)
-def _epoch(seed: int, epoch: int, labeled: int, unlabeled: int) -> tuple[np.ndarray, np.ndarray]:
-    """The order of the unlabelled pool and the labelled partner of every place; drawn once an epoch, not a step."""
-    order = numpy_stream(seed, "order", epoch).permutation(unlabeled)
-    return order, numpy_stream(seed, "pairs", epoch).integers(labeled, size=unlabeled)
+def in_passes(places: np.ndarray, count: int, *stream: int | str) -> np.ndarray:
+    """What is at `places` of passes over `count` things, each in a fresh order, without a break between passes.
+
+    places: (B,) whole numbers from 0; stream: the names of the orders' draws. Returns (B,) from 0 to count - 1.
+    """
+    return np.array([_order(count, *stream, int(place // count))[place % count] for place in places])
+
+
+@lru_cache(maxsize=2)  # a batch may lie in two passes
+def _order(count: int, *stream: int | str) -> np.ndarray:
+    """The order of one pass over `count` things; drawn once a pass, not a step."""
+    return numpy_stream(*stream).permutation(count)
+
+
+@lru_cache(maxsize=1)
+def _partners(labeled: int, unlabeled: int, seed: int, epoch: int) -> np.ndarray:
+    """The labelled partner of every place in an epoch; drawn once an epoch, not a step."""
+    return numpy_stream(seed, "pairs", epoch).integers(labeled, size=unlabeled)
 
 
 def usual_step(batches: Steps) -> int:

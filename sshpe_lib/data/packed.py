@@ -43,8 +43,8 @@ class Pictures:
         return np.concatenate([[0], np.cumsum(3 * self.sizes.astype(np.int64).prod(axis=1))])
 
     def digest(self, color: str) -> str:
-        """What tells these images from others, wherever they lie; that a file is still the same one is seen later."""
-        value = [color, self.names, self.sizes.tolist()]
+        """What tells these images, as their files are now, from all others. Raises SSHPEError as `states`."""
+        value = [color, str(self.root.resolve()), self.names, self.sizes.tolist(), self.states().tolist()]
         return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:24]
 
     def states(self) -> np.ndarray:
@@ -89,8 +89,8 @@ class PackedImages:
 def pack(pictures: Pictures, color: Color = "rgb", show: bool = True) -> PackedImages:
     """Decode what is not yet packed of `pictures`, and return all of them; below SSHPE_CACHE, in packed/.
 
-    An image is decoded again where its file has another size or time. Interrupted work goes on where it was; two
-    processes that ask for the same images pack them once.
+    Where an image file has another size or time, the images are packed anew, into another file: what a run has mapped
+    never changes. Interrupted work goes on where it was; two processes that ask for the same images pack them once.
     Raises SSHPEError for a missing or broken image, and where the disk has not enough room.
     """
     folder = paths.cache() / "packed"
@@ -108,22 +108,20 @@ def pack(pictures: Pictures, color: Color = "rgb", show: bool = True) -> PackedI
 
 
 def _fill(pictures: Pictures, color: Color, file: Path, notes: Path, show: bool) -> None:
-    states, places = pictures.states(), pictures.places()
-    done = np.zeros_like(states)
-    if notes.is_file() and file.is_file() and notes.stat().st_size == states.nbytes:
-        done = np.fromfile(notes, np.int64).reshape(states.shape)
-    rows = np.flatnonzero((done != states).any(axis=1))
+    places, done = pictures.places(), np.zeros(len(pictures.names), bool)
+    if notes.is_file() and file.is_file() and notes.stat().st_size == done.nbytes:
+        done = np.fromfile(notes, bool)
+    rows = np.flatnonzero(~done)
     if not len(rows):
         return
     _check_room(int((places[rows + 1] - places[rows]).sum()), file.parent)
-    done[rows] = 0
     with (
         file.open("r+b" if file.is_file() else "w+b") as pixels,
-        progress.bar(len(states), f"pack {pictures.source.name}", start=len(states) - len(rows), unit="image",
+        progress.bar(len(done), f"pack {pictures.source.name}", start=len(done) - len(rows), unit="image",
                      show=show) as bar,
         ThreadPoolExecutor(os.cpu_count()) as threads,
     ):  # fmt: skip
-        _note(notes, done)  # before anything is written over
+        _note(notes, done)  # those of a lost file say of this one what is not yet true
         pixels.truncate(places[-1])
         for some in np.array_split(rows, -(-len(rows) // AT_A_TIME)):
             for row, image in zip(
@@ -133,7 +131,7 @@ def _fill(pictures: Pictures, color: Color, file: Path, notes: Path, show: bool)
                 pixels.write(image)
             pixels.flush()
             os.fsync(pixels.fileno())
-            done[some] = states[some]
+            done[some] = True
             _note(notes, done)
             bar.update(len(some))
 

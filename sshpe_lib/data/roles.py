@@ -31,7 +31,8 @@ class Roles:
     """The data of an experiment, checked: what is learned from and measured on, and the ground truth.
 
     labeled, unlabeled, val: crops of people, or whole images where the network is a bottom-up one. pool: people, or
-    images, in one epoch, the unlabelled ones or, for a supervised run, those that could be.
+    images, in one epoch, the unlabelled ones or, for a supervised run, those that could be. cache: where the images of
+    all roles are read.
     """
 
     labeled: Crops | Scenes
@@ -41,6 +42,7 @@ class Roles:
     skeleton: Skeleton
     pool: int
     facts: dict[str, str | int]
+    cache: ImageCache
 
 
 def load(experiment: Experiment, packed: bool = False, progress: bool = True) -> Roles:
@@ -98,6 +100,7 @@ def _people(experiment: Experiment, cache: ImageCache) -> Roles:
             "val": len(val),
             "labeled_ids_sha256": _digest(labeled.annotation_ids.tolist()),
         },
+        cache=cache,
     )
 
 
@@ -133,6 +136,7 @@ def _whole_images(experiment: Experiment, cache: ImageCache) -> Roles:
             "val": len(val),
             "labeled_ids_sha256": _digest(labeled.annotation_ids.tolist()),
         },
+        cache=cache,
     )
 
 

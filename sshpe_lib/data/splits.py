@@ -1,21 +1,17 @@
-"""Which people have labels: the reference's split, a seeded one, and a split kept in a file."""
+"""Which people have labels: the reference's split and a seeded one; which images are held out."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from sshpe_lib.data import coco
-from sshpe_lib.data.documents import fingerprint, read_json
 from sshpe_lib.data.faults import bad_input, refuse
 from sshpe_lib.data.instances import Instances
 from sshpe_lib.seeding import numpy_stream
 from sshpe_lib.writing import written_whole
-
-_KEYS = {"source", "fingerprint", "rule", "seed", "count", "annotation_ids"}
 
 
 def first_instances(instances: Instances, count: int | None) -> np.ndarray:
@@ -59,60 +55,6 @@ def random_images(instances: Instances, count: int, seed: int) -> np.ndarray:
     _check_count(instances, count, images, "images")
     chosen = numpy_stream("labelled split", seed).permutation(images)[:count]
     return np.flatnonzero(np.isin(instances.image_index, chosen))
-
-
-def write_split(
-    path: Path,
-    instances: Instances,
-    indices: np.ndarray,
-    *,
-    rule: Literal["first", "random"],
-    seed: int | None = None,
-) -> None:
-    """Write a split as annotation ids, with the fingerprint of the file they belong to.
-
-    Raises SSHPEError for detections, which have no annotation ids.
-    """
-    ids = instances.annotation_ids[indices]
-    if (ids < 0).any():
-        cure = "load the file without `detections` to choose labelled people"
-        raise bad_input(instances.source, "labelled split", "detected boxes have no annotation ids", cure)
-    split = {
-        "source": instances.source.name,
-        "fingerprint": fingerprint(instances.source),
-        "rule": rule,
-        "seed": seed,
-        "count": len(ids),
-        "annotation_ids": ids.tolist(),
-    }
-    _write(Path(path), split)
-
-
-def read_split(path: Path, instances: Instances) -> np.ndarray:
-    """The split of a file as indices into `instances`, (count,) int64, in the order it was written.
-
-    Raises SSHPEError if the file is no split, was made from another annotation file, or names people whom
-    `instances` lacks.
-    """
-    path = Path(path)
-    split = read_json(path)
-    cure = "write it again with `write_split`"
-    if not isinstance(split, dict) or not _KEYS <= split.keys():
-        raise bad_input(path, "the file", "it is no labelled split", cure)
-    if split["fingerprint"] != fingerprint(instances.source):
-        problem = f"the split was made from another {split['source']} than {instances.source}"
-        raise bad_input(path, "fingerprint", problem, "use the file it was made from, or make a new split")
-    ids = split["annotation_ids"]
-    whole = isinstance(ids, list) and all(type(number) is int for number in ids)
-    if not whole or len(set(ids)) != len(ids) or len(ids) != split["count"]:
-        problem = f"it is no list of {split['count']} different annotation ids"
-        raise bad_input(path, "annotation_ids", problem, cure)
-    place = {number: row for row, number in enumerate(instances.annotation_ids.tolist())}
-    unknown = [number for number in ids if number not in place]
-    if unknown:
-        problem = f"annotation {unknown[0]} is no valid person of {instances.source}"
-        raise bad_input(path, "annotation_ids", problem, cure)
-    return np.array([place[number] for number in ids], dtype=np.int64)
 
 
 def hold_out(

@@ -40,14 +40,13 @@ def region(
     scale: float = 1.0,
     smallest: float = 1.0,
     unbiased: bool = False,
-    legacy_floor: bool = False,
 ) -> Region:
     """Where an image of (width, height) goes, when its short side becomes `side` at scale 1.
 
     scale: of this input; smallest: of all of a test. At the smallest the sides are the next multiples of 64, and
     those of the other scales follow from them, so all scales show the same region. The plain region has the image
-    in its middle, the unbiased one in its upper left corner. legacy_floor: the official code's rounding, which for
-    a long side that is no whole number may take the multiple below.
+    in its middle, the unbiased one in its upper left corner. The official code differs: of a long side that is no whole
+    number it may take the multiple below.
 
     Raises:
         SSHPEError: a size, side or scale that is not positive, or a scale below `smallest`.
@@ -60,9 +59,7 @@ def region(
         )
     first = int((smallest * side + STEP - 1) // STEP * STEP)
     proportional = first / short * long
-    second = int(
-        (proportional + STEP - 1) // STEP * STEP if legacy_floor else np.ceil(proportional / STEP) * STEP
-    )
+    second = int(np.ceil(proportional / STEP) * STEP)
     sides = np.array([int(first * scale / smallest), int(second * scale / smallest)])
     if unbiased:  # distances between pixels have another ratio at every scale: the smallest's holds for all
         extent = np.array([short - 1.0, (second - 1) / (first - 1) * (short - 1.0)])

@@ -1,10 +1,14 @@
 """Batches: every step's data, whoever asks for it."""
 
+import numpy as np
 import pytest
 import torch
 
+from sshpe_lib.data import loaders
 from sshpe_lib.data.loaders import Batches, steps_per_epoch
 from sshpe_lib.data.top_down import Crops, WeakAffine
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.seeding import numpy_stream
 from tests import toy
 
 SIZE = (48, 64)
@@ -58,15 +62,60 @@ def test_a_burn_in_is_supervised(crops):
 
 
 @pytest.mark.parametrize("burn_in", [0, 2])
-def test_two_ranks_share_what_one_would_see(crops, burn_in):
-    whole = Batches(*crops, batch_size=4, steps=4, burn_in=burn_in)
-    parts = [Batches(*crops, batch_size=4, steps=4, burn_in=burn_in, rank=r, world=2) for r in range(2)]
-    for step in (0, 1, 2):
+@pytest.mark.parametrize(("batch_size", "world"), [(4, 2), (4, 4), (6, 2), (6, 3), (8, 8), (16, 8), (10, 10)])
+def test_ranks_share_what_one_would_see(crops, batch_size, world, burn_in):
+    """Every batch, the last of an epoch too: the ranks have as much each, and more is the epoch's beginning."""
+    settings = {"batch_size": batch_size, "steps": 6, "burn_in": burn_in}
+    whole = Batches(*crops, **settings)
+    ranks = [Batches(*crops, **settings, rank=rank, world=world) for rank in range(world)]
+    for step in range(6):
+        first = step if step < burn_in else step - (step - burn_in) % steps_per_epoch(10, batch_size)
         for role in ("labeled", "unlabeled"):
-            one, two = getattr(whole[step], role), [getattr(part[step], role) for part in parts]
-            if one is not None and len(one.index) == 4:
-                for field in one._fields:
-                    assert torch.equal(getattr(one, field), torch.cat([getattr(part, field) for part in two]))
+            one, begin = getattr(whole[step], role), getattr(whole[first], role)
+            if one is None:
+                assert all(getattr(rank[step], role) is None for rank in ranks)
+                continue
+            shares, more = [getattr(rank[step], role) for rank in ranks], -len(one.index) % world
+            assert {len(share.index) for share in shares} == {(len(one.index) + more) // world}
+            for field in one._fields:
+                expected = torch.cat([getattr(one, field), getattr(begin, field)[:more]])
+                assert torch.equal(torch.cat([getattr(share, field) for share in shares]), expected)
+
+
+def test_a_pool_smaller_than_the_processes_is_refused(crops):
+    assert len(Batches(*crops, batch_size=10, steps=1, world=10)[0].unlabeled.index) == 1
+    with pytest.raises(
+        SSHPEError, match=r"toy.json: .* pool has 10 entries, fewer than the 11 processes .* start fewer"
+    ):
+        Batches(*crops, batch_size=11, steps=1, world=11)
+
+
+def test_orders_are_those_of_their_streams(crops):
+    """The bits that every record rests on."""
+    labeled = np.concatenate([numpy_stream(7, "supervised order", e).permutation(5) for e in range(4)])
+    batches = Batches(crops[0], None, batch_size=4, steps=5, seed=7)
+    assert torch.cat([batches[s].labeled.index for s in range(5)]).tolist() == labeled.tolist()
+    batches = Batches(*crops, batch_size=4, steps=6, seed=7)
+    for epoch in range(2):
+        steps = [batches[3 * epoch + i] for i in range(3)]
+        order, pairs = numpy_stream(7, "order", epoch), numpy_stream(7, "pairs", epoch)
+        assert torch.cat([s.unlabeled.index for s in steps]).tolist() == order.permutation(10).tolist()
+        assert torch.cat([s.labeled.index for s in steps]).tolist() == pairs.integers(5, size=10).tolist()
+
+
+@pytest.mark.parametrize("semi", [False, True])
+def test_an_order_is_drawn_once_a_pass_and_not_a_step(crops, semi, monkeypatch):
+    drawn = []
+
+    def stream(*names):
+        drawn.append(names)
+        return numpy_stream(*names)
+
+    monkeypatch.setattr(loaders, "numpy_stream", stream)
+    batches = Batches(crops[0], crops[1] if semi else None, batch_size=2, steps=10, seed=99)
+    for step in range(10):
+        batches[step]
+    assert len(drawn) == len(set(drawn)) == 4  # an order and partners of 2 epochs, or orders of 4 passes
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -1,8 +1,10 @@
-"""Packed images: the pixels of the files, made once, mended where a file changes, never half of one."""
+"""Packed images: the pixels of the files, made once, anew where a file changes, never half of one."""
 
 import errno
+import os
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -64,31 +66,70 @@ def test_crops_of_packed_images_have_the_same_bits(people):
     assert cache.bytes == 0
 
 
+def interrupted(people, monkeypatch, at):
+    """Pack until this image, and no further."""
+
+    def stopped(path, *rest):
+        if path == people.path(at):
+            raise KeyboardInterrupt
+        return read_image(path, *rest)
+
+    with monkeypatch.context() as short, pytest.raises(KeyboardInterrupt):
+        short.setattr(packed, "read_image", stopped)
+        pack(people.pictures, show=False)
+
+
 def test_an_interrupted_packing_goes_on_where_it_was(people, decoded, monkeypatch):
+    interrupted(people, monkeypatch, at=3)
+    assert_whole(pack(people.pictures, show=False), people)
+    assert sorted(decoded) == sorted(people.file_names[2:])  # the first two were noted
+
+
+def test_a_broken_image_is_named_and_packed_when_it_is_whole(people):
     broken = people.path(3)
     whole = broken.read_bytes()
     broken.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(SSHPEError, match=f"{broken.name}.*truncated"):
         pack(people.pictures, show=False)
     broken.write_bytes(whole)
-    decoded.clear()
     assert_whole(pack(people.pictures, show=False), people)
-    assert sorted(decoded) == sorted(people.file_names[2:])  # the first two were noted
 
 
-def test_a_changed_file_is_decoded_again_and_no_other(people, decoded):
-    pack(people.pictures, show=False)
-    decoded.clear()
-    image = read_image(people.path(2), "the test")
-    cv2.imwrite(str(people.path(2)), 255 - image)
+def test_a_changed_file_is_packed_anew_and_what_is_open_stays(people):
+    before = {path: read_image(path, "the test") for path in people.pictures.paths()}
+    open_one = pack(people.pictures, show=False)
+    changed = people.path(2)
+    assert open_one.get(changed) is not None  # mapped from here on
+    cv2.imwrite(str(changed), 255 - before[changed])
     assert_whole(pack(people.pictures, show=False), people)
-    assert decoded == [people.file_names[2]]
+    for path, pixels in before.items():
+        np.testing.assert_array_equal(open_one.get(path), pixels)
+
+
+def test_folders_with_the_same_names_and_sizes_do_not_share_a_file(people, tmp_path):
+    others = toy.instances(tmp_path / "others", 5, seed=1)
+    others = replace(others, file_names=people.file_names)
+    for mine, other in zip(people.pictures.paths(), sorted(others.image_root.iterdir()), strict=True):
+        other = other.rename(others.image_root / mine.name)
+        for path in (mine, other):  # as many bytes, of one time
+            path.write_bytes(path.read_bytes().ljust(1 << 15, b"\0"))
+            os.utime(path, (0, 0))
+    one, two = pack(people.pictures, show=False), pack(others.pictures, show=False)
+    assert one.file != two.file
+    assert_whole(one, people)
+    assert_whole(two, others)
 
 
 def test_a_lost_file_of_pixels_is_made_again(people, decoded):
     pack(people.pictures, show=False).file.unlink()
     assert_whole(pack(people.pictures, show=False), people)
     assert len(decoded) == 10
+
+
+def test_notes_of_a_lost_file_say_nothing_of_the_next(people, monkeypatch):
+    pack(people.pictures, show=False).file.unlink()
+    interrupted(people, monkeypatch, at=0)
+    assert_whole(pack(people.pictures, show=False), people)
 
 
 def test_a_full_disk_ends_in_one_sentence_before_and_during_the_work(people, monkeypatch):

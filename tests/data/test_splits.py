@@ -1,9 +1,8 @@
-"""Labelled splits: the reference's, a seeded one, and what a file of one refuses."""
+"""Labelled splits, the reference's and a seeded one, and files parted by images."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,9 @@ import pytest
 
 from sshpe_lib.data.coco import load_instances
 from sshpe_lib.data.instances import Instances
-from sshpe_lib.data.splits import first_instances, hold_out, random_instances, read_split, write_split
+from sshpe_lib.data.splits import first_instances, hold_out, random_instances
 from sshpe_lib.errors import SSHPEError
 from tests.data.people import valid_document, write
-
-BOX = [0, 0, 9, 9]
-NO_LIST = "annotation_ids: it is no list of 3 different annotation ids"
 
 
 @pytest.fixture
@@ -69,76 +65,6 @@ def test_a_count_outside_the_pool_is_refused(people, count):
         assert str(error.value) == (
             f"{people.source}: labelled split: {count} labels are wanted of 50 valid people; ask for 1 to 50"
         )
-
-
-def test_a_split_comes_back_from_its_file(people, tmp_path):
-    indices = random_instances(people, 7, seed=1)
-    path = tmp_path / "split.json"
-    write_split(path, people, indices, rule="random", seed=1)
-    assert np.array_equal(read_split(path, people), indices)
-    content = json.loads(path.read_text())
-    assert content["annotation_ids"] == people.annotation_ids[indices].tolist()
-    assert (content["source"], content["rule"], content["seed"], content["count"]) == (
-        "people.json",
-        "random",
-        1,
-        7,
-    )
-    assert len(content["fingerprint"]) == 64
-    shuffled = people.select(np.arange(50)[::-1])
-    again = shuffled.select(read_split(path, shuffled))
-    assert np.array_equal(again.annotation_ids, people.annotation_ids[indices])
-    assert not list(tmp_path.glob("*.tmp"))
-
-
-def test_a_split_of_another_file_is_refused(people, tmp_path):
-    path = tmp_path / "split.json"
-    write_split(path, people, first_instances(people, 3), rule="first")
-    people.source.write_text(people.source.read_text() + "\n")
-    with pytest.raises(SSHPEError, match=r"split.json: fingerprint: .* another people.json .*; use the file"):
-        read_split(path, people)
-
-
-@pytest.mark.parametrize(
-    ("change", "problem"),
-    [
-        ({"annotation_ids": [500, 500, 499]}, NO_LIST),
-        ({"annotation_ids": [500, 499]}, NO_LIST),
-        (
-            {"annotation_ids": [500, "499", 498]},
-            NO_LIST,
-        ),
-        ({"annotation_ids": [500, 499, 12]}, "annotation_ids: annotation 12 is no valid person of"),
-    ],
-)
-def test_a_broken_split_is_refused(people, tmp_path, change, problem):
-    path = tmp_path / "split.json"
-    write_split(path, people, first_instances(people, 3), rule="first")
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    with pytest.raises(SSHPEError) as error:
-        read_split(path, people)
-    assert str(error.value).startswith(f"{path}: {problem}")
-    assert "write it again" in str(error.value)
-
-
-def test_what_is_no_split_is_refused(people, tmp_path):
-    path = tmp_path / "split.json"
-    for content, problem in (
-        ("[1, 2]", "it is no labelled split"),
-        ("{}", "no labelled split"),
-        ("{", "cut short"),
-    ):
-        path.write_text(content)
-        with pytest.raises(SSHPEError, match=problem):
-            read_split(path, people)
-    with pytest.raises(SSHPEError, match="cannot be opened"):
-        read_split(tmp_path / "none.json", people)
-
-
-def test_detected_boxes_have_no_split(people, tmp_path):
-    detected = replace(people, annotation_ids=np.full(50, -1))
-    with pytest.raises(SSHPEError, match="detected boxes have no annotation ids; load the file without"):
-        write_split(tmp_path / "split.json", detected, np.arange(3), rule="first")
 
 
 def test_a_hold_out_parts_the_images_and_keeps_what_is_said_of_them(tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""What is made of an experiment's settings: the same, whoever asks for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sshpe_lib import evaluating, parts, predict, records, side_by_side, tables, test_dev, trained
+from sshpe_lib.data import cache, roles, sources
+from sshpe_lib.data.cache import ImageCache
+from sshpe_lib.data.images import read_image
+from sshpe_lib.data.synthetic import SyntheticPeople, build
+from sshpe_lib.experiment import run
+from sshpe_lib.machine import Machine
+from tests import choices
+
+QUIET = Machine(threads=1, progress=False, accelerator="cpu")
+OWN = {"data.reduced": True, "data.color": "bgr"}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One trained run and its record, and people in pictures twice as large as their crops."""
+    folder = tmp_path_factory.mktemp("home")
+    short = OWN | {"train.steps": 2, "evaluate.times": 1}
+    made = tables.experiment("smoke", "pose-mum+", set=short)
+    run(made, QUIET, records_folder=folder / "records", runs_folder=folder / "runs")
+    build(SyntheticPeople(images=4), folder / "data", progress=False)
+    return folder
+
+
+@pytest.fixture
+def project(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("records", "runs", "data"):
+        monkeypatch.setenv(f"SSHPE_{name.upper()}", str(home / name))
+    return home
+
+
+def evaluated(key: str, folder: Path) -> None:
+    evaluating.evaluate(trained.of_key(key), machine=QUIET)
+
+
+def beside(key: str, folder: Path) -> None:
+    side_by_side.student_and_teacher(records.only(folder / "records", key))
+
+
+def predicted(key: str, folder: Path) -> None:
+    predict.predict(trained.of_key(key), sorted(folder.glob("data/*/images/*.png")), machine=QUIET)
+
+
+def submitted(key: str, folder: Path) -> None:
+    (file,) = folder.glob("data/*/annotations.json")
+    people = json.loads(file.read_text())["annotations"]
+    boxes = [{k: one[k] for k in ("image_id", "category_id", "bbox")} | {"score": 1.0} for one in people]
+    (folder / "boxes.json").write_text(json.dumps(boxes))
+    test_dev.submit(key, folder / "boxes.json", file, file.parent / "images", folder, "ours", QUIET)
+
+
+@pytest.mark.parametrize("asks", [evaluated, beside, predicted, submitted])
+def test_a_network_is_asked_about_crops_like_those_of_its_test(
+    project: Path, monkeypatch: pytest.MonkeyPatch, asks: Callable[[str, Path], None]
+) -> None:
+    """Decoded smaller where the record's were, and in its order of channels."""
+    read, seen = ImageCache.read, set()
+
+    def spied(self: ImageCache, path, where, size=None, reduction=1):
+        if size is not None:  # a crop knows its image's
+            seen.add((self.color, reduction))
+        return read(self, path, where, size, reduction)
+
+    monkeypatch.setattr(ImageCache, "read", spied)
+    asks(records.only(project / "records", "").key, project)
+    assert ("bgr", 2) in seen and {color for color, _ in seen} == {"bgr"}
+
+
+@pytest.mark.parametrize("codec", ["msra", "udp-gaussian"])
+def test_crops_have_the_bits_of_the_tests(codec: str) -> None:
+    made = tables.experiment("smoke", "supervised", set=OWN | {"data.codec": codec})
+    tested = roles.load(made, progress=False).val
+    ours = parts.crops_of(made.data, sources.instances(made.data.val))
+    for one, other in zip(ours.batch(range(4)), tested.batch(range(4)), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("chosen", [{}, choices.WHOLE], ids=["crops", "whole images"])
+def test_a_run_of_packed_images_decodes_none_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: dict
+) -> None:
+    """In training and in its tests."""
+    decoded = []
+
+    def counted(path: Path, *rest):
+        decoded.append(path)
+        return read_image(path, *rest)
+
+    monkeypatch.setattr(cache, "read_image", counted)
+    monkeypatch.setenv("SSHPE_CACHE", str(tmp_path / "cache"))
+    made = tables.experiment("smoke", "udpv1", set={"train.steps": 1, "evaluate.times": 1}, **chosen)
+    folders = {"records_folder": tmp_path / "records", "runs_folder": tmp_path / "runs"}
+    run(made, replace(QUIET, pack=True), **folders)
+    assert not decoded
