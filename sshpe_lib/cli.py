@@ -179,15 +179,21 @@ def status(
 @app.command()
 def reproduce(
     key: Annotated[str, typer.Argument(help="the key of a record, or its first letters")],
-    threads: ThreadsOption = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=0, help="CPU threads; those of the record if left out; 0 leaves it to torch"),
+    ] = None,
     workers: WorkersOption = 0,
     accelerator: AcceleratorOption = "auto",
     devices: DevicesOption = "auto",
     keep: Annotated[bool, typer.Option(help="keep the trained network as the run's checkpoint")] = False,
 ) -> None:
     """Train a record again, as if there were none, and compare; exit code 1 where they differ."""
+    from sshpe_lib import paths, records
     from sshpe_lib.reproduce import reproduce as train_again
 
+    if threads is None:
+        threads = records.only(paths.records(), key).provenance.threads
     _show([train_again(key, machine_of(threads, workers, accelerator, devices), keep=keep)])
 
 
