@@ -112,7 +112,7 @@ def reproduce(
         machine = machine or Machine(threads=old.provenance.threads)
         run = Path(fresh) / old.key
         run.mkdir()
-        new = train(experiment, machine, run)
+        new = records.fitting(train(experiment, machine, run))  # as the old one was written
         if keep:
             kept = paths.runs() / old.key
             kept.mkdir(exist_ok=True)

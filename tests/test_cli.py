@@ -381,6 +381,15 @@ def test_reproduce_trains_again_from_nothing(sshpe, saved: Record, training: Sim
         assert not training.folder.exists()
 
 
+def test_reproduce_compares_what_would_be_written(
+    sshpe, folder: Path, saved: Record, training: SimpleNamespace
+) -> None:
+    training.result = fakes.record(saved.experiment, ap=24.0, points=300)
+    records.write(folder, training.result)
+    assert len(records.find(folder, saved.key).curve) < 300
+    assert "bit-equal" in sshpe("reproduce", saved.key)[1]
+
+
 @pytest.mark.parametrize(("typed", "threads"), [((), 3), (("--threads", "0"), 0), (("--threads", "1"), 1)])
 def test_reproduce_takes_the_threads_of_the_record_where_no_others_are_asked(
     sshpe, folder: Path, saved: Record, training: SimpleNamespace, typed: tuple[str, ...], threads: int
