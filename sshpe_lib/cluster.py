@@ -29,6 +29,7 @@ POLL_SECONDS = 1.0
 ANSWER_SECONDS = 30  # in which a scheduler must answer
 SLOW_FOLDER = 120.0  # seconds that a record may take to be seen from another machine
 TIMEOUT_MIN = 24 * 60  # of a job for which no other time is asked; submitit's own are five minutes
+NO_LOADERS = "for --workers above 0 start Dask's workers with DASK_DISTRIBUTED__WORKER__DAEMON=False"
 MISSING = "a cluster needs further packages; pip install 'sshpe[cluster]'"
 
 
@@ -112,7 +113,8 @@ def _reason(error: Exception) -> str:
     """One line of what went wrong: of a traceback from far away, its last error."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     raised = [found[1] for line in lines if (found := re.match(r"[\w.]+\.[A-Z]\w+: (.+)", line))]
-    return raised[-1] if raised else lines[-1]
+    reason = raised[-1] if raised else lines[-1]
+    return f"{reason} ({NO_LOADERS})" if "daemonic processes" in reason else reason
 
 
 def _seen(folder: Path, key: str) -> Record:

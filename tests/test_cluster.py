@@ -16,6 +16,7 @@ import dask
 import psutil
 import pytest
 import submitit
+from distributed import LocalCluster
 
 from sshpe_lib import checkpoints, cluster, pool, records, study, tables
 from sshpe_lib.cluster import Cluster, run_on
@@ -86,6 +87,16 @@ def test_the_program_asks_dask_for_other_workers_only_as_long_as_its_cluster_liv
     with cluster._workers(1):
         assert dask.config.get("distributed.worker.daemon") is False
     assert dask.config.get("distributed.worker.daemon") is before is True
+
+
+def test_workers_that_others_started_without_leave_for_loader_processes_are_told(folder: Path) -> None:
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as others,
+        pytest.raises(
+            SSHPEError, match=r"\(for --workers above 0 .* DASK_DISTRIBUTED__WORKER__DAEMON=False\)$"
+        ),
+    ):
+        run_on(Cluster(others.scheduler_address), [smoke("supervised")], replace(QUIET, workers=1), 1, folder)
 
 
 @pytest.fixture
