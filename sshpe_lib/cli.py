@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -175,15 +179,21 @@ def status(
 @app.command()
 def reproduce(
     key: Annotated[str, typer.Argument(help="the key of a record, or its first letters")],
-    threads: ThreadsOption = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=0, help="CPU threads; those of the record if left out; 0 leaves it to torch"),
+    ] = None,
     workers: WorkersOption = 0,
     accelerator: AcceleratorOption = "auto",
     devices: DevicesOption = "auto",
     keep: Annotated[bool, typer.Option(help="keep the trained network as the run's checkpoint")] = False,
 ) -> None:
     """Train a record again, as if there were none, and compare; exit code 1 where they differ."""
+    from sshpe_lib import paths, records
     from sshpe_lib.reproduce import reproduce as train_again
 
+    if threads is None:
+        threads = records.only(paths.records(), key).provenance.threads
     _show([train_again(key, machine_of(threads, workers, accelerator, devices), keep=keep)])
 
 
@@ -205,10 +215,37 @@ def _show(comparisons: list[Comparison]) -> None:
         raise typer.Exit(1)
 
 
-def main() -> None:
-    """Run the command; a mistake in the input is one line on stderr and exit code 2."""
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Inside the block SIGTERM, with which batch systems and `timeout` end a program, raises SystemExit.
+
+    What the program started is then ended too, as after an interrupt. Processes of torchrun die at once: those that
+    wait for one another could not see the exception, and torchrun ends all of them.
+    """
+    if "WORLD_SIZE" in os.environ:
+        yield
+        return
+    owner = os.getpid()
+
+    def end(number: int, _: object) -> NoReturn:
+        if os.getpid() != owner:  # a process that was forked and has not set its own handler yet
+            os._exit(128 + number)
+        # `timeout` sends it twice, and the second would interrupt the ending.
+        signal.signal(number, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
-        app()
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def main() -> None:
+    """Run the command; a mistake in the input is one line on stderr and exit code 2, SIGTERM exit code 143."""
+    try:
+        with _ended_in_order():
+            app()
     except SSHPEError as error:
         typer.echo(f"sshpe: {error}", err=True)
         sys.exit(2)

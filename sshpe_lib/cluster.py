@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sshpe_lib import paths, progress, records
 from sshpe_lib.config import Experiment
@@ -20,9 +21,15 @@ from sshpe_lib.machine import Machine
 from sshpe_lib.pool import Task, advance, steps_of
 from sshpe_lib.records import Record
 
+if TYPE_CHECKING:
+    import submitit
+    from distributed import LocalCluster
+
 POLL_SECONDS = 1.0
 ANSWER_SECONDS = 30  # in which a scheduler must answer
 SLOW_FOLDER = 120.0  # seconds that a record may take to be seen from another machine
+TIMEOUT_MIN = 24 * 60  # of a job for which no other time is asked; submitit's own are five minutes
+NO_LOADERS = "for --workers above 0 start Dask's workers with DASK_DISTRIBUTED__WORKER__DAEMON=False"
 MISSING = "a cluster needs further packages; pip install 'sshpe[cluster]'"
 
 
@@ -32,7 +39,7 @@ class Cluster:
 
     name: "dask", workers on this machine; the address of a Dask scheduler, such as tcp://host:8786 (of dask-jobqueue,
     of Kubernetes, of `dask scheduler`); "slurm", submitit's executor for it, or "local", submitit's on this machine.
-    options: of submitit, such as timeout_min, slurm_partition or gpus_per_node.
+    options: of submitit, such as timeout_min (a day where left out), slurm_partition or gpus_per_node.
     """
 
     name: str
@@ -51,7 +58,8 @@ def run_on(
 
     A run that fails does not stop the others: what they computed is recorded, then SSHPEError tells every failure. A
     worker that dies is replaced and its run goes on from its checkpoint. Raises SSHPEError where the packages are not
-    installed, the scheduler does not answer, or an option is unknown.
+    installed, the scheduler does not answer or refuses a run, an option is unknown, or "local" has more than `jobs`
+    runs, all of which it starts at once.
     """
     tasks = [Task.of(experiment, machine, records_folder) for experiment in experiments]
     start = _submitit if cluster.submitit else _dask
@@ -105,7 +113,8 @@ def _reason(error: Exception) -> str:
     """One line of what went wrong: of a traceback from far away, its last error."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     raised = [found[1] for line in lines if (found := re.match(r"[\w.]+\.[A-Z]\w+: (.+)", line))]
-    return raised[-1] if raised else lines[-1]
+    reason = raised[-1] if raised else lines[-1]
+    return f"{reason} ({NO_LOADERS})" if "daemonic processes" in reason else reason
 
 
 def _seen(folder: Path, key: str) -> Record:
@@ -123,38 +132,43 @@ def _seen(folder: Path, key: str) -> Record:
 
 def _dask(cluster: Cluster, tasks: Sequence[Task], jobs: int) -> _Futures:
     try:
-        from distributed import Client, LocalCluster
+        from distributed import Client
     except ModuleNotFoundError:
         raise SSHPEError(MISSING) from None
     if cluster.options:
         raise SSHPEError(
             f"options are submitit's; {cluster.name} takes none: set up the scheduler with {sorted(cluster.options)}"
         )
-    own = None
-    if cluster.name == "dask":
-        # No dashboard: it would open a port that nobody asked for.
-        own = LocalCluster(
-            n_workers=max(1, min(jobs, len(tasks))), threads_per_worker=1, dashboard_address=None
-        )
-    elif "://" not in cluster.name:
+    own = cluster.name == "dask"
+    if not own and "://" not in cluster.name:
         raise SSHPEError(
             f"no cluster {cluster.name!r}; choose dask, slurm or local, or give a Dask scheduler's address such as "
             "tcp://host:8786"
         )
-    try:
-        client = Client(own or cluster.name, timeout=ANSWER_SECONDS)
-    except (OSError, ValueError) as error:
-        raise SSHPEError(f"{cluster.name}: no Dask scheduler answers ({error})") from None
-    # A task is impure: it is never taken for one with equal arguments that ran before.
-    futures = [client.submit(task, pure=False) for task in tasks]
-
-    def close() -> None:
-        client.cancel(futures)
-        client.close()
-        if own is not None:
-            own.close()
-
+    with ExitStack() as opened:
+        address = opened.enter_context(_workers(max(1, min(jobs, len(tasks))))) if own else cluster.name
+        try:
+            client = opened.enter_context(Client(address, timeout=ANSWER_SECONDS))
+        except (OSError, ValueError) as error:
+            raise SSHPEError(f"{cluster.name}: no Dask scheduler answers ({error})") from None
+        # A task is impure: it is never taken for one with equal arguments that ran before.
+        futures = [client.submit(task, pure=False) for task in tasks]
+        opened.callback(client.cancel, futures)
+        close = opened.pop_all().close
     return _Futures([future.done for future in futures], [future.result for future in futures], close)
+
+
+@contextmanager
+def _workers(count: int) -> Iterator[LocalCluster]:
+    """Dask's workers on this machine. They may have loader processes, which Dask forbids by default."""
+    import dask
+    from distributed import LocalCluster
+
+    # As long as the cluster lives: a worker that takes the place of a dead one is set up as the first was.
+    with dask.config.set({"distributed.worker.daemon": False}):
+        # No dashboard: it would open a port that nobody asked for.
+        with LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None) as workers:
+            yield workers
 
 
 def _submitit(cluster: Cluster, tasks: Sequence[Task], jobs: int) -> _Futures:
@@ -162,16 +176,32 @@ def _submitit(cluster: Cluster, tasks: Sequence[Task], jobs: int) -> _Futures:
         import submitit
     except ModuleNotFoundError:
         raise SSHPEError(MISSING) from None
+    if cluster.name == "local" and len(tasks) > jobs:
+        raise SSHPEError(
+            f"local starts all {len(tasks)} runs at once, and {jobs} may train at the same time (--jobs); choose "
+            "--cluster dask, or ask for fewer runs"
+        )
     try:
         executor = submitit.AutoExecutor(folder=paths.runs() / "submitit", cluster=cluster.name)
-        executor.update_parameters(name="sshpe", **cluster.options)
-    except (RuntimeError, NameError, ValueError) as error:
+        executor.update_parameters(**{"name": "sshpe", "timeout_min": TIMEOUT_MIN} | dict(cluster.options))
+    except (RuntimeError, NameError, ValueError, AssertionError) as error:
         raise SSHPEError(f"{cluster.name}: submitit refuses ({error})") from None
-    handed = [executor.submit(task) for task in tasks]
-
-    def close() -> None:
-        for job in handed:
-            if not job.done():
-                job.cancel()
-
+    handed: list[submitit.Job] = []
+    with ExitStack() as opened:
+        opened.callback(_cancel, handed)
+        for task in tasks:
+            try:
+                handed.append(executor.submit(task))
+            except Exception as error:  # whatever the scheduler says
+                raise SSHPEError(
+                    f"{cluster.name}: run {len(handed) + 1} of {len(tasks)} is not taken ({_reason(error)}); those "
+                    "before it are cancelled"
+                ) from None
+        close = opened.pop_all().close
     return _Futures([job.done for job in handed], [job.result for job in handed], close)
+
+
+def _cancel(handed: Sequence[submitit.Job]) -> None:
+    for job in handed:
+        if not job.done():
+            job.cancel(check=False)  # one that cannot be cancelled does not keep the others

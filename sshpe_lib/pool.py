@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, cast
@@ -63,13 +65,18 @@ class _Worker:
     process: subprocess.Popen
     errors: IO[str]
 
+    def give(self, task: Task) -> None:
+        """Send the process the task that it waits for; where it is dead already, `end` tells why."""
+        with suppress(BrokenPipeError), cast(IO[str], self.process.stdin) as pipe:
+            pipe.write(json.dumps(asdict(task)))
+
     def end(self) -> str | None:
         """Wait for the process; why it failed, if it did."""
-        self.process.wait()
+        code = self.process.wait()
         with self.errors:
             self.errors.seek(0)
             lines = self.errors.read().strip().splitlines() or ["no message"]
-        return f"run {self.key} failed: {lines[-1]}" if self.process.returncode else None
+        return f"run {self.key} failed: {_killed(-code) if code < 0 else lines[-1]}" if code else None
 
 
 def run_all(
@@ -78,14 +85,11 @@ def run_all(
     """The records of `experiments`, in order; up to `jobs` of them train at the same time.
 
     A run that fails does not stop the others: what they computed is recorded, then SSHPEError tells every
-    failure. An interrupt ends all of them; they go on from their checkpoints the next time.
+    failure; of processes that train one run together, the first failure. An interrupt ends all of them; they go on
+    from their checkpoints the next time.
     """
     if jobs <= 1 or len(experiments) <= 1:
-        made, left = {}, list(experiments)
-        while left:
-            experiment = _next(left)
-            made[experiment.key()] = run(experiment, machine, records_folder=records_folder)
-        return [made[experiment.key()] for experiment in experiments]
+        return _one_after_another(experiments, machine, records_folder)
     waiting = list(experiments)
     working: list[_Worker] = []
     failures: list[str] = []
@@ -93,7 +97,10 @@ def run_all(
     try:
         while waiting or working:
             while waiting and len(working) < jobs:
-                working.append(_start(_next(waiting), machine, records_folder))
+                experiment = _next(waiting)
+                working.append(_start(experiment))
+                # Only now: one that an interrupt left out of the list would have no task, and end.
+                working[-1].give(Task.of(experiment, machine, records_folder))
             time.sleep(_POLL_SECONDS)
             finished = [worker for worker in working if worker.process.poll() is not None]
             # Not polled again: a process that ends in between would be in neither list, its failure untold.
@@ -105,11 +112,33 @@ def run_all(
     finally:
         for worker in working:
             worker.process.terminate()
+        for worker in working:
             worker.end()
         bar.close()
     if failures:
         raise SSHPEError("; ".join(failures))
     return [records.stored(records_folder, experiment.key()) for experiment in experiments]
+
+
+def _one_after_another(
+    experiments: Sequence[Experiment], machine: Machine, records_folder: Path
+) -> list[Record]:
+    made: dict[str, Record] = {}
+    left, failures = list(experiments), []
+    while left:
+        experiment = _next(left)
+        key = experiment.key()
+        try:
+            made[key] = run(experiment, machine, records_folder=records_folder)
+        except SSHPEError as error:
+            if (
+                processes() > 1
+            ):  # the others may not have failed: they would wait for this one in their next step
+                raise
+            failures.append(f"run {key} failed: {error}")
+    if failures:
+        raise SSHPEError("; ".join(failures))
+    return [made[experiment.key()] for experiment in experiments]
 
 
 def steps_of(experiments: Sequence[Experiment]) -> int | None:
@@ -146,16 +175,18 @@ def _logged_steps(key: str) -> int:
         return 0
 
 
-def _start(experiment: Experiment, machine: Machine, records_folder: Path) -> _Worker:
+def _start(experiment: Experiment) -> _Worker:
     errors = tempfile.TemporaryFile("w+")
     process = subprocess.Popen(
         [sys.executable, "-m", "sshpe_lib.pool"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors,
         text=True, env=os.environ | {"SSHPE_CACHE": str(paths.cache())},
     )  # fmt: skip
-    pipe = cast(IO[str], process.stdin)
-    pipe.write(json.dumps(asdict(Task.of(experiment, machine, records_folder))))
-    pipe.close()
     return _Worker(experiment.key(), experiment.train.steps, process, errors)
+
+
+def _killed(number: int) -> str:
+    """What to tell of a process that a signal ended; the system's own kill means in most cases that memory ran out."""
+    return f"killed by signal {number}" + ("; too little memory?" if number == signal.SIGKILL else "")
 
 
 def main() -> None:

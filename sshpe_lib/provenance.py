@@ -34,11 +34,17 @@ def collect(
     seconds: float,
     checkpoint: str,
     precision: str,
+    code: tuple[str, bool] | None = None,
 ) -> Provenance:
-    """The provenance of a finished run; `seconds` of training and evaluation, `checkpoint` its sha256."""
+    """The provenance of a finished run.
+
+    facts: of its data; seconds: of training and evaluation; checkpoint: `experiment.state_sha256` of the network that
+    tables quote, not the hash of a file; code: the `revision` when the run began, as the checkout may move on
+    meanwhile; the one of now where left out.
+    """
     import torch
 
-    commit, dirty = revision()
+    commit, dirty = revision() if code is None else code
     return Provenance(
         commit=commit,
         dirty=dirty,

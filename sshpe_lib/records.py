@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -50,7 +51,9 @@ class SceneExample(Frozen):
 class Provenance(Frozen):
     """What ran, on what, at which commit. None of this decides the key.
 
-    precision: what the run had, float32 where a processor without bfloat16 was asked for that.
+    checkpoint_sha256: of the state of the network that tables quote (`experiment.state_sha256`); the hash of the file
+    checkpoint.pt, which holds more, is another. precision: what the run had, float32 where a processor without
+    bfloat16 was asked for that.
     """
 
     commit: str
@@ -155,22 +158,39 @@ def read_all(folder: Path) -> list[Record]:
 
 
 def write(folder: Path, record: Record) -> Path:
-    """Write a record whole or not at all. Raises ValueError above the size limit, else as `written_whole`."""
+    """Write a record, as far as it is `fitting`, whole or not at all. Raises SSHPEError as that and `written_whole`."""
+    record = fitting(record)
     text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
-    compact = json.dumps(record.model_dump(mode="json"), separators=(",", ":"))
-    if len(compact) > MAX_BYTES:
-        raise ValueError(f"record {record.key} has {len(compact)} bytes, the limit is {MAX_BYTES}")
     if len(text) > MAX_BYTES:
-        text = compact + "\n"
+        text = _compact(record) + "\n"
     path = path_of(folder, record.key)
     with written_whole(path) as partial:
         partial.write_text(text)
     return path
 
 
-def thin(points: list[Point]) -> tuple[Point, ...]:
-    """At most MAX_POINTS of a curve, evenly spaced, the first and last kept."""
-    if len(points) <= MAX_POINTS:
+def fitting(record: Record) -> Record:
+    """The record with as many points of its curve as MAX_BYTES and MAX_POINTS leave room for, the ends kept.
+
+    Raises SSHPEError where the rest alone is too large.
+    """
+    for most in range(MAX_POINTS, 1, -1):
+        fits = record.model_copy(update={"curve": thin(record.curve, most)})
+        if len(_compact(fits)) <= MAX_BYTES:
+            return fits
+    raise SSHPEError(
+        f"record {record.key} has {len(_compact(fits)):,} bytes with {most} points of its curve, and the limit is "
+        f"{MAX_BYTES:,}; let the experiment measure less in `evaluate`"
+    )
+
+
+def _compact(record: Record) -> str:
+    return json.dumps(record.model_dump(mode="json"), separators=(",", ":"))
+
+
+def thin(points: Sequence[Point], most: int = MAX_POINTS) -> tuple[Point, ...]:
+    """At most so many points of a curve (2 or more), evenly spaced, the first and last kept."""
+    if len(points) <= most:
         return tuple(points)
     last = len(points) - 1
-    return tuple(points[round(i * last / (MAX_POINTS - 1))] for i in range(MAX_POINTS))
+    return tuple(points[round(i * last / (most - 1))] for i in range(most))

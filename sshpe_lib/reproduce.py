@@ -36,16 +36,19 @@ class Comparison:
         return same_weights and self.old.metrics == self.new.metrics and self.old.curve == self.new.curve
 
     @property
-    def same_machine(self) -> bool:
-        """Same processor, precision, threads, processes and versions: bit equality is then expected."""
-        old, new = self.old.provenance, self.new.provenance
-        facts = ("device", "instructions", "threads", "world_size", "versions")
-        same = all(getattr(old, fact) == getattr(new, fact) for fact in facts)
-        return same and self.old.precision == self.new.precision
+    def same_machine(self) -> bool | None:
+        """Same processor, precision, threads, processes and versions: bit equality is then expected.
+
+        None where all that both note is the same, and one does not note the rest, as records from before it was noted.
+        """
+        changes = self._changes()
+        if any(None not in (before, after) for _, before, after in changes):
+            return False
+        return None if changes else True
 
     @property
     def agrees(self) -> bool:
-        """Bit-equal, or on another machine within the tolerance."""
+        """Bit-equal, or within the tolerance on what is, or may be, another machine."""
         return self.bit_equal or (not self.same_machine and abs(self.new.ap - self.old.ap) <= TOLERANCE)
 
     def describe(self) -> str:
@@ -55,22 +58,29 @@ class Comparison:
             return f"{head}: bit-equal (weights {self.new.provenance.checkpoint_sha256[:12]})"
         if self.same_machine:
             return f"{head}: DIFFERS, though machine and versions are the same"
-        where = f"another machine or other versions ({', '.join(self._changes())})"
+        surely = self.same_machine is False
+        where = "another machine or other versions" if surely else "what may be another machine"
+        changes = [f"{name} {_told(after)}, was {_told(before)}" for name, before, after in self._changes()]
         verdict = "within" if self.agrees else "DIFFERS by more than"
-        return f"{head}: {verdict} the tolerance of {TOLERANCE} AP on {where}"
+        return f"{head}: {verdict} the tolerance of {TOLERANCE} AP on {where} ({', '.join(changes)})"
 
-    def _changes(self) -> list[str]:
+    def _changes(self) -> list[tuple[str, object, object]]:
+        """The facts that are not equal: name, old and new value; None where a record does not note it."""
         old, new = self.old.provenance, self.new.provenance
-        facts = [
+        facts: list[tuple[str, object, object]] = [
             ("device", old.device, new.device),
-            ("instructions", old.instructions or "not noted", new.instructions or "not noted"),
+            ("instructions", old.instructions, new.instructions),
             ("precision", self.old.precision, self.new.precision),
             ("threads", old.threads, new.threads),
             ("processes", old.world_size, new.world_size),
         ]
         packages = sorted({*old.versions, *new.versions})
         facts += [(name, old.versions.get(name), new.versions.get(name)) for name in packages]
-        return [f"{name} {after}, was {before}" for name, before, after in facts if before != after]
+        return [(name, before, after) for name, before, after in facts if before != after]
+
+
+def _told(fact: object) -> object:
+    return "not noted" if fact is None else fact
 
 
 def reproduce(
@@ -83,20 +93,26 @@ def reproduce(
     own. For a run too long for that: `sshpe run` with SSHPE_RECORDS and SSHPE_RUNS at empty folders, then `sshpe
     compare`.
 
-    Raises SSHPEError where no record, or more than one, has such a key, or its data is not here.
+    Raises SSHPEError where no record, or more than one, has such a key, its data is not here, or several processes
+    of torchrun ask for it.
     """
     old = records.only(folder or paths.records(), key)
     experiment = sources.pin(old.experiment)
     from sshpe_lib import checkpoints
     from sshpe_lib.experiment import train  # torch is not needed to say that there is no such record
-    from sshpe_lib.machine import Machine
+    from sshpe_lib.machine import Machine, processes
 
+    if processes() > 1:
+        raise SSHPEError(
+            f"{old.key} is trained again in one process, and torchrun started {processes()}; leave torchrun out, or "
+            "give it `sshpe run` with SSHPE_RECORDS and SSHPE_RUNS at empty folders, then `sshpe compare` the records"
+        )
     paths.runs().mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=paths.runs(), prefix=f"reproduce-{old.key}-") as fresh:
         machine = machine or Machine(threads=old.provenance.threads)
         run = Path(fresh) / old.key
         run.mkdir()
-        new = train(experiment, machine, run)
+        new = records.fitting(train(experiment, machine, run))  # as the old one was written
         if keep:
             kept = paths.runs() / old.key
             kept.mkdir(exist_ok=True)

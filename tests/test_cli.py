@@ -15,7 +15,7 @@ from sshpe_lib.config import Experiment
 from sshpe_lib.data import check
 from sshpe_lib.machine import Machine
 from sshpe_lib.records import Record
-from sshpe_lib.reproduce import TOLERANCE
+from sshpe_lib.reproduce import TOLERANCE, Comparison
 from tests import fakes
 
 
@@ -298,7 +298,6 @@ def test_compare_on_one_machine_wants_equal_bits(
         ({"device": "another"}, "device another, was a processor"),
         ({"threads": 1}, "threads 1, was 2"),
         ({"world_size": 2}, "processes 2, was 1"),
-        ({"instructions": "AVX2"}, "instructions AVX2, was not noted"),
         ({"precision": "bf16-mixed"}, "precision bf16-mixed, was 32-true"),
         ({"versions": fakes.VERSIONS | {"torch": "2.14.0"}}, "torch 2.14.0, was 2.13.0"),
     ],
@@ -313,6 +312,29 @@ def test_compare_on_another_machine_has_a_tolerance(
     code, out, _ = sshpe("compare", folder, twins(changed(saved, 24.01 + TOLERANCE, **facts)))
     assert code == 1
     assert f"DIFFERS by more than the tolerance of {TOLERANCE} AP" in out and named in out
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "named"),
+    [
+        ({}, {"instructions": "AVX2"}, "instructions AVX2, was not noted"),
+        ({"instructions": "AVX2"}, {}, "instructions not noted, was AVX2"),
+        ({}, {"versions": fakes.VERSIONS | {"numpy": "2.4.0"}}, "numpy 2.4.0, was not noted"),
+    ],
+)
+def test_a_machine_that_a_record_does_not_note_may_be_another(
+    sshpe, folder: Path, saved: Record, twins, before: dict, after: dict, named: str
+) -> None:
+    records.write(folder, changed(saved, **before))
+    for lost, code, verdict in ((TOLERANCE, 0, "within"), (TOLERANCE + 0.01, 1, "DIFFERS by more than")):
+        fresh = twins(changed(saved, 24.0 - lost, checkpoint_sha256="cd" * 32, **after))
+        told = f"{verdict} the tolerance of {TOLERANCE} AP on what may be another machine ({named})\n"
+        found, out, _ = sshpe("compare", folder, fresh)
+        assert found == code and out.endswith(told)
+    old, known = changed(saved, **before), changed(saved, **after)
+    assert Comparison(old, known).same_machine is None
+    assert Comparison(old, changed(known, device="another")).same_machine is False
+    assert Comparison(known, known).same_machine is True
 
 
 def test_compare_tells_all_and_fails_on_one(sshpe, folder: Path, saved: Record, twins) -> None:
@@ -357,6 +379,34 @@ def test_reproduce_trains_again_from_nothing(sshpe, saved: Record, training: Sim
         assert training.experiment == saved.experiment
         assert training.machine == Machine("cpu", "auto", threads=2, workers=0)
         assert not training.folder.exists()
+
+
+def test_reproduce_compares_what_would_be_written(
+    sshpe, folder: Path, saved: Record, training: SimpleNamespace
+) -> None:
+    training.result = fakes.record(saved.experiment, ap=24.0, points=300)
+    records.write(folder, training.result)
+    assert len(records.find(folder, saved.key).curve) < 300
+    assert "bit-equal" in sshpe("reproduce", saved.key)[1]
+
+
+@pytest.mark.parametrize(("typed", "threads"), [((), 3), (("--threads", "0"), 0), (("--threads", "1"), 1)])
+def test_reproduce_takes_the_threads_of_the_record_where_no_others_are_asked(
+    sshpe, folder: Path, saved: Record, training: SimpleNamespace, typed: tuple[str, ...], threads: int
+) -> None:
+    records.write(folder, changed(saved, threads=3))
+    assert sshpe("reproduce", saved.key, *typed)[0] == 0
+    assert training.machine.threads == threads
+
+
+def test_reproduce_refuses_several_processes(
+    sshpe, saved: Record, training: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert_refused(
+        sshpe("reproduce", saved.key), saved.key, "torchrun started 2", "`sshpe compare` the records"
+    )
+    assert training.experiment is None and not paths.runs().exists()
 
 
 def test_reproduce_keeps_the_network_where_asked(sshpe, saved: Record, training: SimpleNamespace) -> None:

@@ -8,10 +8,15 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import dask
 import psutil
 import pytest
+import submitit
+from distributed import LocalCluster
 
 from sshpe_lib import checkpoints, cluster, pool, records, study, tables
 from sshpe_lib.cluster import Cluster, run_on
@@ -42,7 +47,7 @@ def test_a_cluster_gives_the_bits_of_one_machine_and_tells_what_failed(
 ) -> None:
     good, bad = smoke("pose-mum+"), smoke("supervised", data__labels=9999)
     with pytest.raises(SSHPEError, match=rf"run {bad.key()} failed: .*9,999 labels are wanted"):
-        run_on(Cluster(name), [bad, good, good], QUIET, 2, folder)  # and one record, wanted twice
+        run_on(Cluster(name), [bad, good, good], QUIET, 3, folder)  # and one record, wanted twice
     (made,) = run_on(Cluster(name), [good], QUIET, 2, folder)
     assert made == records.find(folder, good.key())
     assert made.provenance.checkpoint_sha256 == train(good, QUIET, tmp_path).provenance.checkpoint_sha256
@@ -50,11 +55,12 @@ def test_a_cluster_gives_the_bits_of_one_machine_and_tells_what_failed(
 
 def workers() -> list[psutil.Process]:
     """The processes of Dask's workers on this machine."""
-    children = psutil.Process().children(recursive=True)
+    children = psutil.Process().children()
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
 def test_a_worker_that_dies_is_replaced_and_its_run_goes_on(folder: Path, tmp_path: Path) -> None:
+    """Both workers have loader processes, which Dask's are not allowed by default."""
     wanted = smoke("supervised", train__steps=150, evaluate__times=5)
     alone = train(wanted, QUIET, tmp_path / "alone")
     killed = []
@@ -69,11 +75,81 @@ def test_a_worker_that_dies_is_replaced_and_its_run_goes_on(folder: Path, tmp_pa
 
     killer = threading.Thread(target=kill)
     killer.start()
-    (made,) = run_on(Cluster("dask"), [wanted], QUIET, 1, folder)
+    (made,) = run_on(Cluster("dask"), [wanted], replace(QUIET, workers=1), 1, folder)
     killer.join()
     assert killed and 0 < min(killed) < 150
     assert made.provenance.checkpoint_sha256 == alone.provenance.checkpoint_sha256
     assert made.metrics == alone.metrics and made.curve == alone.curve
+
+
+def test_the_program_asks_dask_for_other_workers_only_as_long_as_its_cluster_lives() -> None:
+    before = dask.config.get("distributed.worker.daemon")
+    with cluster._workers(1):
+        assert dask.config.get("distributed.worker.daemon") is False
+    assert dask.config.get("distributed.worker.daemon") is before is True
+
+
+def test_workers_that_others_started_without_leave_for_loader_processes_are_told(folder: Path) -> None:
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as others,
+        pytest.raises(
+            SSHPEError, match=r"\(for --workers above 0 .* DASK_DISTRIBUTED__WORKER__DAEMON=False\)$"
+        ),
+    ):
+        run_on(Cluster(others.scheduler_address), [smoke("supervised")], replace(QUIET, workers=1), 1, folder)
+
+
+@pytest.fixture
+def slurm(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A Slurm that takes two jobs and no third; what it was asked."""
+    asked = SimpleNamespace(parameters={}, cancelled=[])
+
+    class Executor:
+        def __init__(self, folder: Path, cluster: str) -> None:
+            self.jobs = 0
+
+        def update_parameters(self, **parameters: object) -> None:
+            asked.parameters = parameters
+
+        def submit(self, task: Task) -> SimpleNamespace:
+            self.jobs += 1
+            if self.jobs > 2:
+                raise submitit.core.utils.FailedJobError(
+                    "sbatch: error: ...\nsbatch: error: QOSMaxSubmitJobPerUser"
+                )
+            number = self.jobs
+            return SimpleNamespace(done=lambda: False, cancel=lambda check: asked.cancelled.append(number))
+
+    monkeypatch.setattr(submitit, "AutoExecutor", Executor)
+    return asked
+
+
+def test_where_slurm_takes_no_further_job_those_before_are_cancelled(
+    folder: Path, slurm: SimpleNamespace
+) -> None:
+    wanted = [smoke("supervised", train__seed=seed) for seed in range(4)]
+    with pytest.raises(
+        SSHPEError, match=r"^slurm: run 3 of 4 is not taken \(sbatch: error: QOSMax.*cancelled$"
+    ):
+        run_on(Cluster("slurm"), wanted, QUIET, 1, folder)
+    assert slurm.cancelled == [1, 2]
+
+
+@pytest.mark.parametrize(("options", "minutes"), [({}, 24 * 60), ({"timeout_min": 30, "mem_gb": 8}, 30)])
+def test_a_job_of_slurm_has_a_day_or_what_is_asked(
+    folder: Path, slurm: SimpleNamespace, options: dict, minutes: int
+) -> None:
+    with pytest.raises(SSHPEError):
+        run_on(Cluster("slurm", options), [smoke("supervised")] * 3, QUIET, 1, folder)
+    assert slurm.parameters == {"name": "sshpe"} | options | {"timeout_min": minutes}
+
+
+def test_local_starts_no_more_runs_than_may_train_at_the_same_time(folder: Path) -> None:
+    with pytest.raises(
+        SSHPEError, match="local starts all 3 runs at once, and 2 may train .* choose --cluster dask"
+    ):
+        run_on(Cluster("local"), [smoke("supervised")] * 3, QUIET, 2, folder)
+    assert not (folder.parent / "runs").exists()
 
 
 def test_a_table_is_trained_on_a_cluster(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,6 +197,7 @@ def test_a_record_may_be_seen_late_but_not_never(folder: Path, monkeypatch: pyte
         (Cluster("tcp://127.0.0.1:1"), "tcp://127.0.0.1:1: no Dask scheduler answers"),
         (Cluster("dask", {"timeout_min": 5}), "dask takes none"),
         (Cluster("local", {"slrm_partition": "gpu"}), "local: submitit refuses"),
+        (Cluster("local", {"timeout_min": "long"}), "local: submitit refuses .*timeout_min.* expected type"),
         (Cluster("slurm"), "slurm: submitit refuses"),
     ],
 )

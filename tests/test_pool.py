@@ -1,5 +1,16 @@
 """Runs side by side: the same records, every failure told, nothing finished lost."""
 
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
 import pytest
 from filelock import FileLock
 
@@ -63,3 +74,80 @@ def test_what_another_process_trains_is_left_for_later(tmp_path, monkeypatch, st
     order.clear()
     run_all(wanted, QUIET, 1, tmp_path / "records")
     assert order == wanted
+
+
+def test_one_after_another_too_a_failing_run_is_told_and_the_others_are_kept(tmp_path, monkeypatch):
+    good, bad, worse = (smoke("supervised", train__seed=seed) for seed in range(3))
+
+    def run(experiment, *_, **__):
+        if experiment != good:
+            raise SSHPEError(f"seed {experiment.train.seed} is unlucky")
+        return fakes.record(experiment)
+
+    monkeypatch.setattr(pool, "run", run)
+    told = f"run {bad.key()} failed: seed 1 is unlucky; run {worse.key()} failed: seed 2 is unlucky"
+    with pytest.raises(SSHPEError, match=f"^{told}$"):
+        run_all([bad, worse, good], QUIET, 1, tmp_path)
+    assert [record.key for record in run_all([good], QUIET, 1, tmp_path)] == [good.key()]
+
+
+def test_processes_that_train_together_end_at_the_first_failure(tmp_path, monkeypatch):
+    asked = []
+
+    def run(experiment, *_, **__):
+        asked.append(experiment)
+        raise SSHPEError("the disk of this one is full")
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(pool, "run", run)
+    with pytest.raises(SSHPEError, match="^the disk of this one is full$"):
+        run_all([smoke("supervised"), smoke("mum")], QUIET, 1, tmp_path)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "killed by signal 9; too little memory\\?"),
+        ("import os; os.kill(os.getpid(), 15)", "killed by signal 15"),
+        ("import sys; sys.exit('no such library')", "no such library"),
+    ],
+)
+def test_a_process_that_dies_before_it_has_its_task_is_a_failed_run(tmp_path, monkeypatch, code, told):
+    wanted = smoke("supervised"), smoke("mum")
+
+    class Dead(subprocess.Popen):
+        def __init__(self, words, **how):
+            super().__init__([sys.executable, "-c", code], **how)
+            self.wait()  # nobody reads what it is sent
+
+    monkeypatch.setattr(subprocess, "Popen", Dead)
+    expected = "; ".join(f"run {one.key()} failed: {told}" for one in wanted)
+    with pytest.raises(SSHPEError, match=f"^{expected}$"):
+        run_all(wanted, QUIET, 2, tmp_path)
+
+
+def test_sigterm_ends_the_runs_that_the_command_started(tmp_path: Path) -> None:
+    folders = {"SSHPE_RECORDS": str(tmp_path / "records"), "SSHPE_RUNS": str(tmp_path / "runs")}
+    command = subprocess.Popen(
+        [sys.executable, "-m", "sshpe_lib", "run", "table4", "--profile", "smoke", "--jobs", "2", "--workers", "1"],
+        env=os.environ | folders, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    started: list[psutil.Process] = []
+    try:
+        while len(list(tmp_path.glob("runs/*/log.csv"))) < 2:  # both train
+            assert command.poll() is None, command.communicate()[1]
+            time.sleep(0.05)
+        runs = psutil.Process(command.pid).children()
+        started += psutil.Process(command.pid).children(recursive=True)
+        command.terminate()
+        time.sleep(0.01)
+        command.terminate()  # `timeout` does so
+        assert command.wait(30) == 128 + signal.SIGTERM
+        assert len(runs) >= 2 and not any(run.is_running() for run in runs)
+        assert not psutil.wait_procs(started, timeout=20)[1]  # loader processes see that their run is gone
+    finally:
+        for process in [command, *started]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        command.communicate()

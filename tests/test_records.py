@@ -141,9 +141,27 @@ def test_the_longest_record_fits(tmp_path: Path, record: Record) -> None:
     assert records.find(tmp_path, record.key) == full
 
 
-def test_a_record_above_the_limit_is_refused_and_leaves_nothing(tmp_path: Path, record: Record) -> None:
-    large = record.model_copy(update={"curve": record.curve * 100})
-    with pytest.raises(ValueError, match=f"has [0-9]+ bytes, the limit is {MAX_BYTES}"):
+@pytest.mark.parametrize("people", [9, 20, 36])
+def test_a_record_above_the_limit_has_a_thinner_curve(tmp_path: Path, record: Record, people: int) -> None:
+    full = longest(record)
+    full = full.model_copy(update={"hard_cases": full.examples[:1] * people})
+    path = records.write(tmp_path, full)
+    assert MAX_BYTES - 200 < path.stat().st_size <= MAX_BYTES + 1  # no room for one point more
+    found = records.find(tmp_path, record.key)
+    assert 2 <= len(found.curve) < MAX_POINTS
+    assert (found.curve[0], found.curve[-1]) == (full.curve[0], full.curve[-1])
+    gaps = np.diff([point.step for point in found.curve])
+    assert gaps.min() >= 1 and gaps.max() - gaps.min() <= 1
+    assert found == full.model_copy(update={"curve": found.curve}) == records.fitting(full)
+
+
+def test_a_record_above_the_limit_without_a_curve_is_refused_and_leaves_nothing(
+    tmp_path: Path, record: Record
+) -> None:
+    large = record.model_copy(update={"examples": record.examples * 100})
+    with pytest.raises(
+        SSHPEError, match=f"record {record.key} has [0-9,]+ bytes .* the limit is {MAX_BYTES:,}"
+    ):
         records.write(tmp_path, large)
     assert list(tmp_path.iterdir()) == []
 
