@@ -32,7 +32,13 @@ JobsOption = Annotated[
     int | None, typer.Option(min=1, help="runs at the same time; as many as there are cores if left out")
 ]
 AcceleratorOption = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="what to train on")]
-DevicesOption = Annotated[str, typer.Option(help="auto, or a number of devices", callback=_devices)]
+DevicesOption = Annotated[
+    str,
+    typer.Option(
+        help="auto, or the number of devices on this machine, where torchrun starts a process for each",
+        callback=_devices,
+    ),
+]
 PackOption = Annotated[
     bool, typer.Option(help="decode every image once, into a file that all runs and loader processes map")
 ]

@@ -71,7 +71,7 @@ def run(
         found = machine.agreed(look)
         if found is not None:
             return found
-        record = train(experiment, machine, folder)
+        record = records.fitting(train(experiment, machine, folder))
         if first_process():
             records.write(records_folder, record)
         return record
@@ -127,7 +127,7 @@ def train(experiment: Experiment, machine: Machine, folder: Path) -> Record:
 
 
 def _train(experiment: Experiment, machine: Machine, folder: Path) -> Record:
-    started = datetime.now(UTC)
+    started, code = datetime.now(UTC), provenance.revision()  # now: files may change while this trains
     data = roles.load(experiment, machine.pack, machine.progress)
     fabric, precision = (
         machine.fabric(experiment.train.precision, folder),
@@ -175,6 +175,7 @@ def _train(experiment: Experiment, machine: Machine, folder: Path) -> Record:
             trainer.seconds,
             state_sha256(networks[headline]),
             precision,
+            code,
         ),
     )
 

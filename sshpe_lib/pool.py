@@ -88,7 +88,7 @@ def run_all(
     failure; of processes that train one run together, the first failure. An interrupt ends all of them; they go on
     from their checkpoints the next time.
     """
-    if jobs <= 1 or len(experiments) <= 1:
+    if jobs <= 1 or len(experiments) <= 1 or processes() > 1:  # those of torchrun train one run together
         return _one_after_another(experiments, machine, records_folder)
     waiting = list(experiments)
     working: list[_Worker] = []

@@ -129,6 +129,17 @@ def test_a_burn_in_that_leaves_no_step_is_refused(tmp_path):
         run(all_of_it, QUIET, records_folder=tmp_path / "records", runs_folder=tmp_path / "runs")
 
 
+def test_the_commit_is_that_of_the_start(tmp_path, monkeypatch):
+    """Whoever commits while a run trains has not changed what it runs."""
+    commits = iter([("a" * 40, False), ("b" * 40, True)])
+    monkeypatch.setattr("sshpe_lib.provenance.revision", lambda: next(commits))
+    record = run(
+        smoke("supervised"), QUIET, records_folder=tmp_path / "records", runs_folder=tmp_path / "runs"
+    )
+    assert (record.provenance.commit, record.provenance.dirty) == ("a" * 40, False)
+    assert next(commits) == ("b" * 40, True)  # asked once, and not at the end
+
+
 def test_a_run_gives_torch_its_threads_back(tmp_path):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
