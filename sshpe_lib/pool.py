@@ -131,10 +131,8 @@ def _one_after_another(
         try:
             made[key] = run(experiment, machine, records_folder=records_folder)
         except SSHPEError as error:
-            if (
-                processes() > 1
-            ):  # the others may not have failed: they would wait for this one in their next step
-                raise
+            if processes() > 1:
+                raise  # the others may not have failed: they would wait for this one in their next step
             failures.append(f"run {key} failed: {error}")
     if failures:
         raise SSHPEError("; ".join(failures))
