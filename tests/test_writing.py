@@ -2,12 +2,15 @@
 
 import errno
 import os
+import platform
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 import torch
 
-from sshpe_lib import checkpoints
+from sshpe_lib import checkpoints, writing
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.writing import check_writable, written_whole
 
@@ -54,6 +57,38 @@ def test_what_a_killed_process_left_is_written_over(tmp_path):
         assert partial == name
         partial.write_text("newer")
     assert path.read_text() == "newer" and os.listdir(tmp_path) == ["file.txt"]
+
+
+def left(path: Path, process: int, machine: str = platform.node(), seconds: float = 0) -> Path:
+    """A file that a process left of `path`, so many seconds ago."""
+    made = path.with_name(f".{path.name}.{machine}-{process}-1.tmp")
+    made.write_text("half")
+    os.utime(made, (time.time() - seconds,) * 2)
+    return made
+
+
+def test_what_killed_processes_left_goes_and_what_others_may_still_write_stays(tmp_path):
+    path = tmp_path / "file[1].txt"
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    gone = [left(path, dead.pid, seconds=90), left(path, os.getpid(), "elsewhere", seconds=2 * writing.DAY)]
+    kept = [
+        left(path, os.getpid(), seconds=90),
+        left(path, dead.pid, "elsewhere", seconds=90),
+        left(tmp_path / "other.txt", dead.pid, seconds=90),
+    ]
+    mine = tmp_path / ".file[1].txt.notes.tmp"  # no writer's name
+    mine.touch()
+    os.utime(mine, (0, 0))
+    with written_whole(path) as partial:
+        partial.write_text("new")
+    assert not any(file.exists() for file in gone)
+    assert all(file.exists() for file in [*kept, mine])
+
+    just_now = left(path, dead.pid)  # of a container that has this machine's name and processes of its own
+    with written_whole(path) as partial:
+        partial.write_text("newer")
+    assert just_now.exists() and path.read_text() == "newer"
 
 
 def test_a_disk_that_fills_up_is_one_error(tmp_path, monkeypatch):
