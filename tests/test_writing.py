@@ -13,18 +13,14 @@ import torch
 from sshpe_lib import checkpoints, writing
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.writing import check_writable, written_whole
+from tests import disks
 
 
 @pytest.fixture
 def small_disk(tmp_path):
     """A disk of its own of 256 KiB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", place], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("only root mounts disks")
-    yield place
-    subprocess.run(["umount", place], check=True)
+    with disks.small_disk(tmp_path / "small", "256k"):
+        yield tmp_path / "small"
 
 
 def test_a_file_takes_its_place_and_nothing_else_is_left(tmp_path):
@@ -117,7 +113,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(small_disk):
 
 def test_a_folder_that_cannot_be_written_to_is_known_before(small_disk, tmp_path):
     check_writable(small_disk / "new")
-    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    disks.remount(small_disk, "ro")
     with pytest.raises(SSHPEError, match="Read-only file system"):
         check_writable(small_disk / "new")
     (tmp_path / "file").touch()
