@@ -27,7 +27,7 @@ def kind_of(record: Record) -> tuple:
 
 
 def candidates() -> list[Record]:
-    """The cheapest record of each kind, from drawn people and without a first stage: a machine with nothing has them."""
+    """The cheapest record of each kind, from drawn people and without a first stage, which would have to be trained."""
     committed = [one for one in records.read_all(paths.records()) if one.experiment.start is None]
     drawn = [one for one in committed if one.experiment.data.labeled.kind == "synthetic"]
     cheapest: dict[tuple, Record] = {}
