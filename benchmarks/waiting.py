@@ -36,9 +36,9 @@ BUSY = (0.1, 0.5)  # of a step, the training process
 
 
 def steps_of(measured: dict) -> dict[str, float]:
-    """Milliseconds of a step of each network that never waits; of several measurements the first."""
+    """Milliseconds of a step of each network that never waits."""
     found = re.findall(r"^(\S+), one batch in memory +([\d.]+)", measured["output"], re.MULTILINE)
-    return {network: float(milliseconds) for network, milliseconds in reversed(found)}
+    return {network: float(milliseconds) for network, milliseconds in found}
 
 
 def spend(seconds: float) -> None:

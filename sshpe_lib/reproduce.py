@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
 
 from sshpe_lib import paths, records
 from sshpe_lib.data import sources
@@ -108,7 +112,11 @@ def reproduce(
             "give it `sshpe run` with SSHPE_RECORDS and SSHPE_RUNS at empty folders, then `sshpe compare` the records"
         )
     paths.runs().mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=paths.runs(), prefix=f"reproduce-{old.key}-") as fresh:
+    _sweep(paths.runs(), old.key)
+    with (
+        TemporaryDirectory(dir=paths.runs(), prefix=f"reproduce-{old.key}-") as fresh,
+        FileLock(Path(fresh) / "lock"),
+    ):
         machine = machine or Machine(threads=old.provenance.threads)
         run = Path(fresh) / old.key
         run.mkdir()
@@ -118,6 +126,13 @@ def reproduce(
             kept.mkdir(exist_ok=True)
             os.replace(checkpoints.of(run), checkpoints.of(kept))
         return Comparison(old, new)
+
+
+def _sweep(runs: Path, key: str) -> None:
+    """Remove what reproductions left that were killed: nobody holds its lock."""
+    for folder in runs.glob(f"reproduce-{key}-*"):
+        with suppress(Timeout), FileLock(folder / "lock", timeout=0):
+            rmtree(folder)
 
 
 def compare_folders(committed: Path, fresh: Path) -> list[Comparison]:

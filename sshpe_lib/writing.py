@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import platform
+import re
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sshpe_lib.errors import SSHPEError
+
+MINUTE, DAY = 60.0, 86_400.0  # seconds
 
 
 @contextmanager
@@ -17,14 +23,17 @@ def written_whole(path: Path, suffix: str = ".tmp", alone: bool = False) -> Iter
     """The name of a file to write beside `path`, which takes its place when the block ends, and goes on any error.
 
     suffix: that the name must end in; alone: nobody else writes `path`, so that a file which a killed process left is
-    written over and not left for ever. Folders are made as needed, and the file is on the disk before it has its name.
+    written over. Otherwise each writer has a name of its own, and what killed ones left goes when the next one starts.
+    Folders are made as needed, and the file is on the disk before it has its name.
     Raises SSHPEError where the disk is full or the folder refuses; what was at `path` is then still there.
     """
     path = Path(path)
-    writer = "" if alone else f"{os.getpid()}-{threading.get_ident()}"
+    writer = "" if alone else f"{platform.node()}-{os.getpid()}-{threading.get_ident()}"
     partial = path.with_name(f".{path.name}.{writer}{suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if not alone:
+            _sweep(path, suffix)
         yield partial
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
@@ -34,6 +43,36 @@ def written_whole(path: Path, suffix: str = ".tmp", alone: bool = False) -> Iter
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def _sweep(path: Path, suffix: str) -> None:
+    """Remove what killed processes left of `path`."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{glob.escape(suffix)}"):
+        writer = left.name.removeprefix(f".{path.name}.").removesuffix(suffix)
+        made = re.fullmatch(r"(.+)-(\d{1,9})-\d+", writer)
+        with suppress(OSError):
+            if made and _is_stale(left, made[1], int(made[2])):
+                left.unlink()
+
+
+def _is_stale(left: Path, machine: str, process: int) -> bool:
+    """Whether nobody writes a file any more.
+
+    Other machines may share the folder, and so may containers that have this one's name and other processes: a file
+    counts as left only after a minute, or a day where its process cannot be looked for.
+    """
+    age = time.time() - left.stat().st_mtime
+    return age > (MINUTE if machine == platform.node() and not _runs(process) else DAY)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def cannot_write(path: Path, error: OSError) -> SSHPEError:

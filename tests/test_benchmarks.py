@@ -1,14 +1,19 @@
 """Every benchmark can be started: what it imports is there. What they measure is not asserted in a test."""
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
-FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "benchmarks"
 
 START = """
 import runpy, sys
 from pathlib import Path
+from types import SimpleNamespace
 scripts = sorted(Path(sys.path[0]).glob("*.py"))
 for script in scripts:
     assert callable(runpy.run_path(str(script), run_name="started")["main"]), script
@@ -16,11 +21,69 @@ print(len(scripts))
 """
 
 
+def python(code: str) -> str:
+    """What Python prints that runs some code beside the benchmarks."""
+    code = f"import sys; sys.path[0] = {str(FOLDER)!r}{code}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_benchmarks_can_be_started():
-    started = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[0] = {str(FOLDER)!r}{START}"],
-        capture_output=True,
-        text=True,
+    assert int(python(START)) == len(list(FOLDER.glob("*.py")))
+
+
+OPEN = """
+import growth
+from sshpe_lib.data import documents
+call = growth.opening(2)
+for _ in range(2):
+    call()
+print(documents._parse_once.cache_info().hits)
+"""
+
+
+def test_every_opening_that_is_timed_parses_the_file():
+    assert int(python(OPEN)) == 0
+
+
+def test_what_was_measured_on_a_gpu_stands_as_it_was_printed():
+    files = sorted((ROOT / "book" / "measured").glob("feeding_gpu*.json"))
+    assert len(files) == 2
+    for file in files:
+        heading, columns, *lines = json.loads(file.read_text())["output"].splitlines()
+        assert re.fullmatch(r"[\d,]+ people in \d+ photographs, .* loader processes, bf16-mixed", heading)
+        assert columns.split() == ["ms", "a", "step", "crops/s", "device", "waits"]
+        for line in lines:
+            assert re.fullmatch(r"[\w -]+, [\w ]+? +[\d.]+ +[\d,]+( +[\d.]+%)?", line)
+            assert bool(re.match("the loader alone|.*in memory", line)) != line.endswith("%")
+
+
+STEPS = """
+import json, waiting
+print(json.dumps(waiting.steps_of(json.loads(waiting.MEASURED.read_text()))))
+"""
+
+
+def test_the_pretended_accelerator_takes_as_long_as_the_measured_one():
+    output = json.loads((ROOT / "book" / "measured" / "feeding_gpu.json").read_text())["output"]
+    steps = json.loads(python(STEPS))
+    assert list(steps) == ["resnet18", "resnet50", "hrnet-w32"]
+    assert all(f"{name}, one batch in memory" in output and f" {ms} " in output for name, ms in steps.items())
+
+
+def test_what_was_measured_is_found_for_every_aim():
+    page = (ROOT / "book" / "performance.md").read_text()
+    code = next(
+        cell for cell in re.findall(r"```{code-cell}.*?\n\n(.*?)```", page, re.DOTALL) if "aims = [" in cell
     )
-    assert started.returncode == 0, started.stderr
-    assert int(started.stdout) == len(list(FOLDER.glob("*.py")))
+    rows = {}
+    exec(
+        code,
+        {"paths": SimpleNamespace(records=lambda: ROOT / "book" / "records"), "Markdown": rows.setdefault},
+    )
+    (table,) = rows
+    *lines, last = table.splitlines()[2:]
+    assert len(lines) == 6 and not any(line.endswith("| – |") for line in lines)
+    benchmark = (FOLDER / "loading.py").read_text()
+    assert "an image decoded and warped once" in benchmark and last.startswith("| decoded and warped")

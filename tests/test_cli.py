@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from filelock import FileLock
 
 from sshpe_lib import checkpoints, cli, experiment, paths, pool, records, tables
 from sshpe_lib.config import Experiment
@@ -415,6 +416,15 @@ def test_reproduce_keeps_the_network_where_asked(sshpe, saved: Record, training:
     assert not kept.exists()
     assert sshpe("reproduce", saved.key, "--keep")[0] == 0
     assert kept.exists() and not training.folder.exists()
+
+
+def test_reproduce_removes_what_a_killed_one_left_and_no_other(sshpe, saved: Record, training) -> None:
+    left, running = (paths.runs() / f"reproduce-{saved.key}-{name}" for name in ("left", "running"))
+    for folder in (left, running):
+        checkpoints.of(folder).mkdir(parents=True)
+    with FileLock(running / "lock"):
+        assert sshpe("reproduce", saved.key)[0] == 0
+    assert not left.exists() and running.exists()
 
 
 def test_reproduce_fails_where_the_result_differs(sshpe, saved: Record, training: SimpleNamespace) -> None:

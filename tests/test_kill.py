@@ -1,10 +1,12 @@
-"""Killed at random moments: nothing finished is lost, nothing half-written is read, and the bits are the same.
+"""Killed at any moment: nothing finished is lost, nothing half-written is read, and the bits are the same.
 
-SSHPE_KILLS says how many moments; the nightly job takes 50.
+Moments are drawn at random, and every one at which a file is about to appear is taken besides: those last a few
+milliseconds and are hardly ever drawn. SSHPE_KILLS says how many are drawn; the nightly job takes 50.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -17,31 +19,48 @@ from pathlib import Path
 
 import pytest
 
-from sshpe_lib import checkpoints, records
+from sshpe_lib import checkpoints, records, writing
 from sshpe_lib.records import Record
+from tests.disks import remount, small_disk
 
 KILLS = int(os.environ.get("SSHPE_KILLS", "6"))
 EACH = 2  # times that one run is killed before it may end
+LONG = {"train.steps": 20, "evaluate.times": 5}
+SHORT = {
+    "data.labeled.images": 24, "data.labels": 8, "data.val.images": 4,
+    "train.steps": 4, "train.batch_size": 4, "evaluate.times": 2,
+}  # fmt: skip
 
 # Imports once and forks for every run: a kill then hits the work and not the imports, and fifty of them take minutes.
+# What is imported on the way only a run knows, and one in this process would start threads, which a fork loses.
 NURSERY = """
-import os, sys, traceback
+import importlib, json, os, sys, tempfile, traceback
+from contextlib import suppress
 from pathlib import Path
 import torch
-from sshpe_lib import tables
-from sshpe_lib.experiment import run
-from sshpe_lib.machine import Machine
-experiment = tables.experiment("smoke", "pose-mum+", set={"train.steps": 20, "evaluate.times": 5})
+from tests.test_kill import SHORT, note_calls, work
 torch.set_num_threads(1)
+reader, writer = os.pipe()
+if os.fork() == 0:
+    with tempfile.TemporaryDirectory() as folder:
+        work(Path(folder), SHORT)
+    with open(writer, "w") as file:
+        file.write(" ".join(sys.modules))
+    os._exit(0)
+os.close(writer)
+with open(reader) as file:
+    for module in file.read().split():
+        with suppress(Exception):  # a module that makes sense only where it was imported
+            importlib.import_module(module)
+os.wait()
 print("ready", flush=True)
 for line in sys.stdin:
-    folder = Path(line.strip())
+    folder, settings, die_at = json.loads(line)
     child = os.fork()
     if child == 0:
         try:
-            os.environ["SSHPE_CACHE"] = str(folder / "cache")
-            run(experiment, Machine(threads=1, progress=False, pack=True),
-                records_folder=folder / "records", runs_folder=folder / "runs")
+            note_calls(Path(folder), die_at)
+            work(Path(folder), settings)
         except BaseException:
             traceback.print_exc()
             os._exit(1)
@@ -51,32 +70,89 @@ for line in sys.stdin:
 """
 
 
+def work(folder: Path, settings: dict) -> None:
+    """The whole of a run: draw people, pack them, train, evaluate, record."""
+    from sshpe_lib import tables
+    from sshpe_lib.experiment import run
+    from sshpe_lib.machine import Machine
+
+    os.environ["SSHPE_CACHE"] = str(folder / "cache")
+    experiment = tables.experiment("smoke", "pose-mum+", set=settings)
+    machine = Machine(threads=1, progress=False, pack=True)
+    run(experiment, machine, records_folder=folder / "records", runs_folder=folder / "runs")
+
+
+def note_calls(folder: Path, die_at: int | None) -> None:
+    """Write down, in `calls`, each call that brings a file onto the disk or gives it its name; die in one of them.
+
+    What is about to be brought onto the disk is cut in half then, as if the process had died while it wrote.
+    """
+    calls = 0
+
+    def noting(name: str) -> None:
+        real = getattr(os, name)
+
+        def call(*arguments: int | str | Path) -> object:
+            nonlocal calls
+            calls += 1
+            of = f"/proc/self/fd/{arguments[0]}" if name == "fsync" else os.fspath(arguments[0])
+            with (folder / "calls").open("a") as file:
+                print(name, os.path.realpath(of), file=file)
+            if calls == die_at:
+                if name == "fsync":
+                    os.truncate(of, os.stat(of).st_size // 2)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*arguments)
+
+        setattr(os, name, call)
+
+    for name in ("fsync", "replace", "rename"):
+        noting(name)
+
+
 class Nursery:
-    """A process that does the whole work of a run in a folder: draws people, packs, trains, evaluates, records."""
+    """A process that does the work of a run in a folder, in a child for each."""
 
     def __init__(self, complaints: Path) -> None:
         self.complaints = complaints
         with complaints.open("w") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", NURSERY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+                text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, cwd=Path(__file__).parents[1],
             )  # fmt: skip
-        assert self.answer() == "ready"
+        assert self.answer() == "ready", complaints.read_text()
 
     def answer(self) -> str:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
-    def run(self, folder: Path, kill_after: float | None = None, by: int = signal.SIGKILL) -> int:
-        """Exit code of a run, that of the signal where it was killed in time."""
+    def run(
+        self,
+        folder: Path,
+        settings: dict,
+        kill_after: float | None = None,
+        by: int = signal.SIGKILL,
+        die_at: int | None = None,
+    ) -> int:
+        """Exit code of a run, that of the signal where it was killed in time.
+
+        kill_after: seconds; die_at: the number of the call, counted from 1, in which it kills itself.
+        """
         assert self.process.stdin is not None
-        print(folder, file=self.process.stdin, flush=True)
+        folder.mkdir(exist_ok=True)
+        print(json.dumps((str(folder), settings, die_at)), file=self.process.stdin, flush=True)
         child = int(self.answer())
         if kill_after is not None:
             time.sleep(kill_after)
             with suppress(ProcessLookupError):  # it had ended
                 os.kill(child, by)
         return int(self.answer())
+
+    def undisturbed(self, folder: Path, settings: dict) -> Record:
+        """The record of a run that nobody kills."""
+        assert self.run(folder, settings) == 0, self.complaints.read_text()
+        (record,) = records.read_all(folder / "records")
+        return record
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +166,25 @@ def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
 @pytest.fixture(scope="module")
 def undisturbed(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> tuple[Record, float]:
     """The record of a run that nobody kills, and its seconds."""
-    folder = tmp_path_factory.mktemp("undisturbed")
+    nursery.undisturbed(tmp_path_factory.mktemp("first"), LONG)  # takes longer than any later one
     start = time.monotonic()
-    assert nursery.run(folder) == 0, nursery.complaints.read_text()
-    (record,) = records.read_all(folder / "records")
+    record = nursery.undisturbed(tmp_path_factory.mktemp("undisturbed"), LONG)
     return record, time.monotonic() - start
+
+
+@pytest.fixture(scope="module")
+def short(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> tuple[Record, list[str]]:
+    """The record of a short run that nobody disturbs, and its calls that write and rename files."""
+    folder = tmp_path_factory.mktemp("short")
+    return nursery.undisturbed(folder, SHORT), (folder / "calls").read_text().splitlines()
+
+
+@pytest.fixture(scope="module")
+def hits() -> Iterator[list[bool]]:
+    """Whether each kill came in time; one that comes after the end proves nothing."""
+    found: list[bool] = []
+    yield found
+    assert sum(found) >= len(found) // 6, f"of {len(found)} kills only {sum(found)} hit a run"
 
 
 def what_is_there_is_whole(folder: Path) -> None:
@@ -104,42 +194,66 @@ def what_is_there_is_whole(folder: Path) -> None:
         assert checkpoints.read(path, path.parent.name)["step"] > 0
 
 
+def assert_the_same(folder: Path, expected: Record) -> None:
+    """The folder holds one record, of the same bits as the expected one."""
+    (record,) = records.read_all(folder / "records")
+    assert record.provenance.checkpoint_sha256 == expected.provenance.checkpoint_sha256
+    for measured in ("metrics", "curve", "examples"):
+        assert getattr(record, measured) == getattr(expected, measured)
+
+
+def partials(folder: Path) -> list[Path]:
+    """Files and folders that were not finished."""
+    return [path for path in folder.rglob(".*") if not path.name.endswith(".lock")]
+
+
 @pytest.mark.parametrize("number", range(-(-KILLS // EACH)))
-def test_a_run_that_is_killed_ends_with_the_same_bits(nursery, undisturbed, tmp_path, number):
+def test_a_run_that_is_killed_ends_with_the_same_bits(nursery, undisturbed, hits, tmp_path, number):
     expected, seconds = undisturbed
     rng = random.Random(number)
-    killed = []
     for _ in range(EACH):
         by = rng.choice([signal.SIGKILL, signal.SIGTERM])
-        killed.append(nursery.run(tmp_path, rng.uniform(0, seconds), by))
-        assert killed[-1] in (-by, 0)
+        code = nursery.run(tmp_path, LONG, rng.uniform(0, seconds), by)
+        assert code in (-by, 0)
+        hits.append(code == -by)
         what_is_there_is_whole(tmp_path)
-    assert nursery.run(tmp_path) == 0, nursery.complaints.read_text()
-    (record,) = records.read_all(tmp_path / "records")
-    assert record.provenance.checkpoint_sha256 == expected.provenance.checkpoint_sha256
-    assert (record.metrics, record.curve, record.examples) == (
-        expected.metrics,
-        expected.curve,
-        expected.examples,
-    )
+    assert nursery.run(tmp_path, LONG) == 0, nursery.complaints.read_text()
+    assert_the_same(tmp_path, expected)
     assert not list((tmp_path / "runs").rglob(".*checkpoint*"))
 
 
-def test_a_run_whose_disk_fills_up_goes_on_when_there_is_room(nursery, undisturbed, tmp_path):
-    expected, _ = undisturbed
-    runs = tmp_path / "runs"
-    runs.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", runs], capture_output=True
-    ).returncode:
-        pytest.skip("only root mounts disks")
-    try:
-        assert nursery.run(tmp_path) == 1
-        assert "cannot be written (No space left on device)" in nursery.complaints.read_text()
+def test_a_run_that_dies_in_any_writing_or_renaming_ends_with_the_same_bits(nursery, short, tmp_path):
+    expected, calls = short
+    for what in ("rename", "pixels", "done", "checkpoint.pt", f"{expected.key}.json"):
+        assert any(what in call for call in calls), (what, calls)
+    for number, call in enumerate(calls, 1):
+        folder = tmp_path / str(number)
+        assert nursery.run(folder, SHORT, die_at=number) == -signal.SIGKILL
+        assert partials(folder) or call.endswith(".pixels")
+        what_is_there_is_whole(folder)
+        for left in partials(folder):
+            os.utime(left, (time.time() - 2 * writing.MINUTE,) * 2)
+        assert nursery.run(folder, SHORT) == 0, nursery.complaints.read_text()
+        assert_the_same(folder, expected)
+        assert not partials(folder), call
+
+
+@pytest.mark.parametrize(
+    ("full", "size", "told"),
+    [
+        ("runs", "400k", "checkpoint.pt: cannot be written (No space left on device); make room"),
+        ("records", "4k", ".json: cannot be written (No space left on device); make room"),
+        ("cache", "60k", "synthetic people cannot be written there"),
+        ("cache/packed", "500k", "the decoded images take 0.0 GB and 0.0 GB are free; make room"),
+        ("cache/packed", "868k", ".done: cannot be written (No space left on device); make room"),
+    ],
+)
+def test_a_run_whose_disk_fills_up_goes_on_when_there_is_room(nursery, short, tmp_path, full, size, told):
+    expected, _ = short
+    with small_disk(tmp_path / full, size):
+        assert nursery.run(tmp_path, SHORT) == 1
+        assert told in nursery.complaints.read_text().splitlines()[-1]
         what_is_there_is_whole(tmp_path)
-        subprocess.run(["mount", "-o", "remount,size=64m", runs], check=True)
-        assert nursery.run(tmp_path) == 0
-    finally:
-        subprocess.run(["umount", runs], check=True)
-    (record,) = records.read_all(tmp_path / "records")
-    assert record.provenance.checkpoint_sha256 == expected.provenance.checkpoint_sha256
+        remount(tmp_path / full, "size=64m")
+        assert nursery.run(tmp_path, SHORT) == 0, nursery.complaints.read_text()
+        assert_the_same(tmp_path, expected)

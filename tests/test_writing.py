@@ -2,26 +2,25 @@
 
 import errno
 import os
+import platform
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 import torch
 
-from sshpe_lib import checkpoints
+from sshpe_lib import checkpoints, writing
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.writing import check_writable, written_whole
+from tests import disks
 
 
 @pytest.fixture
 def small_disk(tmp_path):
     """A disk of its own of 256 KiB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", place], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("only root mounts disks")
-    yield place
-    subprocess.run(["umount", place], check=True)
+    with disks.small_disk(tmp_path / "small", "256k"):
+        yield tmp_path / "small"
 
 
 def test_a_file_takes_its_place_and_nothing_else_is_left(tmp_path):
@@ -56,6 +55,38 @@ def test_what_a_killed_process_left_is_written_over(tmp_path):
     assert path.read_text() == "newer" and os.listdir(tmp_path) == ["file.txt"]
 
 
+def left(path: Path, process: int, machine: str = platform.node(), seconds: float = 0) -> Path:
+    """A file that a process left of `path`, so many seconds ago."""
+    made = path.with_name(f".{path.name}.{machine}-{process}-1.tmp")
+    made.write_text("half")
+    os.utime(made, (time.time() - seconds,) * 2)
+    return made
+
+
+def test_what_killed_processes_left_goes_and_what_others_may_still_write_stays(tmp_path):
+    path = tmp_path / "file[1].txt"
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    gone = [left(path, dead.pid, seconds=90), left(path, os.getpid(), "elsewhere", seconds=2 * writing.DAY)]
+    kept = [
+        left(path, os.getpid(), seconds=90),
+        left(path, dead.pid, "elsewhere", seconds=90),
+        left(tmp_path / "other.txt", dead.pid, seconds=90),
+    ]
+    mine = tmp_path / ".file[1].txt.notes.tmp"  # no writer's name
+    mine.touch()
+    os.utime(mine, (0, 0))
+    with written_whole(path) as partial:
+        partial.write_text("new")
+    assert not any(file.exists() for file in gone)
+    assert all(file.exists() for file in [*kept, mine])
+
+    just_now = left(path, dead.pid)  # of a container that has this machine's name and processes of its own
+    with written_whole(path) as partial:
+        partial.write_text("newer")
+    assert just_now.exists() and path.read_text() == "newer"
+
+
 def test_a_disk_that_fills_up_is_one_error(tmp_path, monkeypatch):
     path = tmp_path / "file.txt"
     path.write_text("old")
@@ -82,7 +113,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(small_disk):
 
 def test_a_folder_that_cannot_be_written_to_is_known_before(small_disk, tmp_path):
     check_writable(small_disk / "new")
-    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    disks.remount(small_disk, "ro")
     with pytest.raises(SSHPEError, match="Read-only file system"):
         check_writable(small_disk / "new")
     (tmp_path / "file").touch()

@@ -146,7 +146,7 @@ def _read(pictures: Pictures, row: int, color: Color) -> memoryview:
 def _note(notes: Path, done: np.ndarray) -> None:
     """Write down which images are packed, whole or not at all."""
     with written_whole(notes, alone=True) as partial:
-        done.tofile(partial)
+        partial.write_bytes(done.tobytes())  # `tofile` says nothing of a full disk
 
 
 def _check_room(wanted: int, folder: Path) -> None:
