@@ -3,9 +3,9 @@
     pip install atheris
     python -m tests.guided TARGET [-runs=10000] [-max_total_time=600]
 
-TARGET is annotations, outlines, detections, image, weights, record or parameters; options are libFuzzer's. It stops
-with the bytes in a file at the first input that ends in anything but a result or the program's own error, takes more
-than 2 GB or more than 20 seconds. The nightly job runs 10,000 of each.
+TARGET is annotations, outlines, detections, image, weights, network, record or parameters; options are libFuzzer's. It
+stops with the bytes in a file at the first input that ends in anything but a result or the program's own error, takes
+more than 2 GB or more than 20 seconds. The nightly job runs 10,000 of each.
 """
 
 from __future__ import annotations
@@ -62,6 +62,9 @@ def targets(folder: Path) -> dict[str, tuple[str, list[bytes], Reader]]:
         "weights": (
             "broken.pth", [test_fuzz.saved(suffix) for suffix in (".pth", ".safetensors")],
             reads(weights.load_state, trained.load, lambda path: checkpoints.read(path, "k")),
+        ),
+        "network": (
+            "broken.safetensors", [test_fuzz.network("people")], reads(lambda path: trained.load(path).about),
         ),
         "record": (
             f"{test_fuzz.RECORD.key}.json", [test_fuzz.RECORD.model_dump_json().encode()], reads(records.read),

@@ -9,6 +9,7 @@ import copy
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -30,7 +31,8 @@ from sshpe_lib.data.images import read_image
 from sshpe_lib.data.unlabelled import drawn, unlabelled_people
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import weights
-from tests import fakes
+from sshpe_lib.skeleton import COCO17
+from tests import choices, fakes
 from tests.data.people import person, valid_document, write
 
 CASES = int(os.environ.get("SSHPE_FUZZ", 500))
@@ -233,6 +235,39 @@ def test_a_file_of_weights(folder: Path, suffix: str, data: st.DataObject) -> No
     survives(lambda: weights.load_state(path))
     survives(lambda: trained.load(path))
     survives(lambda: checkpoints.read(path, "k"))
+
+
+@cache
+def network(kind: str) -> bytes:
+    """The file of a network that is as narrow as can be."""
+    narrow = {"model.width": 1, "model.deconv_channels": 1} if kind == "people" else {"model.width": 1}
+    method, chosen = ("pose-mum+", {}) if kind == "people" else ("udpv1", choices.WHOLE)
+    made = tables.experiment("smoke", method, set=narrow, **chosen)
+    about = made, COCO17, "k", {"AP": 1.0}, "unknown"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.safetensors"
+        trained.save(trained.Trained(trained.empty(made, COCO17), *about), path)
+        assert trained.load(path).experiment == made
+        return path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["people", "whole"])
+@given(data=st.data())
+@fuzz
+def test_what_the_file_of_a_network_says_of_it(folder: Path, kind: str, data: st.DataObject) -> None:
+    path = folder / "broken.safetensors"
+    about, state = said(kind), safetensors.torch.load(network(kind))
+    text = as_json(data.draw(broken(about)))
+    safetensors.torch.save_file(state, path, {trained.HEADER: text})
+    survives(lambda: trained.load(path).about)
+
+
+@cache
+def said(kind: str) -> dict:
+    """What the file of a network says of it."""
+    data = network(kind)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return json.loads(header["__metadata__"][trained.HEADER])
 
 
 RECORD = fakes.record(tables.experiment("smoke", "pose-mum+"), ap=24.0)

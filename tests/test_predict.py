@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from typer.testing import CliRunner
 
@@ -76,6 +77,56 @@ def test_a_foreign_or_broken_file_is_named(project, pictures) -> None:
         trained.load(project / "nowhere.safetensors")
     with pytest.raises(SSHPEError, match="written as .safetensors"):
         trained.save(trained.from_record(train_one(project), COCO17), project / "network.pth")
+
+
+def with_about(path: Path, change) -> Path:
+    """The shipped network with something else said of it."""
+    with safetensors.safe_open(trained.shipped(), "pt") as file:
+        about = json.loads(file.metadata()[trained.HEADER])
+    change(about)
+    state = safetensors.torch.load_file(trained.shipped())
+    safetensors.torch.save_file(state, path, {trained.HEADER: json.dumps(about)})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda about: about["experiment"]["model"].update(width=100_000), "does not fit SimpleBaseline"),
+        (lambda about: about["experiment"]["model"].update(width=10**12), "cannot be read .*overflowed"),
+        (lambda about: about["experiment"]["model"].update(width=10**30), "cannot be read .*[Oo]verflow"),
+        (
+            lambda about: about["experiment"].update(
+                model={"network": "hrnet", "init": "scratch", "blocks": 10**9}
+            ),
+            "cannot be read .*more blocks than the file has tensors",
+        ),
+        (lambda about: about["skeleton"].update(keypoints=[]), "cannot be read .*skeleton: an index is none"),
+        (lambda about: about["skeleton"].update(sigmas=[1]), "cannot be read .*not as many sigmas"),
+        (lambda about: about["skeleton"].update(flip_pairs=5), "cannot be read .*flip_pairs"),
+        (lambda about: about.update(metrics=None), "cannot be read .*metrics: Input should be a valid dict"),
+        (lambda about: about.update(metrics=[]), "cannot be read .*metrics"),
+        (lambda about: about.update(metrics={"AP50": 3.0}), "cannot be read .*metrics: there is no AP"),
+        (lambda about: about.update(key=5), "cannot be read .*key"),
+        (lambda about: about.pop("commit"), "cannot be read .*commit: Field required"),
+    ],
+)
+def test_a_file_that_says_something_else_of_its_network_is_named(tmp_path, change, told) -> None:
+    path = with_about(tmp_path / "changed.safetensors", change)
+    with pytest.raises(SSHPEError, match=rf"changed\.safetensors:? .*{told}"):
+        trained.load(path)
+
+
+def test_a_network_of_another_origin_needs_no_measure(tmp_path) -> None:
+    path = with_about(tmp_path / "n.safetensors", lambda about: about.update(metrics={}, origin="a friend"))
+    assert trained.load(path).about == "a friend"
+
+
+def test_a_header_nested_without_end_is_no_network(tmp_path) -> None:
+    path = tmp_path / "deep.safetensors"
+    weights.save_state(torch.nn.Linear(2, 2), path, {trained.HEADER: "[" * 200_000})
+    with pytest.raises(SSHPEError, match="weights without the experiment"):
+        trained.load(path)
 
 
 def test_the_shipped_network_finds_drawn_people(pictures) -> None:

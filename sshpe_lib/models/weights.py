@@ -71,7 +71,7 @@ def load_trunk(model: nn.Module, state: dict[str, Tensor]) -> list[str]:
     """
     foreign: tuple[str, ...] = model.imagenet_only  # type: ignore[assignment]  # names, no module
     trunk = {name: tensor for name, tensor in state.items() if not belongs(name, foreign)}
-    _check_fit(trunk, trunk_state(model), "the ImageNet weights", f"{type(model).__name__}'s trunk")
+    check_fit(trunk, trunk_state(model), "the ImageNet weights", f"{type(model).__name__}'s trunk")
     model.load_state_dict(trunk, strict=False)
     return list(trunk)
 
@@ -121,12 +121,12 @@ def _load_pickled(path: Path) -> dict[str, Tensor]:
 
 def fill(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     """Give a model the tensors of a file, strictly. Raises SSHPEError as `load_pose`; the model is then unchanged."""
-    _check_fit(state, model.state_dict(), str(path), type(model).__name__)
+    check_fit(state, model.state_dict(), str(path), type(model).__name__)
     model.load_state_dict(state, strict=False)  # checked above: an old file's counters may be missing
 
 
-def _check_fit(state: dict[str, Tensor], wanted: dict[str, Tensor], source: str, target: str) -> None:
-    """Names and shapes agree; an old file without any batch counter keeps the model's."""
+def check_fit(state: dict[str, Tensor], wanted: dict[str, Tensor], source: str, target: str) -> None:
+    """Raises SSHPEError unless names and shapes agree; an old file without any batch counter keeps the model's."""
     counted = any(name.endswith(_COUNTER) for name in state)
     missing = [n for n in wanted if n not in state and (counted or not n.endswith(_COUNTER))]
     unexpected = sorted(name for name in state if name not in wanted)  # safetensors keep no module order
