@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -97,9 +99,28 @@ def save_state(model: nn.Module, path: Path, metadata: dict[str, str]) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def load_plain(path: Path, device: torch.device | str = "cpu") -> Any:
+    """What `torch.save` wrote, by `weights_only`, in either of its formats.
+
+    Raises ValueError for a zip that would take more memory than the file has bytes, and whatever torch and zipfile
+    raise for foreign bytes.
+    """
+    with path.open("rb") as file:
+        zipped = file.read(4) == b"PK\x03\x04"  # by which torch tells its formats apart
+    if zipped:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+        packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+        if packed or sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise ValueError(
+                "its entries are compressed or share their bytes, as torch.save never writes them"
+            )
+    return torch.load(path, map_location=device, weights_only=True)
+
+
 def _load_pickled(path: Path) -> dict[str, Tensor]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_plain(path)
     except Exception as error:  # foreign bytes break the unpickler in every way there is
         reason = str(error).strip().split("\n")[0]
         raise SSHPEError(
