@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from sshpe_lib.data.faults import bad_input
+from sshpe_lib.data.faults import BadInput, bad_input
 
 Color = Literal["rgb", "bgr"]  # the order of the channels
 
@@ -22,6 +21,7 @@ _FLAGS = {
     "bgr": cv2.IMREAD_COLOR_BGR | cv2.IMREAD_IGNORE_ORIENTATION,
 }
 _REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}  # added to one of the above; OpenCV names them with a colour only
+_KINDS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # as Pillow names them
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _AGAIN = "copy or download the file again, or take its image and its annotations out of the annotation file"
@@ -52,8 +52,7 @@ def read_image(
     except cv2.error:  # more pixels than OpenCV's limit
         image = None
     if image is None:
-        problem = f"the file is no image that OpenCV can decode (it starts with {bytes(data[:8])!r})"
-        raise bad_input(path, where, problem, _AGAIN)
+        raise _no_image(content, path, where)
     height, width = image.shape[:2]
     if size is not None and (width, height) != tuple(-(-int(side) // reduction) for side in size):
         problem = f"the image is {width}x{height}, the annotation file says {size[0]}x{size[1]}"
@@ -75,19 +74,25 @@ def _read(path: Path, where: str) -> np.ndarray:
 
 
 def _refuse_a_bomb(data: bytes, path: Path, where: str) -> None:
-    """Raises SSHPEError for an image that says it has more pixels than Pillow calls safe: a few bytes can claim
-    gigabytes. What Pillow does not know is left to OpenCV and its own limit.
+    """Raises SSHPEError for an image that says it has more pixels than Pillow calls safe, or is of none of the kinds of
+    which Pillow and OpenCV read one and the same size: a few bytes can claim gigabytes.
     """
+    limit = Image.MAX_IMAGE_PIXELS
     try:
-        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
-            Image.open(BytesIO(data)).close()  # reads the header only
+        with Image.open(BytesIO(data), formats=_KINDS) as image:  # reads the header only
+            large = limit is not None and image.width * image.height > limit
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        problem = (
-            f"the image says it has more than {Image.MAX_IMAGE_PIXELS:,} pixels, which is refused unread"
-        )
-        raise bad_input(path, where, problem, "scale it down, and its annotations with it") from None
-    except (OSError, ValueError, SyntaxError):  # not Pillow's kind of image, or not a sound one
-        return
+        large = True
+    except (OSError, ValueError, SyntaxError):
+        raise _no_image(data, path, where) from None
+    if large:
+        problem = f"the image says it has more than {limit:,} pixels, which is refused unread"
+        raise bad_input(path, where, problem, "scale it down, and its annotations with it")
+
+
+def _no_image(data: bytes, path: Path, where: str) -> BadInput:
+    problem = f"the file is no {', '.join(_KINDS)} image that can be decoded (it starts with {data[:8]!r})"
+    return bad_input(path, where, problem, _AGAIN)
 
 
 def _truncated(data: bytes) -> bool:
