@@ -12,6 +12,7 @@ import numpy as np
 
 from sshpe_lib import parts, trained
 from sshpe_lib.data.cache import ImageCache
+from sshpe_lib.data.columns import numbers
 from sshpe_lib.data.documents import read_json
 from sshpe_lib.data.faults import bad_input
 from sshpe_lib.data.instances import Instances
@@ -151,28 +152,38 @@ def read_boxes(path: Path) -> dict[str, np.ndarray]:
     """
     document = read_json(Path(path))
     cure = "give a list of {file_name, bbox: [x, y, width, height]}, or a COCO annotation file"
-    if isinstance(document, dict):
-        names = {one.get("id"): one.get("file_name") for one in document.get("images") or ()}
-        entries = [
-            {"file_name": names.get(one.get("image_id")), "bbox": one.get("bbox")}
-            for one in document.get("annotations") or ()
-        ]
-    else:
-        entries = document
+    entries = _named_boxes(document) if isinstance(document, dict) else document
     if not isinstance(entries, list) or not entries:
         raise bad_input(path, "the file", "it lists no boxes", cure)
     found: dict[str, list] = {}
     for place, entry in enumerate(entries):
         name, box = (entry.get(key) if isinstance(entry, dict) else None for key in ("file_name", "bbox"))
-        try:
-            numbers = np.asarray(box, np.float64)
-        except (TypeError, ValueError):
-            numbers = np.zeros(0)
-        sound = numbers.shape == (4,) and np.isfinite(numbers).all() and (numbers[2:] > 0).all()
-        if not isinstance(name, str) or not sound:
+        sides = numbers([box], 4)[0]
+        if not isinstance(name, str) or not np.isfinite(sides).all() or not (sides[2:] > 0).all():
             raise bad_input(path, f"entry {place}", f"file_name {name!r}, bbox {box!r}", cure)
-        found.setdefault(Path(name).name, []).append(numbers)
+        found.setdefault(Path(name).name, []).append(sides)
     return {name: np.stack(boxes) for name, boxes in found.items()}
+
+
+def _named_boxes(document: dict) -> list | None:
+    """The boxes of a COCO file with the names of their images; None where it is no such file."""
+    images, entries = document.get("images"), document.get("annotations")
+    if not isinstance(images, list) or not isinstance(entries, list):
+        return None
+    names = {_id(one, "id"): one.get("file_name") for one in images if isinstance(one, dict)}
+    names[None] = None  # an image without an id is not that of a box without one
+    return [
+        {"file_name": names.get(_id(one, "image_id")), "bbox": one.get("bbox")}
+        if isinstance(one, dict)
+        else one
+        for one in entries
+    ]
+
+
+def _id(entry: dict, key: str) -> int | str | None:
+    """A number or text that names an image, which a list cannot."""
+    value = entry.get(key)
+    return value if isinstance(value, int | str) else None
 
 
 def _crops(

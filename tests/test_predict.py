@@ -182,6 +182,16 @@ def test_a_bottom_up_network_takes_no_boxes(project, pictures) -> None:
         ([{"file_name": "a.png", "bbox": [0, 0, -1, 5]}], "entry 0"),
         ([{"file_name": "a.png", "bbox": [0, 0, 4, 5]}, {"bbox": [0, 0, 4, 5]}], "entry 1: file_name None"),
         ([{"file_name": "a.png", "bbox": "wide"}], "entry 0"),
+        ([{"file_name": "a.png", "bbox": [0, 0, 10**400, 5]}], "entry 0"),
+        ({"images": [1], "annotations": [{"image_id": 1, "bbox": [0, 0, 4, 5]}]}, "entry 0: file_name None"),
+        ({"images": [{"id": [1]}], "annotations": [{"image_id": [1]}]}, "entry 0: file_name None"),
+        ({"images": [{"id": 1, "file_name": "a.png"}], "annotations": [5]}, "entry 0: file_name None"),
+        (
+            {"images": [{"file_name": "a.png"}], "annotations": [{"bbox": [0, 0, 4, 5]}]},
+            "entry 0: file_name None",
+        ),
+        ({"images": 5, "annotations": [{}]}, "it lists no boxes"),
+        ({"images": [], "annotations": 5}, "it lists no boxes"),
     ],
 )
 def test_wrong_boxes_name_the_entry(tmp_path, entries, told) -> None:
