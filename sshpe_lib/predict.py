@@ -35,8 +35,8 @@ Boxes = Mapping[str, np.ndarray]  # file name -> (P, 4) x, y, width, height in p
 class Prediction:
     """The people of one image.
 
-    path: its file; image: (H, W, 3) uint8 RGB; people: (P, K, 3) x, y in image pixels and score; scores: (P,). A
-    notebook shows the picture with everybody's skeleton.
+    path: its file; image: (H, W, 3) uint8 RGB, as `predict` turned it; people: (P, K, 3) x, y in its pixels and score;
+    scores: (P,). A notebook shows the picture with everybody's skeleton.
     """
 
     path: Path
@@ -93,7 +93,8 @@ def predict(
     """Find the people of every image.
 
     boxes: where they are, for a network that looks at one person at a time; an image without an entry is taken for a
-    picture of one person. A bottom-up network finds them itself.
+    picture of one person. A bottom-up network finds them itself. Boxes are in the pixels as stored; without any,
+    every image is turned upright by its camera's orientation tag first, and what is found is in that one's pixels.
     Raises SSHPEError for an image that cannot be read, boxes of images that were not named, and boxes for a bottom-up
     network.
     """
@@ -106,7 +107,7 @@ def predict(
         raise SSHPEError(f"{twice}: another image has this name, too; predict them one after the other")
     if network.experiment.bottom_up and boxes:
         raise SSHPEError(f"{network.experiment.model} finds people by itself; leave the boxes out")
-    cache = ImageCache(color=network.experiment.data.color)  # every image is decoded once
+    cache = ImageCache(color=network.experiment.data.color, upright=not boxes)  # every image is decoded once
     pixels = [cache.read(path, "to predict") for path in images]
     fabric = (machine or Machine(progress=False)).fabric(network.experiment.train.precision, Path())
     tested = (

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from sshpe_lib import cli, predict, records, tables, trained
+from sshpe_lib.data.images import read_image
 from sshpe_lib.data.synthetic import SyntheticPeople, build
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate.average_precision import average_precision
@@ -163,6 +165,21 @@ def test_every_box_is_a_person(pictures) -> None:
     listed = predict.results([first, second])
     assert [one["image_id"] for one in listed] == [1, 2, 2]
     assert listed[2]["file_name"] == pictures[1].name and len(listed[2]["keypoints"]) == 51
+
+
+def test_a_picture_taken_upright_is_seen_upright_unless_boxes_are_given(tmp_path, pictures) -> None:
+    """The camera stores a portrait lying, with a tag that says how to turn it; boxes are in the pixels as stored."""
+    tag = Image.Exif()
+    tag[0x0112] = 6  # to be turned right by a quarter
+    lying, upright = tmp_path / "lying.jpg", tmp_path / "upright.png"
+    Image.fromarray(np.rot90(read_image(pictures[0], "x"))).save(lying, exif=tag, quality=100)
+    cv2.imwrite(str(upright), np.rot90(read_image(lying, "x", "bgr"), -1))
+    network = trained.load(trained.shipped())
+    seen, expected = predict.predict(network, [lying, upright], None, QUIET)
+    assert np.array_equal(seen.image, expected.image) and seen.image.shape == (128, 96, 3)
+    assert np.array_equal(seen.people, expected.people)
+    boxed = predict.predict(network, [lying], {lying.name: np.array([[0.0, 0, 128, 96]])}, QUIET)[0]
+    assert np.array_equal(boxed.image, np.rot90(expected.image))
 
 
 def test_a_bottom_up_network_takes_no_boxes(project, pictures) -> None:

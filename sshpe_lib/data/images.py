@@ -15,11 +15,7 @@ from sshpe_lib.data.faults import BadInput, bad_input
 
 Color = Literal["rgb", "bgr"]  # the order of the channels
 
-# The annotations of COCO refer to the stored pixels, so a camera's orientation tag is not obeyed.
-_FLAGS = {
-    "rgb": cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION,
-    "bgr": cv2.IMREAD_COLOR_BGR | cv2.IMREAD_IGNORE_ORIENTATION,
-}
+_FLAGS = {"rgb": cv2.IMREAD_COLOR_RGB, "bgr": cv2.IMREAD_COLOR_BGR}
 _REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}  # added to one of the above; OpenCV names them with a colour only
 _KINDS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # as Pillow names them
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
@@ -33,12 +29,14 @@ def read_image(
     color: Color = "rgb",
     size: tuple[int, int] | None = None,
     reduction: int = 1,
+    upright: bool = False,
 ) -> np.ndarray:
     """One image, (H, W, 3) uint8 in `color` order; a grey image gets three equal channels, alpha is dropped.
 
     where: who asks (an annotation file and its entry), for the message; size: (width, height) in pixels that
     the annotation states, compared when given; reduction: decode a JPEG at 1/2, 1/4 or 1/8 of its size, rounded up,
-    which takes less time (another image is decoded whole).
+    which takes less time (another image is decoded whole); upright: turned as the camera's orientation tag says, where
+    otherwise the pixels are as stored, which is what the annotations of COCO refer to.
     Raises SSHPEError for a file that is missing, empty, truncated, not an image, far too large, or not of `size`.
     """
     data = _read(path, where)
@@ -48,7 +46,8 @@ def read_image(
     _refuse_a_bomb(content, path, where)
     reduction = reduction if content.startswith(_JPEG_START) else 1
     try:
-        image = cv2.imdecode(data, _FLAGS[color] | _REDUCED[reduction])
+        turn = 0 if upright else cv2.IMREAD_IGNORE_ORIENTATION
+        image = cv2.imdecode(data, _FLAGS[color] | _REDUCED[reduction] | turn)
     except cv2.error:  # more pixels than OpenCV's limit
         image = None
     if image is None:

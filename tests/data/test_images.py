@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.images import read_image
 from sshpe_lib.errors import SSHPEError
 from tests.data.people import valid_document, write
@@ -143,7 +144,7 @@ def test_the_end_of_a_thumbnail_is_not_the_end_of_the_image(folder):
         read_image(path, "x")
 
 
-def test_the_orientation_tag_is_not_obeyed(folder):
+def test_the_orientation_tag_is_obeyed_where_asked(folder):
     path = folder / "b.jpg"
     before = read_image(path, "x")
     entry = (0x0112).to_bytes(2, "little") + b"\3\0" + b"\1\0\0\0" + b"\6\0\0\0"
@@ -151,3 +152,7 @@ def test_the_orientation_tag_is_not_obeyed(folder):
     path.write_bytes(with_segment(path.read_bytes(), exif))
     assert cv2.imread(str(path)).shape == (64, 48, 3)  # OpenCV's own habit: turned
     assert np.array_equal(read_image(path, "x"), before)
+    turned = read_image(path, "x", size=(48, 64), upright=True)
+    assert np.array_equal(turned, np.rot90(before, -1))
+    assert np.array_equal(ImageCache(upright=True).read(path, "x", (48, 64)), turned)
+    assert read_image(path, "x", size=(48, 64), reduction=2, upright=True).shape == (32, 24, 3)
