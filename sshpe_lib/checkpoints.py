@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.models import weights
 from sshpe_lib.writing import written_whole
 
 CURE = "move the file away to start again"
@@ -29,9 +30,10 @@ def write(path: Path, state: dict) -> None:
 def read(path: Path, key: str, device: torch.device | str = "cpu") -> dict:
     """The state in a file. Raises SSHPEError on one that cannot be read or belongs to another experiment."""
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = weights.load_plain(path, device)
     except Exception as error:  # torch raises many kinds for a truncated zip or a refused pickle
-        raise SSHPEError(f"{path}: not a readable checkpoint ({type(error).__name__}); {CURE}") from None
+        reason = f"{type(error).__name__}: {error}".strip().split("\n")[0]
+        raise SSHPEError(f"{path}: not a readable checkpoint ({reason}); {CURE}") from None
     if not isinstance(state, dict) or state.get("key") != key:
         found = state.get("key") if isinstance(state, dict) else None
         raise SSHPEError(f"{path}: belongs to experiment {found}, not {key}; {CURE}")

@@ -107,7 +107,8 @@ def predict(
         Path | None,
         typer.Option(
             help="where the people are: a JSON list of {file_name, bbox}, bbox being x, y, width and height, or a COCO "
-            "file. Without it a top-down network takes every picture for one person; a bottom-up one needs none"
+            "file, in stored pixels. Without it every picture is turned upright by its EXIF tag, and a top-down "
+            "network takes it for one person; a bottom-up one needs none"
         ),
     ] = None,
     output: Annotated[Path, typer.Option(help="the folder for keypoints.json and the drawn pictures")] = Path(

@@ -12,6 +12,7 @@ import numpy as np
 
 from sshpe_lib import parts, trained
 from sshpe_lib.data.cache import ImageCache
+from sshpe_lib.data.columns import numbers
 from sshpe_lib.data.documents import read_json
 from sshpe_lib.data.faults import bad_input
 from sshpe_lib.data.instances import Instances
@@ -34,8 +35,8 @@ Boxes = Mapping[str, np.ndarray]  # file name -> (P, 4) x, y, width, height in p
 class Prediction:
     """The people of one image.
 
-    path: its file; image: (H, W, 3) uint8 RGB; people: (P, K, 3) x, y in image pixels and score; scores: (P,). A
-    notebook shows the picture with everybody's skeleton.
+    path: its file; image: (H, W, 3) uint8 RGB, as `predict` turned it; people: (P, K, 3) x, y in its pixels and score;
+    scores: (P,). A notebook shows the picture with everybody's skeleton.
     """
 
     path: Path
@@ -92,7 +93,8 @@ def predict(
     """Find the people of every image.
 
     boxes: where they are, for a network that looks at one person at a time; an image without an entry is taken for a
-    picture of one person. A bottom-up network finds them itself.
+    picture of one person. A bottom-up network finds them itself. Boxes are in the pixels as stored; without any,
+    every image is turned upright by its camera's orientation tag first, and what is found is in that one's pixels.
     Raises SSHPEError for an image that cannot be read, boxes of images that were not named, and boxes for a bottom-up
     network.
     """
@@ -105,7 +107,7 @@ def predict(
         raise SSHPEError(f"{twice}: another image has this name, too; predict them one after the other")
     if network.experiment.bottom_up and boxes:
         raise SSHPEError(f"{network.experiment.model} finds people by itself; leave the boxes out")
-    cache = ImageCache(color=network.experiment.data.color)  # every image is decoded once
+    cache = ImageCache(color=network.experiment.data.color, upright=not boxes)  # every image is decoded once
     pixels = [cache.read(path, "to predict") for path in images]
     fabric = (machine or Machine(progress=False)).fabric(network.experiment.train.precision, Path())
     tested = (
@@ -151,28 +153,38 @@ def read_boxes(path: Path) -> dict[str, np.ndarray]:
     """
     document = read_json(Path(path))
     cure = "give a list of {file_name, bbox: [x, y, width, height]}, or a COCO annotation file"
-    if isinstance(document, dict):
-        names = {one.get("id"): one.get("file_name") for one in document.get("images") or ()}
-        entries = [
-            {"file_name": names.get(one.get("image_id")), "bbox": one.get("bbox")}
-            for one in document.get("annotations") or ()
-        ]
-    else:
-        entries = document
+    entries = _named_boxes(document) if isinstance(document, dict) else document
     if not isinstance(entries, list) or not entries:
         raise bad_input(path, "the file", "it lists no boxes", cure)
     found: dict[str, list] = {}
     for place, entry in enumerate(entries):
         name, box = (entry.get(key) if isinstance(entry, dict) else None for key in ("file_name", "bbox"))
-        try:
-            numbers = np.asarray(box, np.float64)
-        except (TypeError, ValueError):
-            numbers = np.zeros(0)
-        sound = numbers.shape == (4,) and np.isfinite(numbers).all() and (numbers[2:] > 0).all()
-        if not isinstance(name, str) or not sound:
+        sides = numbers([box], 4)[0]
+        if not isinstance(name, str) or not np.isfinite(sides).all() or not (sides[2:] > 0).all():
             raise bad_input(path, f"entry {place}", f"file_name {name!r}, bbox {box!r}", cure)
-        found.setdefault(Path(name).name, []).append(numbers)
+        found.setdefault(Path(name).name, []).append(sides)
     return {name: np.stack(boxes) for name, boxes in found.items()}
+
+
+def _named_boxes(document: dict) -> list | None:
+    """The boxes of a COCO file with the names of their images; None where it is no such file."""
+    images, entries = document.get("images"), document.get("annotations")
+    if not isinstance(images, list) or not isinstance(entries, list):
+        return None
+    names = {_id(one, "id"): one.get("file_name") for one in images if isinstance(one, dict)}
+    names[None] = None  # an image without an id is not that of a box without one
+    return [
+        {"file_name": names.get(_id(one, "image_id")), "bbox": one.get("bbox")}
+        if isinstance(one, dict)
+        else one
+        for one in entries
+    ]
+
+
+def _id(entry: dict, key: str) -> int | str | None:
+    """A number or text that names an image, which a list cannot."""
+    value = entry.get(key)
+    return value if isinstance(value, int | str) else None
 
 
 def _crops(

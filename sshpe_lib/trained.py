@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import safetensors
-from pydantic import ValidationError
-from torch import nn
+import torch
+from pydantic import BaseModel, ValidationError, model_validator
+from torch import Tensor, nn
 
 from sshpe_lib import checkpoints, initial, parts, paths, records
-from sshpe_lib.config import Experiment
+from sshpe_lib.config import Experiment, HigherHRNet, HRNet
 from sshpe_lib.data import sources
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import weights
@@ -133,27 +134,34 @@ def check_name(path: Path) -> None:
 def load(path: Path) -> Trained:
     """The network of a file that `save` wrote, loaded strictly.
 
-    Raises SSHPEError where the file is missing, cut short, holds no experiment, or one that this version cannot read.
+    Raises SSHPEError where the file is missing, cut short, holds no experiment, one that this version cannot read, or
+    one of another network than its tensors.
     """
     path = Path(path)
     state = weights.load_state(path)
     about = _about(path)
+    network = _like(state, about, path)
+    weights.fill(network, state, path)
+    return Trained(
+        network.eval(), about.experiment, about.skeleton, about.key, about.metrics, about.commit, about.origin
+    )
+
+
+def _like(state: dict[str, Tensor], about: _About, path: Path) -> nn.Module:
+    """The untaught network of a file's experiment, made only once its tensors are known to be those of the file.
+
+    A few bytes can ask for any width: without storage first, so that no more memory is taken than the file has.
+    """
+    model = about.experiment.model
     try:
-        experiment = Experiment.model_validate(about["experiment"])
-        skeleton = Skeleton(**{name: _tuples(value) for name, value in about["skeleton"].items()})
-        made = Trained(
-            empty(experiment, skeleton), experiment, skeleton, about["key"], about["metrics"], about["commit"],
-            about.get("origin", ""),
-        )  # fmt: skip
-    except (KeyError, TypeError, AttributeError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        raise SSHPEError(
-            f"{path}: the experiment inside cannot be read ({reason}); write the file anew with this version: "
-            "sshpe export KEY"
-        ) from None
-    weights.fill(made.network, state, path)
-    made.network.eval()
-    return made
+        if isinstance(model, HRNet | HigherHRNet) and model.blocks * sum(model.modules) > len(state):
+            raise ValueError(f"it has more blocks than the file has tensors, {len(state)}")
+        with torch.device("meta"):
+            planned = empty(about.experiment, about.skeleton)
+    except (SSHPEError, RuntimeError, TypeError, ValueError) as error:  # torch's, of sizes beyond 64 bits
+        raise _unreadable(path, str(error)) from None
+    weights.check_fit(state, planned.state_dict(), str(path), type(planned).__name__)
+    return empty(about.experiment, about.skeleton)
 
 
 def shipped() -> Path:
@@ -166,25 +174,53 @@ def is_network(path: Path) -> bool:
     return _header(Path(path)) is not None
 
 
-def _about(path: Path) -> dict:
+class _About(BaseModel):
+    """What a file says of its network."""
+
+    experiment: Experiment
+    skeleton: Skeleton
+    key: str
+    metrics: dict[str, float]
+    commit: str
+    origin: str = ""
+
+    @model_validator(mode="after")
+    def _whole(self) -> _About:
+        if not self.origin and "AP" not in self.metrics:
+            raise ValueError("metrics: there is no AP")
+        indices = [*chain(*self.skeleton.flip_pairs, *self.skeleton.limbs), *self.skeleton.upper_body]
+        if any(not 0 <= index < len(self.skeleton) for index in indices):
+            raise ValueError(f"skeleton: an index is none of {len(self.skeleton)} keypoints")
+        if len(self.skeleton.sigmas) != len(self.skeleton):
+            raise ValueError("skeleton: there are not as many sigmas as keypoints")
+        return self
+
+
+def _about(path: Path) -> _About:
     about = _header(path)
     if about is None:
         raise SSHPEError(
             f"{path}: weights without the experiment that made them; give a file that `sshpe export` wrote, or make "
             "one of an official checkpoint: sshpe weights convert FILE"
         )
-    return about
+    try:
+        return _About.model_validate(about)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _unreadable(path, ": ".join([*map(str, first["loc"]), first["msg"]])) from None
+
+
+def _unreadable(path: Path, reason: str) -> SSHPEError:
+    return SSHPEError(
+        f"{path}: the experiment inside cannot be read ({reason.splitlines()[0][:200]}); write the file anew with this "
+        "version: sshpe export KEY"
+    )
 
 
 def _header(path: Path) -> dict | None:
     try:
         with safetensors.safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get(HEADER) or "null")
-    except (safetensors.SafetensorError, OSError, ValueError):
+    except (safetensors.SafetensorError, OSError, ValueError, RecursionError):
         return None
     return about if isinstance(about, dict) else None
-
-
-def _tuples(value: Any) -> Any:
-    """JSON's lists as the tuples they were."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value

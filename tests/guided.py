@@ -3,9 +3,9 @@
     pip install atheris
     python -m tests.guided TARGET [-runs=10000] [-max_total_time=600]
 
-TARGET is annotations, detections, image, weights, record or parameters; options are libFuzzer's. It stops with the
-bytes in a file at the first input that ends in anything but a result or the program's own error, takes more than 2 GB
-or more than 20 seconds. The nightly job runs 10,000 of each.
+TARGET is annotations, outlines, detections, image, weights, network, record or parameters; options are libFuzzer's. It
+stops with the bytes in a file at the first input that ends in anything but a result or the program's own error, takes
+more than 2 GB or more than 20 seconds. The nightly job runs 10,000 of each.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ with atheris.instrument_imports(include=["sshpe_lib"]):
     from sshpe_lib import checkpoints, records, tables, trained
     from sshpe_lib.data.coco import ground_truth, load_instances
     from sshpe_lib.data.images import read_image
+    from sshpe_lib.data.unlabelled import drawn  # noqa: F401  # for `test_fuzz.hidden`
     from sshpe_lib.models import weights
 
 from tests import test_fuzz
@@ -47,6 +48,9 @@ def targets(folder: Path) -> dict[str, tuple[str, list[bytes], Reader]]:
         "annotations": (
             "broken.json", [people.read_bytes()], reads(lambda path: load_instances(path, folder), ground_truth),
         ),
+        "outlines": (
+            "broken.json", [json.dumps(test_fuzz.crowded()).encode()], reads(test_fuzz.hidden),
+        ),
         "detections": (
             "detections.json", [json.dumps(test_fuzz.BOXES).encode()],
             reads(lambda path: load_instances(people, folder, detections=path)),
@@ -58,6 +62,9 @@ def targets(folder: Path) -> dict[str, tuple[str, list[bytes], Reader]]:
         "weights": (
             "broken.pth", [test_fuzz.saved(suffix) for suffix in (".pth", ".safetensors")],
             reads(weights.load_state, trained.load, lambda path: checkpoints.read(path, "k")),
+        ),
+        "network": (
+            "broken.safetensors", [test_fuzz.network("people")], reads(lambda path: trained.load(path).about),
         ),
         "record": (
             f"{test_fuzz.RECORD.key}.json", [test_fuzz.RECORD.model_dump_json().encode()], reads(records.read),

@@ -9,6 +9,7 @@ import copy
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -25,12 +26,15 @@ from hypothesis import strategies as st
 
 from sshpe_lib import checkpoints, predict, profiles, records, tables, trained
 from sshpe_lib.data.check import check
-from sshpe_lib.data.coco import ground_truth, load_instances
+from sshpe_lib.data.coco import ground_truth, load_instances, parse
 from sshpe_lib.data.images import read_image
+from sshpe_lib.data.splits import hold_out
+from sshpe_lib.data.unlabelled import drawn, unlabelled_people
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import weights
-from tests import fakes
-from tests.data.people import valid_document, write
+from sshpe_lib.skeleton import COCO17
+from tests import choices, fakes
+from tests.data.people import person, valid_document, write
 
 CASES = int(os.environ.get("SSHPE_FUZZ", 500))
 fuzz = settings(
@@ -43,11 +47,16 @@ fuzz = settings(
 
 NUMBERS = st.one_of(
     st.integers(-3, 3),
-    st.sampled_from([2**31, 2**53, 2**63, -(2**63), 10**30, 1e308, -1e308, 0.5]),
+    st.sampled_from([2**31, 2**53, 2**63, -(2**63), 10**30, 10**400, 1e308, -1e308, 0.5]),
     st.floats(),
 )
+LONG = "a number of 5000 digits"  # stands for one, which Python writes as little as it reads it
 SCALARS = st.one_of(
-    st.none(), st.booleans(), NUMBERS, st.text(max_size=6), st.sampled_from(["../x", "\0", "ÿ" * 40, "b.jpg"])
+    st.none(),
+    st.booleans(),
+    NUMBERS,
+    st.text(max_size=6),
+    st.sampled_from(["../x", "\0", "\0/x", "\ud800/x", "ÿ" * 40, "b.jpg", LONG]),
 )
 VALUES = st.recursive(
     SCALARS,
@@ -93,6 +102,11 @@ def broken(document: Any) -> st.SearchStrategy[Any]:
     return twice()
 
 
+def as_json(document: Any) -> str:
+    """A document as a file has it, with the long number where its name stands."""
+    return json.dumps(document).replace(json.dumps(LONG), "1" * 5000)
+
+
 def damaged(data: bytes) -> st.SearchStrategy[bytes]:
     """Bytes cut short, with some overwritten, or with others put between them."""
     place = st.integers(0, len(data))
@@ -127,9 +141,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @fuzz
 def test_an_annotation_file(folder: Path, document: Any) -> None:
     path = folder / "broken.json"
-    path.write_text(json.dumps(document))
+    path.write_text(as_json(document))
     survives(lambda: load_instances(path, folder))
     survives(lambda: ground_truth(path))
+    survives(lambda: hold_out(path, 0.34, folder=folder / "parts"))
     assert str(check(path, folder))
 
 
@@ -141,6 +156,32 @@ def test_the_bytes_of_an_annotation_file(folder: Path, data: bytes) -> None:
     survives(lambda: load_instances(path, folder))
 
 
+def crowded() -> dict:
+    """Valid people with crowds of every kind of outline."""
+    document = valid_document()
+    polygon, runs = [[1, 2, 9, 2, 9.5, 30], [0, 0, 3, 0, 3, 3]], {"counts": [7, 2, 0, 2391], "size": [60, 40]}
+    document["annotations"] += [
+        person(number, 3, iscrowd=1, segmentation=outline) for number, outline in ((17, polygon), (18, runs))
+    ]
+    return document
+
+
+def hidden(path: Path) -> None:
+    """Draw what nobody labelled, as training does for an image that is of the size that the file says."""
+    found, images = unlabelled_people(path), parse(path).images
+    for number, (width, height) in zip(images.ids.tolist(), images.sizes.tolist(), strict=True):
+        if number in found and width * height < 1e6:
+            assert drawn(found[number], (width, height)).shape == (height, width)
+
+
+@given(document=broken(crowded()))
+@fuzz
+def test_the_outlines_of_crowds(folder: Path, document: Any) -> None:
+    path = folder / "broken.json"
+    path.write_text(as_json(document))
+    survives(lambda: hidden(path))
+
+
 BOXES = [{"image_id": 7, "category_id": 1, "bbox": [1, 2, 30, 40], "score": 0.9}] * 2
 
 
@@ -148,15 +189,15 @@ BOXES = [{"image_id": 7, "category_id": 1, "bbox": [1, 2, 30, 40], "score": 0.9}
 @fuzz
 def test_a_file_of_detections(folder: Path, document: Any) -> None:
     path = folder / "detections.json"
-    path.write_text(json.dumps(document))
+    path.write_text(as_json(document))
     survives(lambda: load_instances(folder / "people.json", folder, detections=path))
 
 
-@given(document=broken([{"file_name": "b.jpg", "bbox": [1, 2, 30, 40]}]))
+@given(document=st.one_of(broken([{"file_name": "b.jpg", "bbox": [1, 2, 30, 40]}]), broken(valid_document())))
 @fuzz
 def test_a_file_of_boxes(folder: Path, document: Any) -> None:
     path = folder / "boxes.json"
-    path.write_text(json.dumps(document))
+    path.write_text(as_json(document))
     survives(lambda: predict.read_boxes(path))
 
 
@@ -198,6 +239,39 @@ def test_a_file_of_weights(folder: Path, suffix: str, data: st.DataObject) -> No
     survives(lambda: checkpoints.read(path, "k"))
 
 
+@cache
+def network(kind: str) -> bytes:
+    """The file of a network that is as narrow as can be."""
+    narrow = {"model.width": 1, "model.deconv_channels": 1} if kind == "people" else {"model.width": 1}
+    method, chosen = ("pose-mum+", {}) if kind == "people" else ("udpv1", choices.WHOLE)
+    made = tables.experiment("smoke", method, set=narrow, **chosen)
+    about = made, COCO17, "k", {"AP": 1.0}, "unknown"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.safetensors"
+        trained.save(trained.Trained(trained.empty(made, COCO17), *about), path)
+        assert trained.load(path).experiment == made
+        return path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["people", "whole"])
+@given(data=st.data())
+@fuzz
+def test_what_the_file_of_a_network_says_of_it(folder: Path, kind: str, data: st.DataObject) -> None:
+    path = folder / "broken.safetensors"
+    about, state = said(kind), safetensors.torch.load(network(kind))
+    text = as_json(data.draw(broken(about)))
+    safetensors.torch.save_file(state, path, {trained.HEADER: text})
+    survives(lambda: trained.load(path).about)
+
+
+@cache
+def said(kind: str) -> dict:
+    """What the file of a network says of it."""
+    data = network(kind)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return json.loads(header["__metadata__"][trained.HEADER])
+
+
 RECORD = fakes.record(tables.experiment("smoke", "pose-mum+"), ap=24.0)
 
 
@@ -205,7 +279,7 @@ RECORD = fakes.record(tables.experiment("smoke", "pose-mum+"), ap=24.0)
 @fuzz
 def test_a_record(folder: Path, document: Any) -> None:
     path = records.path_of(folder, RECORD.key)
-    path.write_text(json.dumps(document))
+    path.write_text(as_json(document))
     survives(lambda: records.find(folder, RECORD.key))
 
 

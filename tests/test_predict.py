@@ -8,10 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from sshpe_lib import cli, predict, records, tables, trained
+from sshpe_lib.data.images import read_image
 from sshpe_lib.data.synthetic import SyntheticPeople, build
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate.average_precision import average_precision
@@ -78,6 +81,56 @@ def test_a_foreign_or_broken_file_is_named(project, pictures) -> None:
         trained.save(trained.from_record(train_one(project), COCO17), project / "network.pth")
 
 
+def with_about(path: Path, change) -> Path:
+    """The shipped network with something else said of it."""
+    with safetensors.safe_open(trained.shipped(), "pt") as file:
+        about = json.loads(file.metadata()[trained.HEADER])
+    change(about)
+    state = safetensors.torch.load_file(trained.shipped())
+    safetensors.torch.save_file(state, path, {trained.HEADER: json.dumps(about)})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda about: about["experiment"]["model"].update(width=100_000), "does not fit SimpleBaseline"),
+        (lambda about: about["experiment"]["model"].update(width=10**12), "cannot be read .*overflowed"),
+        (lambda about: about["experiment"]["model"].update(width=10**30), "cannot be read .*[Oo]verflow"),
+        (
+            lambda about: about["experiment"].update(
+                model={"network": "hrnet", "init": "scratch", "blocks": 10**9}
+            ),
+            "cannot be read .*more blocks than the file has tensors",
+        ),
+        (lambda about: about["skeleton"].update(keypoints=[]), "cannot be read .*skeleton: an index is none"),
+        (lambda about: about["skeleton"].update(sigmas=[1]), "cannot be read .*not as many sigmas"),
+        (lambda about: about["skeleton"].update(flip_pairs=5), "cannot be read .*flip_pairs"),
+        (lambda about: about.update(metrics=None), "cannot be read .*metrics: Input should be a valid dict"),
+        (lambda about: about.update(metrics=[]), "cannot be read .*metrics"),
+        (lambda about: about.update(metrics={"AP50": 3.0}), "cannot be read .*metrics: there is no AP"),
+        (lambda about: about.update(key=5), "cannot be read .*key"),
+        (lambda about: about.pop("commit"), "cannot be read .*commit: Field required"),
+    ],
+)
+def test_a_file_that_says_something_else_of_its_network_is_named(tmp_path, change, told) -> None:
+    path = with_about(tmp_path / "changed.safetensors", change)
+    with pytest.raises(SSHPEError, match=rf"changed\.safetensors:? .*{told}"):
+        trained.load(path)
+
+
+def test_a_network_of_another_origin_needs_no_measure(tmp_path) -> None:
+    path = with_about(tmp_path / "n.safetensors", lambda about: about.update(metrics={}, origin="a friend"))
+    assert trained.load(path).about == "a friend"
+
+
+def test_a_header_nested_without_end_is_no_network(tmp_path) -> None:
+    path = tmp_path / "deep.safetensors"
+    weights.save_state(torch.nn.Linear(2, 2), path, {trained.HEADER: "[" * 200_000})
+    with pytest.raises(SSHPEError, match="weights without the experiment"):
+        trained.load(path)
+
+
 def test_the_shipped_network_finds_drawn_people(pictures) -> None:
     """It was trained on their kind; untaught weights find nobody. A picture without a box is one person's."""
     truth = json.loads((pictures[0].parents[1] / "annotations.json").read_text())
@@ -114,6 +167,21 @@ def test_every_box_is_a_person(pictures) -> None:
     assert listed[2]["file_name"] == pictures[1].name and len(listed[2]["keypoints"]) == 51
 
 
+def test_a_picture_taken_upright_is_seen_upright_unless_boxes_are_given(tmp_path, pictures) -> None:
+    """The camera stores a portrait lying, with a tag that says how to turn it; boxes are in the pixels as stored."""
+    tag = Image.Exif()
+    tag[0x0112] = 6  # to be turned right by a quarter
+    lying, upright = tmp_path / "lying.jpg", tmp_path / "upright.png"
+    Image.fromarray(np.rot90(read_image(pictures[0], "x"))).save(lying, exif=tag, quality=100)
+    cv2.imwrite(str(upright), np.rot90(read_image(lying, "x", "bgr"), -1))
+    network = trained.load(trained.shipped())
+    seen, expected = predict.predict(network, [lying, upright], None, QUIET)
+    assert np.array_equal(seen.image, expected.image) and seen.image.shape == (128, 96, 3)
+    assert np.array_equal(seen.people, expected.people)
+    boxed = predict.predict(network, [lying], {lying.name: np.array([[0.0, 0, 128, 96]])}, QUIET)[0]
+    assert np.array_equal(boxed.image, np.rot90(expected.image))
+
+
 def test_a_bottom_up_network_takes_no_boxes(project, pictures) -> None:
     path = project / "whole.safetensors"
     trained.save(trained.from_record(train_one(project, "udpv1", **choices.WHOLE), COCO17), path)
@@ -131,6 +199,16 @@ def test_a_bottom_up_network_takes_no_boxes(project, pictures) -> None:
         ([{"file_name": "a.png", "bbox": [0, 0, -1, 5]}], "entry 0"),
         ([{"file_name": "a.png", "bbox": [0, 0, 4, 5]}, {"bbox": [0, 0, 4, 5]}], "entry 1: file_name None"),
         ([{"file_name": "a.png", "bbox": "wide"}], "entry 0"),
+        ([{"file_name": "a.png", "bbox": [0, 0, 10**400, 5]}], "entry 0"),
+        ({"images": [1], "annotations": [{"image_id": 1, "bbox": [0, 0, 4, 5]}]}, "entry 0: file_name None"),
+        ({"images": [{"id": [1]}], "annotations": [{"image_id": [1]}]}, "entry 0: file_name None"),
+        ({"images": [{"id": 1, "file_name": "a.png"}], "annotations": [5]}, "entry 0: file_name None"),
+        (
+            {"images": [{"file_name": "a.png"}], "annotations": [{"bbox": [0, 0, 4, 5]}]},
+            "entry 0: file_name None",
+        ),
+        ({"images": 5, "annotations": [{}]}, "it lists no boxes"),
+        ({"images": [], "annotations": 5}, "it lists no boxes"),
     ],
 )
 def test_wrong_boxes_name_the_entry(tmp_path, entries, told) -> None:

@@ -14,7 +14,7 @@ from sshpe_lib.data.packed import PackedImages
 class ImageCache:
     """Reads images and keeps them until `limit` bytes are full; of later ones it keeps the last, for its other people.
 
-    packs: images that lie decoded in a file, and take no memory here.
+    packs: images that lie decoded in a file, and take no memory here; upright: as of `read_image`.
     """
 
     def __init__(
@@ -22,8 +22,9 @@ class ImageCache:
         limit: int = 2 << 30,
         color: Color = "rgb",
         packs: Sequence[PackedImages] = (),
+        upright: bool = False,
     ):
-        self.limit, self.color, self.packs, self.bytes = limit, color, packs, 0
+        self.limit, self.color, self.packs, self.upright, self.bytes = limit, color, packs, upright, 0
         self._images: dict[tuple[Path, int], np.ndarray] = {}
         self._last: tuple[tuple[Path, int], np.ndarray] | None = None
 
@@ -41,7 +42,7 @@ class ImageCache:
         if image is None and self._last is not None and self._last[0] == key:
             image = self._last[1]
         if image is None:
-            image = read_image(path, where, self.color, size, reduction)
+            image = read_image(path, where, self.color, size, reduction, self.upright)
             if self.bytes + image.nbytes <= self.limit:
                 self._images[key] = image
                 self.bytes += image.nbytes

@@ -273,5 +273,8 @@ def _listing(folder: Path) -> set[str]:
     try:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries if entry.is_file()}
-    except OSError:
+    except (
+        OSError,
+        ValueError,
+    ):  # the latter for a name that no file can have, with a zero byte or a lone surrogate
         return set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -125,6 +126,9 @@ def _parse(path: str, size: int, mtime_ns: int, layout: type | None) -> Any:
         what = "is cut short" if cut else "is not JSON"
         problem = f"it {what}: {error.msg.lower()} (it starts with {error.doc[:24]!r})"
         raise bad_input(path, f"line {error.lineno} column {error.colno}", problem, _AGAIN) from None
+    except ValueError:  # Python's own limit
+        problem = f"it holds a whole number of more than {sys.get_int_max_str_digits():,} digits"
+        raise bad_input(path, "the file", problem, "correct the number") from None
 
 
 _parse_once = lru_cache(maxsize=2)(_parse)
@@ -134,11 +138,11 @@ def _decode(data: bytes, layout: type) -> Any:
     """JSON as `layout`; where it is laid out in another way or broken, as it stands, or with json's own error."""
     try:
         document = msgspec.json.decode(data, type=layout | list)
+        if layout is _OutlinedDocument and isinstance(document, dict):
+            for entry in document.get("annotations", ()):
+                _keep_rare_outline(entry)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return json.loads(data)
-    if layout is _OutlinedDocument and isinstance(document, dict):
-        for entry in document.get("annotations", ()):
-            _keep_rare_outline(entry)
     return document
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -12,16 +11,13 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from sshpe_lib.data.faults import bad_input
+from sshpe_lib.data.faults import BadInput, bad_input
 
 Color = Literal["rgb", "bgr"]  # the order of the channels
 
-# The annotations of COCO refer to the stored pixels, so a camera's orientation tag is not obeyed.
-_FLAGS = {
-    "rgb": cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION,
-    "bgr": cv2.IMREAD_COLOR_BGR | cv2.IMREAD_IGNORE_ORIENTATION,
-}
+_FLAGS = {"rgb": cv2.IMREAD_COLOR_RGB, "bgr": cv2.IMREAD_COLOR_BGR}
 _REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}  # added to one of the above; OpenCV names them with a colour only
+_KINDS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # as Pillow names them
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _AGAIN = "copy or download the file again, or take its image and its annotations out of the annotation file"
@@ -33,12 +29,14 @@ def read_image(
     color: Color = "rgb",
     size: tuple[int, int] | None = None,
     reduction: int = 1,
+    upright: bool = False,
 ) -> np.ndarray:
     """One image, (H, W, 3) uint8 in `color` order; a grey image gets three equal channels, alpha is dropped.
 
     where: who asks (an annotation file and its entry), for the message; size: (width, height) in pixels that
     the annotation states, compared when given; reduction: decode a JPEG at 1/2, 1/4 or 1/8 of its size, rounded up,
-    which takes less time (another image is decoded whole).
+    which takes less time (another image is decoded whole); upright: turned as the camera's orientation tag says, where
+    otherwise the pixels are as stored, which is what the annotations of COCO refer to.
     Raises SSHPEError for a file that is missing, empty, truncated, not an image, far too large, or not of `size`.
     """
     data = _read(path, where)
@@ -48,12 +46,12 @@ def read_image(
     _refuse_a_bomb(content, path, where)
     reduction = reduction if content.startswith(_JPEG_START) else 1
     try:
-        image = cv2.imdecode(data, _FLAGS[color] | _REDUCED[reduction])
+        turn = 0 if upright else cv2.IMREAD_IGNORE_ORIENTATION
+        image = cv2.imdecode(data, _FLAGS[color] | _REDUCED[reduction] | turn)
     except cv2.error:  # more pixels than OpenCV's limit
         image = None
     if image is None:
-        problem = f"the file is no image that OpenCV can decode (it starts with {bytes(data[:8])!r})"
-        raise bad_input(path, where, problem, _AGAIN)
+        raise _no_image(content, path, where)
     height, width = image.shape[:2]
     if size is not None and (width, height) != tuple(-(-int(side) // reduction) for side in size):
         problem = f"the image is {width}x{height}, the annotation file says {size[0]}x{size[1]}"
@@ -75,19 +73,25 @@ def _read(path: Path, where: str) -> np.ndarray:
 
 
 def _refuse_a_bomb(data: bytes, path: Path, where: str) -> None:
-    """Raises SSHPEError for an image that says it has more pixels than Pillow calls safe: a few bytes can claim
-    gigabytes. What Pillow does not know is left to OpenCV and its own limit.
+    """Raises SSHPEError for an image that says it has more pixels than Pillow calls safe, or is of none of the kinds of
+    which Pillow and OpenCV read one and the same size: a few bytes can claim gigabytes.
     """
+    limit = Image.MAX_IMAGE_PIXELS
     try:
-        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
-            Image.open(BytesIO(data)).close()  # reads the header only
+        with Image.open(BytesIO(data), formats=_KINDS) as image:  # reads the header only
+            large = limit is not None and image.width * image.height > limit
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        problem = (
-            f"the image says it has more than {Image.MAX_IMAGE_PIXELS:,} pixels, which is refused unread"
-        )
-        raise bad_input(path, where, problem, "scale it down, and its annotations with it") from None
-    except (OSError, ValueError, SyntaxError):  # not Pillow's kind of image, or not a sound one
-        return
+        large = True
+    except (OSError, ValueError, SyntaxError):
+        raise _no_image(data, path, where) from None
+    if large:
+        problem = f"the image says it has more than {limit:,} pixels, which is refused unread"
+        raise bad_input(path, where, problem, "scale it down, and its annotations with it")
+
+
+def _no_image(data: bytes, path: Path, where: str) -> BadInput:
+    problem = f"the file is no {', '.join(_KINDS)} image that can be decoded (it starts with {data[:8]!r})"
+    return bad_input(path, where, problem, _AGAIN)
 
 
 def _truncated(data: bytes) -> bool:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 
 from sshpe_lib.data import coco
+from sshpe_lib.data.columns import integers
+from sshpe_lib.data.documents import read_json
 from sshpe_lib.data.faults import bad_input, refuse
 from sshpe_lib.data.instances import Instances
 from sshpe_lib.seeding import numpy_stream
@@ -63,8 +66,9 @@ def hold_out(
     """Part a COCO-format keypoint file by images, drawn at random: one file to train on, one to measure on.
 
     share: of the images, held out to measure on; folder: for the new files, that of the old one where left out, so that
-    the images stay beside them. Both keep everything the file says of their images. Returns the two files,
-    train_of_NAME and val_of_NAME, each with its number of images.
+    the images stay beside them. Both keep everything the file says of their images; an entry of another category that
+    belongs to no image is in neither. Returns the two files, train_of_NAME and val_of_NAME, each with its number of
+    images.
     Raises SSHPEError for anything that `sshpe data check` calls fatal, and for a share that leaves a part empty.
     """
     annotations = Path(annotations)
@@ -77,14 +81,16 @@ def hold_out(
         problem = f"a share of {share:g} of {len(ids):,} images is {held:,}, which leaves a part empty"
         raise bad_input(annotations, "hold-out", problem, "give a share between 0 and 1, such as 0.2")
     order = numpy_stream("hold-out", seed).permutation(len(ids))
-    whole = json.loads(annotations.read_text())  # what was parsed has no outlines
+    whole: dict = read_json(annotations)  # type: ignore[assignment]  # parsed above, but for its outlines
+    places, _ = integers([one.get("image_id") for one in whole["annotations"]])
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for part, rows in (("train", order[held:]), ("val", order[:held])):
         chosen = set(ids[rows].tolist())
+        kept = np.isin(places, ids[rows]).tolist()
         document = whole | {
             "images": [image for image in whole["images"] if image["id"] in chosen],
-            "annotations": [one for one in whole["annotations"] if one["image_id"] in chosen],
+            "annotations": list(compress(whole["annotations"], kept)),
         }
         path = folder / f"{part}_of_{annotations.name}"
         _write(path, document)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,20 +10,25 @@ from pathlib import Path
 import numpy as np
 
 from sshpe_lib.data import coco
+from sshpe_lib.data.columns import brief, numbers
 from sshpe_lib.data.faults import bad_input, refuse
 
 # Image id -> segmentations (COCO polygons or run lengths) of what is in no way labelled in it.
 Unlabelled = Mapping[int, list]
 
+_TEXT = re.compile("([P-o]{0,11}[0-O])*")  # run lengths as a text; the last character of each is below "P"
+
 
 def unlabelled_people(annotations: Path, category: str | int | None = None) -> Unlabelled:
     """What training must not take for background: crowds, and people without a keypoint, by image.
 
-    A segmentation that is missing is replaced by the box. Raises SSHPEError for a malformed file.
+    A segmentation that is missing is replaced by the box. Raises SSHPEError for a malformed file, and for a
+    segmentation that cannot be drawn in its image.
     """
     annotations = Path(annotations)
     parsed = coco.parse(annotations, category, outlines=True)
     refuse(parsed.faults)
+    sizes = dict(zip(parsed.images.ids.tolist(), parsed.images.sizes.tolist(), strict=True))
     found: dict[int, list] = {}
     for entry in parsed.document["annotations"]:
         if entry.get("category_id") != parsed.category:
@@ -30,42 +36,99 @@ def unlabelled_people(annotations: Path, category: str | int | None = None) -> U
         labelled = any(v > 0 for v in (entry.get("keypoints") or [])[2::3])
         if labelled and not entry.get("iscrowd"):
             continue
+        size = sizes[entry["image_id"]]
         segmentation = entry.get("segmentation")
         if not segmentation:
-            x, y, width, height = entry["bbox"]
-            segmentation = [[x, y, x + width, y, x + width, y + height, x, y + height]]
-        if not _readable(segmentation):
-            where, cure = (
-                f"annotation {entry.get('id')}",
-                "give polygons of three points or more, or run lengths",
-            )
-            raise bad_input(annotations, where, "its segmentation cannot be read", cure)
+            segmentation = _outline(entry["bbox"], size)
+        elif problem := _problem(segmentation, size):
+            problem = f"its segmentation cannot be read, for {problem}"
+            cure = "give polygons of three points or more in pixels, or run lengths of the whole image"
+            raise bad_input(annotations, f"annotation {entry.get('id')}", problem, cure)
         found.setdefault(entry["image_id"], []).append(segmentation)
     return found
 
 
-def _readable(segmentation: object) -> bool:
-    if isinstance(segmentation, dict):
-        return "counts" in segmentation and "size" in segmentation
-    return isinstance(segmentation, list) and all(
-        isinstance(one, list) and len(one) >= 6 for one in segmentation
-    )
-
-
 def drawn(segmentations: list, size: tuple[int, int]) -> np.ndarray:
-    """The union of segmentations in an image of (width, height), 255 inside."""
+    """The union of segmentations, as `unlabelled_people` finds them, in an image of (width, height); 255 inside."""
     from pycocotools import mask
 
     width, height = size
     union = np.zeros((height, width), np.uint8)
     for one in segmentations:
+        if isinstance(one, dict):
+            counts = _run_lengths(one["counts"])
+            inside = (np.arange(len(counts)) % 2).astype(np.uint8)
+            union |= np.repeat(inside, counts).reshape(width, height).T
+            continue
         with warnings.catch_warnings():  # pycocotools' arrays do not know NumPy 2's `copy`
             warnings.simplefilter("ignore", DeprecationWarning)
-            drawn = mask.decode(one if _compressed(one) else mask.frPyObjects(one, height, width))
-        union |= drawn.any(axis=2).astype(np.uint8) if drawn.ndim == 3 else drawn
+            union |= mask.decode(mask.frPyObjects(one, height, width)).any(axis=2)
     return 255 * union
 
 
-def _compressed(segmentation: object) -> bool:
-    """Whether run lengths are a text already."""
-    return isinstance(segmentation, dict) and isinstance(segmentation["counts"], str | bytes)
+def _outline(box: list, size: list[int]) -> list:
+    """The polygon of a box, of which no more is kept than an image's size beyond each side."""
+    x, y, width, height = box
+    left, right = (min(max(side, -size[0]), 2 * size[0]) for side in (x, x + width))
+    top, bottom = (min(max(side, -size[1]), 2 * size[1]) for side in (y, y + height))
+    return [[left, top, right, top, right, bottom, left, bottom]]
+
+
+def _problem(segmentation: object, size: list[int]) -> str | None:
+    """Why a segmentation of an image of [width, height] is not one; None where it is.
+
+    pycocotools checks nothing: what is not sound reads and writes beyond its memory.
+    """
+    if isinstance(segmentation, dict):
+        return _problem_of_runs(segmentation, size)
+    if not isinstance(segmentation, list):
+        return f"it is {brief(segmentation)}"
+    limit = np.array(size)
+    for polygon in segmentation:
+        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+            return f"{brief(polygon)} is no list of x, y of three points or more"
+        points = numbers([polygon], len(polygon)).reshape(-1, 2)
+        if not ((points >= -limit) & (points <= 2 * limit)).all():
+            return f"{brief(polygon)} holds what is no number or no place near its {size[0]}x{size[1]} image"
+        length = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum()
+        if length > size[0] * size[1] + 6 * sum(size):  # memory grows with it
+            return f"a polygon of {length:,.0f} pixels' length is longer than one through every pixel"
+    return None
+
+
+def _problem_of_runs(segmentation: dict, size: list[int]) -> str | None:
+    width, height = size
+    if segmentation.get("size") != [height, width]:
+        return f"its size is {brief(segmentation.get('size'))} and not [{height}, {width}], that of its image"
+    counts = segmentation.get("counts")
+    if not isinstance(counts, list) and not (isinstance(counts, str) and _TEXT.fullmatch(counts)):
+        return f"its counts are {brief(counts)}"
+    counts = _run_lengths(counts)
+    if not all(type(count) is int and 0 <= count <= width * height for count in counts):
+        return "a count is no number of its image's pixels"
+    if sum(counts) != width * height:
+        return f"its counts make {sum(counts):,} pixels, not {width * height:,}"
+    return None
+
+
+def _run_lengths(counts: str | list) -> list:
+    """Run lengths, out of COCO's text where they are one.
+
+    In it a number has five bits a character, the lowest first, and from the fourth on is what was added to the last
+    but one (pycocotools: rleFrString).
+    """
+    if isinstance(counts, list):
+        return counts
+    found: list[int] = []
+    value = shift = 0
+    for character in counts:
+        code = ord(character) - 48
+        value |= (code & 31) << shift
+        shift += 5
+        if code & 32:
+            continue
+        if code & 16:
+            value -= 1 << shift
+        found.append(value + (found[-2] if len(found) > 2 else 0))
+        value = shift = 0
+    return found

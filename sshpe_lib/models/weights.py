@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -71,7 +73,7 @@ def load_trunk(model: nn.Module, state: dict[str, Tensor]) -> list[str]:
     """
     foreign: tuple[str, ...] = model.imagenet_only  # type: ignore[assignment]  # names, no module
     trunk = {name: tensor for name, tensor in state.items() if not belongs(name, foreign)}
-    _check_fit(trunk, trunk_state(model), "the ImageNet weights", f"{type(model).__name__}'s trunk")
+    check_fit(trunk, trunk_state(model), "the ImageNet weights", f"{type(model).__name__}'s trunk")
     model.load_state_dict(trunk, strict=False)
     return list(trunk)
 
@@ -97,9 +99,28 @@ def save_state(model: nn.Module, path: Path, metadata: dict[str, str]) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def load_plain(path: Path, device: torch.device | str = "cpu") -> Any:
+    """What `torch.save` wrote, by `weights_only`, in either of its formats.
+
+    Raises ValueError for a zip that would take more memory than the file has bytes, and whatever torch and zipfile
+    raise for foreign bytes.
+    """
+    with path.open("rb") as file:
+        zipped = file.read(4) == b"PK\x03\x04"  # by which torch tells its formats apart
+    if zipped:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+        packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+        if packed or sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise ValueError(
+                "its entries are compressed or share their bytes, as torch.save never writes them"
+            )
+    return torch.load(path, map_location=device, weights_only=True)
+
+
 def _load_pickled(path: Path) -> dict[str, Tensor]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_plain(path)
     except Exception as error:  # foreign bytes break the unpickler in every way there is
         reason = str(error).strip().split("\n")[0]
         raise SSHPEError(
@@ -121,12 +142,12 @@ def _load_pickled(path: Path) -> dict[str, Tensor]:
 
 def fill(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     """Give a model the tensors of a file, strictly. Raises SSHPEError as `load_pose`; the model is then unchanged."""
-    _check_fit(state, model.state_dict(), str(path), type(model).__name__)
+    check_fit(state, model.state_dict(), str(path), type(model).__name__)
     model.load_state_dict(state, strict=False)  # checked above: an old file's counters may be missing
 
 
-def _check_fit(state: dict[str, Tensor], wanted: dict[str, Tensor], source: str, target: str) -> None:
-    """Names and shapes agree; an old file without any batch counter keeps the model's."""
+def check_fit(state: dict[str, Tensor], wanted: dict[str, Tensor], source: str, target: str) -> None:
+    """Raises SSHPEError unless names and shapes agree; an old file without any batch counter keeps the model's."""
     counted = any(name.endswith(_COUNTER) for name in state)
     missing = [n for n in wanted if n not in state and (counted or not n.endswith(_COUNTER))]
     unexpected = sorted(name for name in state if name not in wanted)  # safetensors keep no module order

@@ -32,9 +32,9 @@ def valid_document() -> dict:
         "annotations": [
             person(11, 3),
             person(12, 7, bbox=[-5, 40, 30, 32]),
-            person(13, 7, iscrowd=1, segmentation={"counts": "x", "size": [48, 64]}),
+            person(13, 7, iscrowd=1, segmentation={"counts": "S32dj2U2", "size": [48, 64]}),
             person(14, 7, area=0),
-            person(15, 3, keypoints=[0] * 6, num_keypoints=0),
+            person(15, 3, keypoints=[0] * 6, num_keypoints=0, segmentation=[[1, 2, 9, 2, 9.5, 30]]),
             person(16, 3, bbox=[200, 5, 10, 10]),
             person(10, 7, segmentation=[[1, 2, 3, 4, 5, 6]]),
         ],

@@ -9,6 +9,8 @@ import pytest
 
 from sshpe_lib.data.check import check
 from sshpe_lib.data.coco import fingerprint, ground_truth, load_instances
+from sshpe_lib.data.documents import read_json
+from sshpe_lib.data.unlabelled import unlabelled_people
 from sshpe_lib.errors import SSHPEError
 from tests.data.people import NAMES, person, valid_document, write
 
@@ -255,6 +257,38 @@ def test_a_broken_detection_is_named(change, entry, problem, cure, folder):
         load_instances(folder / "people.json", folder, detections=results)
     assert str(error.value).startswith(f"{results}: {entry}: ")
     assert problem in str(error.value) and cure in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a\0/b.jpg", "\ud800/b.jpg"])
+def test_an_image_whose_name_no_file_can_have_is_missing(name, tmp_path):
+    path = write(tmp_path, changed("images", 0, file_name=name)(valid_document()))
+    with pytest.raises(SSHPEError) as error:
+        load_instances(path, tmp_path)
+    assert f"image {name!r}: it is not in {tmp_path}" in str(error.value)
+    assert f"image {name!r}: it is not in {tmp_path}" in str(check(path, tmp_path))
+
+
+@pytest.mark.parametrize("key", ['"id": ', '"iscrowd": ', '"width": '])
+def test_a_number_that_python_does_not_read_is_told(key, tmp_path):
+    path = write(tmp_path, valid_document())
+    path.write_text(path.read_text().replace(key, key + "1" * 5000, 1))
+    problem = f"{path}: the file: it holds a whole number of more than 4,300 digits"
+    for read in (lambda: load_instances(path, tmp_path), lambda: ground_truth(path), lambda: read_json(path)):
+        with pytest.raises(SSHPEError) as error:
+            read()
+        assert str(error.value).startswith(problem)
+    assert problem in str(check(path, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("digits", "problem"), [(5000, "of more than 4,300 digits"), (30, "annotation 13: its")]
+)
+def test_a_long_number_in_an_outline_is_told_where_outlines_are_read(digits, problem, tmp_path):
+    path = write(tmp_path, valid_document())
+    path.write_text(path.read_text().replace('"size": [', '"size": [' + "1" * digits, 1))
+    assert len(load_instances(path, tmp_path)) == 3
+    with pytest.raises(SSHPEError, match=problem):
+        unlabelled_people(path)
 
 
 def test_detections_without_score_of_another_category_or_of_another_shape(folder):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
+from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.images import read_image
 from sshpe_lib.errors import SSHPEError
 from tests.data.people import valid_document, write
@@ -59,6 +62,37 @@ def test_an_image_that_claims_gigabytes_is_refused_before_it_is_decoded(folder, 
         read_image(folder / "deep/a.png", "x")
 
 
+def test_the_limit_of_pixels_does_not_hang_on_the_filter_of_warnings(folder, monkeypatch):
+    """There is one filter for all threads: another one that reads an image may set it back at any time."""
+    opens = Image.open
+
+    def late(*arguments, **named):
+        warnings.simplefilter("ignore")
+        return opens(*arguments, **named)
+
+    monkeypatch.setattr(Image, "open", late)
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    (folder / "deep/a.png").write_bytes(bomb(10_000))
+    with warnings.catch_warnings(), pytest.raises(SSHPEError, match="more than 89,478,485 pixels"):
+        read_image(folder / "deep/a.png", "x")
+
+
+def test_a_kind_of_image_that_only_opencv_knows_is_refused_before_it_is_decoded(folder, monkeypatch):
+    path = folder / "b.hdr"
+    cv2.imwrite(str(path), np.ones((24, 20, 3), np.float32))
+    assert cv2.imread(str(path)).shape == (24, 20, 3)
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(SSHPEError, match=r"b.hdr: x: the file is no JPEG, PNG, WEBP, .* image that can be"):
+        read_image(path, "x")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".gif", ".tiff", ".ppm"])
+def test_every_kind_of_photograph_is_read(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (24, 20, 3), np.uint8))
+    assert np.array_equal(read_image(path, "x", "bgr", size=(20, 24)), cv2.imread(str(path)))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "problem"),
     [
@@ -68,7 +102,11 @@ def test_an_image_that_claims_gigabytes_is_refused_before_it_is_decoded(folder, 
         ("b.jpg", lambda data: data[:30], "the image is truncated"),
         ("deep/a.png", lambda data: data[: len(data) // 2], "the image is truncated"),
         ("deep/a.png", lambda data: data[:-4], "the image is truncated"),
-        ("b.jpg", lambda data: b"<html>not found</html>", "no image that OpenCV can decode"),
+        (
+            "b.jpg",
+            lambda data: b"<html>not found</html>",
+            "the file is no JPEG, PNG, WEBP, BMP, GIF, TIFF, PPM image",
+        ),
         ("b.jpg", lambda data: None, "does not exist"),
     ],
     ids=["empty", "half a jpeg", "no end", "header only", "half a png", "no checksum", "html", "missing"],
@@ -106,7 +144,7 @@ def test_the_end_of_a_thumbnail_is_not_the_end_of_the_image(folder):
         read_image(path, "x")
 
 
-def test_the_orientation_tag_is_not_obeyed(folder):
+def test_the_orientation_tag_is_obeyed_where_asked(folder):
     path = folder / "b.jpg"
     before = read_image(path, "x")
     entry = (0x0112).to_bytes(2, "little") + b"\3\0" + b"\1\0\0\0" + b"\6\0\0\0"
@@ -114,3 +152,7 @@ def test_the_orientation_tag_is_not_obeyed(folder):
     path.write_bytes(with_segment(path.read_bytes(), exif))
     assert cv2.imread(str(path)).shape == (64, 48, 3)  # OpenCV's own habit: turned
     assert np.array_equal(read_image(path, "x"), before)
+    turned = read_image(path, "x", size=(48, 64), upright=True)
+    assert np.array_equal(turned, np.rot90(before, -1))
+    assert np.array_equal(ImageCache(upright=True).read(path, "x", (48, 64)), turned)
+    assert read_image(path, "x", size=(48, 64), reduction=2, upright=True).shape == (32, 24, 3)

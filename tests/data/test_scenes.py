@@ -149,9 +149,65 @@ def test_crowds_and_people_without_keypoints_are_found(tmp_path: Path) -> None:
     made["annotations"][1]["segmentation"] = [[1, 2]]
     file.write_text(json.dumps(made))
     with pytest.raises(
-        SSHPEError, match=r"people\.json: annotation 2: its segmentation cannot be read; give polygons"
+        SSHPEError, match=r"people\.json: annotation 2: its segmentation cannot be read, .*; give polygons"
     ):
         unlabelled_people(file)
+
+
+ZIGZAG = [[0, 0, 19, 9] * 30]
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "problem"),
+    [
+        ({"counts": [1, 2], "size": [100_000, 100_000]}, r"size is \[100000, 100000\] and not \[10, 20\]"),
+        ({"counts": [50, 150], "size": [20, 10]}, "its size is"),
+        ({"counts": [50, 150], "size": [-10, -20]}, "its size is"),
+        ({"counts": [50, 150]}, "its size is None"),
+        ({"counts": [1, 2], "size": [10, 20]}, "its counts make 3 pixels, not 200"),
+        ({"counts": [-1, 201], "size": [10, 20]}, "a count is no number of its image's pixels"),
+        ({"counts": [50.0, 150], "size": [10, 20]}, "a count is no number"),
+        ({"counts": [10**4000] * 2, "size": [10, 20]}, "a count is no number"),
+        ({"counts": "PPYo0", "size": [10, 20]}, "a count is no number"),
+        ({"counts": "R3", "size": [10, 20]}, "its counts make 98 pixels, not 200"),
+        ({"counts": "R", "size": [10, 20]}, "its counts are 'R'"),  # the last number does not end
+        ({"counts": "o" * 10**6, "size": [10, 20]}, "its counts are 'ooo"),
+        ({"counts": "ü", "size": [10, 20]}, "its counts are 'ü'"),
+        ({"counts": 5, "size": [10, 20]}, "its counts are 5"),
+        ([[0, 0, 1e30, 0, 5, 5]], "no place near its 20x10 image"),
+        ([[0, 0, 1e9, 0, 5, 5]], "no place near"),
+        ([[0, 0, 5, 0, 5, float("nan")]], "no place near"),
+        ([[0, 0, 5, 0, 5, -11]], "no place near"),
+        ([["a"] * 6], "what is no number"),
+        ([[0, 0, 5, 0, 5, 10**400]], "what is no number"),
+        ([[0, 0, 5, 0, 5, 5, 5]], r"is no list of x, y of three points"),
+        ([{"counts": [200]}], r"is no list of x, y of three points"),
+        (ZIGZAG, "of 1,140 pixels' length is longer"),
+        ("outline", "it is 'outline'"),
+    ],
+)
+def test_a_segmentation_that_pycocotools_would_stumble_over_is_named(
+    tmp_path: Path, segmentation: object, problem: str
+) -> None:
+    file = tmp_path / "people.json"
+    made = document()
+    made["annotations"][2]["segmentation"] = segmentation
+    file.write_text(json.dumps(made))
+    with pytest.raises(
+        SSHPEError, match=rf"people\.json: annotation 3: its segmentation .*{problem}.*; give"
+    ):
+        unlabelled_people(file)
+
+
+def test_a_box_far_outside_its_image_is_drawn_inside(tmp_path: Path) -> None:
+    file = tmp_path / "people.json"
+    made = document()
+    made["annotations"][3]["bbox"] = [-1e14, 4, 2e14, 1e14]
+    file.write_text(json.dumps(made))
+    (box,) = unlabelled_people(file)[1][-1:]
+    expected = np.zeros((10, 20), np.uint8)
+    expected[4:] = 255
+    np.testing.assert_array_equal(drawn([box], (20, 10)), expected)
 
 
 def test_run_lengths_and_polygons_are_drawn_alike() -> None:
@@ -162,7 +218,8 @@ def test_run_lengths_and_polygons_are_drawn_alike() -> None:
     packed = mask.encode(np.asfortranarray(square))
     columns = {"size": [10, 20], "counts": [32, 4, 6, 4, 6, 4, 6, 4, 6, 4, 6, 4, 114]}
     polygon = [[3, 2, 9, 2, 9, 6, 3, 6]]
-    for one in (packed, columns, polygon):
+    text = {"size": [10, 20], "counts": packed["counts"].decode()}
+    for one in (text, columns, polygon):
         np.testing.assert_array_equal(drawn([one], (20, 10)), 255 * square)
     assert (drawn([polygon, [[0, 0, 20, 0, 20, 10, 0, 10]]], (20, 10)) == 255).all()
 

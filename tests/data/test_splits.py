@@ -85,6 +85,23 @@ def test_a_hold_out_parts_the_images_and_keeps_what_is_said_of_them(tmp_path: Pa
         }
 
 
+@pytest.mark.parametrize("place", [{}, {"image_id": [7]}, {"image_id": None}, {"image_id": 10**30}])
+def test_a_hold_out_leaves_out_what_belongs_to_no_image(tmp_path: Path, place: dict) -> None:
+    document = valid_document()
+    document["annotations"].append({"id": 20, "category_id": 2, **place})
+    file = write(tmp_path, document)
+    assert len(load_instances(file, tmp_path)) == 3
+    parts = [json.loads(path.read_text()) for path, _ in hold_out(file, 0.34)]
+    assert sorted(one["id"] for part in parts for one in part["annotations"]) == list(range(10, 17))
+
+
+def test_a_hold_out_names_a_number_that_python_does_not_read(tmp_path: Path) -> None:
+    file = write(tmp_path, valid_document())
+    file.write_text(file.read_text().replace('"size": [', '"size": [' + "1" * 5000))
+    with pytest.raises(SSHPEError, match=r"people.json: the file: it holds a whole number of more than"):
+        hold_out(file, 0.34)
+
+
 def test_a_hold_out_is_drawn_by_its_seed(tmp_path: Path) -> None:
     document = valid_document()
     document["images"] += [dict(document["images"][2], id=number) for number in range(20, 60)]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import pickle
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ import safetensors
 import torch
 from torch import Tensor
 
+from sshpe_lib import checkpoints
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models._torchvision import import_torchvision
 from sshpe_lib.models.resnet import SimpleBaseline, build
@@ -58,6 +62,44 @@ def test_load_state_keeps_a_module_prefix_that_some_names_lack(tmp_path: Path) -
     path = tmp_path / "mixed.pth"
     torch.save({"module.a": torch.ones(1), "b": torch.ones(1)}, path)
     assert list(load_state(path)) == ["module.a", "b"]
+
+
+def repacked(path: Path, rewrite: Callable[[zipfile.ZipFile, zipfile.ZipFile], None]) -> Path:
+    """The zip at `path`, written anew under another name."""
+    other = path.with_name(f"repacked{path.suffix}")
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w", zipfile.ZIP_DEFLATED) as new:
+        rewrite(old, new)
+    return other
+
+
+def deflate(old: zipfile.ZipFile, new: zipfile.ZipFile) -> None:
+    """Every entry compressed."""
+    for name in old.namelist():
+        new.writestr(name, old.read(name))
+
+
+def share(old: zipfile.ZipFile, new: zipfile.ZipFile) -> None:
+    """Every entry stored, and a hundred more that name the bytes of the largest one."""
+    for name in old.namelist():
+        new.writestr(name, old.read(name), zipfile.ZIP_STORED)
+    largest = max(new.filelist, key=lambda entry: entry.file_size)
+    for number in range(100):
+        again = copy.copy(largest)
+        again.filename = f"again/{number}"
+        new.filelist.append(again)
+
+
+@pytest.mark.parametrize("rewrite", [deflate, share])
+def test_a_zip_that_would_grow_in_memory_is_refused_unread(
+    tmp_path: Path, rewrite: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "large.pth"
+    torch.save({"key": "k", "state_dict": {"a": torch.zeros(10**6)}}, path)
+    path = repacked(path, rewrite)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("loaded"))
+    for reads in (load_state, lambda path: checkpoints.read(path, "k")):
+        with pytest.raises(SSHPEError, match=r"repacked\.pth.*entries are compressed or share their bytes"):
+            reads(path)
 
 
 class Bomb:
