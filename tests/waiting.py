@@ -3,6 +3,7 @@
 Usage: waiting.py KEY, of the supervised run.
 """
 
+import os
 import sys
 
 from sshpe_lib import run, tables
@@ -11,4 +12,4 @@ from sshpe_lib.machine import Machine, first_process
 wanted = tables.experiment("smoke", "supervised")
 assert wanted.key() == sys.argv[1]
 found = run(wanted, Machine(threads=1, progress=first_process()))
-print(found.ap, flush=True)
+os.write(1, f"{found.ap}\n".encode())  # at once, as the other process writes there, too
