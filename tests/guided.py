@@ -56,7 +56,7 @@ def targets(folder: Path) -> dict[str, tuple[str, list[bytes], Reader]]:
             reads(lambda path: load_instances(people, folder, detections=path)),
         ),
         "image": (
-            "broken.jpg", [test_fuzz.picture(suffix) for suffix in (".jpg", ".png", ".webp", ".bmp")],
+            "broken.jpg", [test_fuzz.picture(suffix) for suffix in test_fuzz.PICTURES],
             reads(lambda path: read_image(path, "annotation 1", size=(20, 24))),
         ),
         "weights": (

@@ -201,13 +201,17 @@ def test_a_file_of_boxes(folder: Path, document: Any) -> None:
     survives(lambda: predict.read_boxes(path))
 
 
+PICTURES = (".jpg", ".png", ".webp", ".bmp", ".gif", ".tiff", ".ppm")
+
+
 @cache
 def picture(suffix: str) -> bytes:
     image = np.random.default_rng(0).integers(0, 255, (24, 20, 3), dtype=np.uint8)
     return cv2.imencode(suffix, image)[1].tobytes()
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of a TIFF's tags, where it goes on
+@pytest.mark.parametrize("suffix", PICTURES)
 @given(data=st.data())
 @fuzz
 def test_an_image(folder: Path, suffix: str, data: st.DataObject) -> None:
