@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from sshpe_lib import paths, records
 from sshpe_lib.data import sources
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.records import Record
+from sshpe_lib.writing import MINUTE
 
 if TYPE_CHECKING:
     from sshpe_lib.machine import Machine
@@ -129,10 +131,11 @@ def reproduce(
 
 
 def _sweep(runs: Path, key: str) -> None:
-    """Remove what reproductions left that were killed: nobody holds its lock."""
+    """Remove what reproductions left that were killed: nobody holds its lock, and none is about to take it."""
     for folder in runs.glob(f"reproduce-{key}-*"):
-        with suppress(Timeout), FileLock(folder / "lock", timeout=0):
-            rmtree(folder)
+        if time.time() - folder.stat().st_mtime > MINUTE:
+            with suppress(Timeout), FileLock(folder / "lock", timeout=0):
+                rmtree(folder)
 
 
 def compare_folders(committed: Path, fresh: Path) -> list[Comparison]:

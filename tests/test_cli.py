@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -419,12 +420,16 @@ def test_reproduce_keeps_the_network_where_asked(sshpe, saved: Record, training:
 
 
 def test_reproduce_removes_what_a_killed_one_left_and_no_other(sshpe, saved: Record, training) -> None:
-    left, running = (paths.runs() / f"reproduce-{saved.key}-{name}" for name in ("left", "running"))
-    for folder in (left, running):
+    left, running, starting = (
+        paths.runs() / f"reproduce-{saved.key}-{name}" for name in ("left", "running", "starting")
+    )
+    for folder in (left, running, starting):
         checkpoints.of(folder).mkdir(parents=True)
     with FileLock(running / "lock"):
+        for folder in (left, running):
+            os.utime(folder, (0, 0))
         assert sshpe("reproduce", saved.key)[0] == 0
-    assert not left.exists() and running.exists()
+    assert not left.exists() and running.exists() and starting.exists()
 
 
 def test_reproduce_fails_where_the_result_differs(sshpe, saved: Record, training: SimpleNamespace) -> None:

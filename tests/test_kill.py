@@ -6,6 +6,7 @@ milliseconds and are hardly ever drawn. SSHPE_KILLS says how many are drawn; the
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -19,7 +20,9 @@ from pathlib import Path
 
 import pytest
 
-from sshpe_lib import checkpoints, records, writing
+from sshpe_lib import checkpoints, records, tables, writing
+from sshpe_lib.experiment import run
+from sshpe_lib.machine import Machine
 from sshpe_lib.records import Record
 from tests.disks import remount, small_disk
 
@@ -72,10 +75,6 @@ for line in sys.stdin:
 
 def work(folder: Path, settings: dict) -> None:
     """The whole of a run: draw people, pack them, train, evaluate, record."""
-    from sshpe_lib import tables
-    from sshpe_lib.experiment import run
-    from sshpe_lib.machine import Machine
-
     os.environ["SSHPE_CACHE"] = str(folder / "cache")
     experiment = tables.experiment("smoke", "pose-mum+", set=settings)
     machine = Machine(threads=1, progress=False, pack=True)
@@ -92,22 +91,28 @@ def note_calls(folder: Path, die_at: int | None) -> None:
     def noting(name: str) -> None:
         real = getattr(os, name)
 
-        def call(*arguments: int | str | Path) -> object:
+        def call(of: int | str | Path, *arguments: str | Path) -> object:
             nonlocal calls
             calls += 1
-            of = f"/proc/self/fd/{arguments[0]}" if name == "fsync" else os.fspath(arguments[0])
             with (folder / "calls").open("a") as file:
-                print(name, os.path.realpath(of), file=file)
+                print(name, name_of(of) if isinstance(of, int) else of, file=file)
             if calls == die_at:
-                if name == "fsync":
-                    os.truncate(of, os.stat(of).st_size // 2)
+                if isinstance(of, int):
+                    os.ftruncate(of, os.fstat(of).st_size // 2)
                 os.kill(os.getpid(), signal.SIGKILL)
-            return real(*arguments)
+            return real(of, *arguments)
 
         setattr(os, name, call)
 
     for name in ("fsync", "replace", "rename"):
         noting(name)
+
+
+def name_of(descriptor: int) -> str:
+    """The path of an open file."""
+    if hasattr(fcntl, "F_GETPATH"):  # a Mac
+        return fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0").decode()
+    return os.readlink(f"/proc/self/fd/{descriptor}")
 
 
 class Nursery:
