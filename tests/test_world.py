@@ -3,12 +3,16 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 from filelock import FileLock
 
 from sshpe_lib import records, tables
+from sshpe_lib.data import roles
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.experiment import _batches
 from tests import fakes
 
 
@@ -111,22 +115,13 @@ def test_processes_that_wait_for_a_run_elsewhere_find_its_record_together(tmp_pa
     assert [path.name for path in lock.parent.iterdir()] == ["lock"]
 
 
-def test_what_the_first_process_refuses_all_refuse(tmp_path):
-    """A share of the batch that holds no group would leave Pose-MUM unmixed; told once a process, and no hang."""
-    folders = {"SSHPE_RECORDS": str(tmp_path / "records"), "SSHPE_RUNS": str(tmp_path / "runs")}
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=4",
-        "-m",
-        "sshpe_lib",
-    ]
-    typed = ["run", "table4", "--profile", "smoke", "--row", "0.9", "--column", "resnet18"]
-    done = subprocess.run(
-        [*command, *typed], capture_output=True, text=True, timeout=240, env=os.environ | folders
-    )  # fmt: skip
-    assert done.returncode != 0
-    assert "no whole groups of 4 (mum.group) to mix; start 2 processes at most" in done.stderr
-    assert "Traceback" not in done.stderr.partition("ChildFailedError")[0].partition("elastic")[0]
+@pytest.mark.parametrize(
+    ("world", "told"), [(3, "does not divide over 3 devices"), (4, "start 2 processes at most")]
+)
+def test_shares_that_hold_no_group_are_refused(world, told):
+    """They would leave Pose-MUM unmixed, under its own key."""
+    made = tables.experiment("smoke", "pose-mum+")
+    one_of_them = SimpleNamespace(world_size=world, global_rank=0)
+    with pytest.raises(SSHPEError, match=told):
+        _batches(made, roles.load(made), one_of_them)
+    assert _batches(made, roles.load(made), SimpleNamespace(world_size=2, global_rank=1)).batch_size == 8
