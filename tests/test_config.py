@@ -119,6 +119,8 @@ def test_no_key_without_a_fingerprint():
             {"augment": {"strong": [{"kind": "mum", "tiles": [5, 3]}]}},
             "does not divide into 3 columns x 5 rows",
         ),
+        ({"augment": {"strong": [{"kind": "mum", "tiles": [0, 3]}]}}, "tiles.*should be greater than 0"),
+        ({"data": {"input_size": [0, 64]}}, "data.input_size.*should be greater than 0"),
         ({"augment": {"strong": [{"kind": "mum"}, {"kind": "affine"}]}}, "affine must come before mum"),
         ({"augment": {"strong": [{"kind": "mum"}, {"kind": "mum"}]}}, "lists mum twice"),
         (

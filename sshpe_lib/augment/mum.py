@@ -34,7 +34,7 @@ class PoseMUM:
     for every group, and a group that is not mixed at a site keeps its arrangement there.
 
     Raises:
-        SSHPEError: `stages` or `toss` is none of these.
+        SSHPEError: `stages` or `toss` is none of these, a number of tiles or of images is below 1.
     """
 
     group: int = 4
@@ -46,6 +46,10 @@ class PoseMUM:
     toss: Literal["batch", "group"] = "batch"
 
     def __post_init__(self) -> None:
+        if min(self.group, *self.tiles) < 1:
+            raise SSHPEError(
+                f"Pose-MUM has tiles {self.tiles} and groups of {self.group}; give 1 or more of each"
+            )
         for option, choices in (("stages", ("independent", "uniform")), ("toss", ("batch", "group"))):
             if getattr(self, option) not in choices:
                 raise SSHPEError(

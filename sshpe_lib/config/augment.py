@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from sshpe_lib.config.frozen import Frozen
 
@@ -113,7 +113,7 @@ class Mum(Frozen):
 
     kind: Literal["mum"]
     group: int = Field(4, ge=2)
-    tiles: tuple[int, int] = (4, 3)
+    tiles: tuple[PositiveInt, PositiveInt] = (4, 3)
     unmix: Literal["layer2", "encoder", "decoder"] = "encoder"
     sites: tuple[Literal["stem", "layer1", "layer2", "layer3", "stage2", "stage3"], ...] = ()
     probability: float = Field(0.5, ge=0, le=1)

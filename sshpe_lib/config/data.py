@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from sshpe_lib.config.frozen import Frozen
 
@@ -68,7 +68,7 @@ class Data(Frozen):
     labels: int | None = Field(gt=0)  # None: every valid person
     split: Literal["first", "random"] = "first"  # the reference's, or seeded
     split_seed: int = 0
-    input_size: tuple[int, int] = (192, 256)  # width, height of the crop, pixels
+    input_size: tuple[PositiveInt, PositiveInt] = (192, 256)  # width, height of the crop, pixels
     codec: Literal["msra", "udp-gaussian", "udp-offset"] = "msra"
     sigma: float = Field(2.0, gt=0)  # of the target Gaussian, heatmap pixels
     radius: float | None = Field(

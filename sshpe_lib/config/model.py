@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, PositiveInt, Tag, model_validator
 
 from sshpe_lib.config.frozen import Frozen
 
@@ -68,7 +68,7 @@ class _HRNetTrunk(Frozen):
 
     width: int = Field(32, gt=0)
     stem: int = Field(64, gt=0)
-    modules: tuple[int, int, int] = (1, 4, 3)
+    modules: tuple[PositiveInt, PositiveInt, PositiveInt] = (1, 4, 3)
     blocks: int = Field(4, gt=0)
     init: Literal["scratch", "imagenet"] = "imagenet"
 

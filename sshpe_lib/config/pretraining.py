@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from sshpe_lib.config.frozen import Frozen
 
@@ -18,7 +18,7 @@ class Pretraining(Frozen):
     depth: int = 18
     width: int = Field(16, gt=0)
     output_stride: int = 16
-    input_size: tuple[int, int] = (64, 48)
+    input_size: tuple[PositiveInt, PositiveInt] = (64, 48)
     images: int = Field(48_000, gt=0)
     val_images: int = Field(3_200, gt=0)
     steps: int = Field(3_750, gt=0)
