@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 
 from sshpe_lib import checkpoints, initial, parts, paths, provenance, records
 from sshpe_lib.config import Experiment
@@ -24,6 +21,7 @@ from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate.bottom_up import BottomUpEvaluation
 from sshpe_lib.evaluate.hard_cases import hardest
 from sshpe_lib.evaluate.top_down import TopDownEvaluation
+from sshpe_lib.folder_lock import is_locked, locked
 from sshpe_lib.machine import Machine, first_process
 from sshpe_lib.records import MULTI_SCALE, Example, Record, SceneExample
 from sshpe_lib.skeleton import COCO17, Skeleton
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
 EXAMPLES = 8
 HARD_CASES = 6
 SCENES, PEOPLE_OF_A_SCENE = 4, 6
-SECONDS_BETWEEN_WORDS = 60.0
 
 
 def run(
@@ -67,7 +64,7 @@ def run(
         run(experiment.start, machine, records_folder=records_folder, runs_folder=runs_folder)
     for place in (records_folder, folder):
         check_writable(place)  # a full or read-only disk is better known before the training than after it
-    with _locked(folder, machine):
+    with locked(folder, machine):
         found = machine.agreed(look)
         if found is not None:
             return found
@@ -83,41 +80,9 @@ def busy(experiment: Experiment, runs_folder: Path | None = None) -> bool:
     Raises SSHPEError where its folder cannot be locked.
     """
     experiment = sources.pin(experiment)
-    lock = FileLock((runs_folder or paths.runs()) / experiment.key() / "lock")
-    if Path(lock.lock_file).exists():
-        if not _acquired(lock, 0):
-            return True
-        lock.release()
+    if is_locked((runs_folder or paths.runs()) / experiment.key()):
+        return True
     return experiment.start is not None and busy(experiment.start, runs_folder)
-
-
-@contextmanager
-def _locked(folder: Path, machine: Machine) -> Iterator[None]:
-    """Inside the block nobody else trains in the folder; of the processes of torchrun the first holds the lock."""
-    lock, seconds = FileLock(folder / "lock"), 0.0
-    try:
-        # The others are told again and again, as their wait for a message has an end.
-        while not machine.agreed(partial(_acquired, lock, seconds)):
-            if machine.progress and not seconds:
-                print(f"another process trains this experiment; waiting for it ({folder})", flush=True)
-            seconds = SECONDS_BETWEEN_WORDS
-        yield
-    finally:
-        lock.release()
-
-
-def _acquired(lock: FileLock, seconds: float) -> bool:
-    """Whether this process has the lock, within so many seconds."""
-    try:
-        lock.acquire(timeout=seconds)
-    except Timeout:
-        return False
-    except OSError as error:
-        raise SSHPEError(
-            f"{lock.lock_file} cannot be locked: {error.strerror or error}; keep runs where files can be locked "
-            "(NFS needs its lock daemon), for which SSHPE_RUNS names a folder"
-        ) from error
-    return True
 
 
 def train(experiment: Experiment, machine: Machine, folder: Path) -> Record:
@@ -201,7 +166,7 @@ def _end_of(start: Experiment, machine: Machine, runs_folder: Path) -> dict[str,
     folder = runs_folder / start.key()
     folder.mkdir(parents=True, exist_ok=True)
     path = checkpoints.of(folder)
-    with _locked(folder, machine):  # several second stages may want one first stage at a time
+    with locked(folder, machine):  # several second stages may want one first stage at a time
         if not machine.agreed(lambda: checkpoints.finished(path, start.key()) is not None):
             train(start, machine, folder)
         return checkpoints.read(path, start.key())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -115,10 +115,10 @@ def predict(
         if network.experiment.bottom_up
         else _crops(network, images, pixels, boxes or {}, cache)
     )
-    evaluation = parts.evaluation_of(network.experiment, tested, {}, network.skeleton, fabric)
+    evaluation = parts.evaluation_of(network.experiment, tested, {}, network.skeleton, fabric, cache)
     networks = {"network": network.network.to(fabric.device)}
     if isinstance(evaluation, BottomUpEvaluation):
-        people = replace(evaluation, cache=cache).predict(networks)["network"]
+        people = evaluation.predict(networks)["network"]
     else:
         found, index = evaluation.predict(networks)["network"], evaluation.crops.instances.image_index
         scores = rescore(found[..., 2], np.ones(len(found)), network.experiment.evaluate.score_threshold)

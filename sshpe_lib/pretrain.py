@@ -10,8 +10,7 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -24,6 +23,7 @@ from sshpe_lib import classifier, paths, provenance, seeding
 from sshpe_lib.config import Pretraining
 from sshpe_lib.data import objects
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.machine import Machine
 from sshpe_lib.models import cost, resnet, weights
 
 _FINGERPRINTED = 64  # pictures whose hash tells whether a renderer draws what the weights were trained on
@@ -48,7 +48,7 @@ def pretrain(spec: Pretraining, out: Path, progress: bool = True, threads: int =
     """
     started, clock = datetime.now(UTC), perf_counter()
     commit, dirty = provenance.revision()  # now: files may change while this trains
-    with _threads(threads):
+    with Machine(threads=threads).own_threads():  # sums, and so the bytes, depend on them
         network = resnet.build(
             spec.depth, 1, width=spec.width, deconv_channels=1, output_stride=spec.output_stride,
             seed=seeding.derive(spec.seed, "pretrain", "trunk"),
@@ -106,17 +106,6 @@ def _render(spec: Pretraining, role: str, count: int, progress: bool) -> classif
     seed = seeding.derive(spec.seed, "pretrain", role)
     shown = tqdm(range(count), desc=f"render {role}", unit="img", disable=not progress, mininterval=2)
     return objects.render_many(seed, shown, spec.rendered_size)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Torch's threads inside the block: sums, and so the bytes, depend on them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -142,9 +142,7 @@ def load(path: Path) -> Trained:
     about = _about(path)
     network = _like(state, about, path)
     weights.fill(network, state, path)
-    return Trained(
-        network.eval(), about.experiment, about.skeleton, about.key, about.metrics, about.commit, about.origin
-    )
+    return Trained(network.eval(), **dict(about))
 
 
 def _like(state: dict[str, Tensor], about: _About, path: Path) -> nn.Module:

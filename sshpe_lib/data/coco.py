@@ -273,8 +273,6 @@ def _listing(folder: Path) -> set[str]:
     try:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries if entry.is_file()}
-    except (
-        OSError,
-        ValueError,
-    ):  # the latter for a name that no file can have, with a zero byte or a lone surrogate
+    except (OSError, ValueError):
+        # The latter for a name that no file can have, with a zero byte or a lone surrogate.
         return set()
