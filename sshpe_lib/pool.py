@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -65,14 +66,21 @@ class _Worker:
     process: subprocess.Popen
     errors: IO[str]
 
+    @property
+    def _pipe(self) -> IO[str]:
+        return cast(IO[str], self.process.stdin)
+
     def give(self, task: Task) -> None:
         """Send the process the task that it waits for; where it is dead already, `end` tells why."""
-        with suppress(BrokenPipeError), cast(IO[str], self.process.stdin) as pipe:
-            pipe.write(json.dumps(asdict(task)))
+        with suppress(BrokenPipeError):
+            self._pipe.write(json.dumps(asdict(task)) + "\n")
+            self._pipe.flush()
 
     def end(self) -> str | None:
         """Wait for the process; why it failed, if it did."""
         code = self.process.wait()
+        with suppress(BrokenPipeError):
+            self._pipe.close()  # only now: the process ends where this one does not hold it open any more
         with self.errors:
             self.errors.seek(0)
             lines = self.errors.read().strip().splitlines() or ["no message"]
@@ -187,9 +195,22 @@ def _killed(number: int) -> str:
     return f"killed by signal {number}" + ("; too little memory?" if number == signal.SIGKILL else "")
 
 
+def _end_with_the_starting_process() -> None:
+    """Wait until nobody holds the other end of stdin any more, as after a SIGKILL, and end this process.
+
+    Its run goes on from its checkpoint the next time, and its loader processes see that it is gone.
+    """
+    os.read(sys.stdin.fileno(), 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def main() -> None:
-    """A task, as JSON on stdin, in a process that `run_all` started."""
-    task = Task(**json.loads(sys.stdin.read()))
+    """A task, as a line of JSON on stdin, in a process that `run_all` started."""
+    line = sys.stdin.readline()
+    if not line.endswith("\n"):
+        sys.exit("the process that started this one is gone")
+    task = Task(**json.loads(line))
+    threading.Thread(target=_end_with_the_starting_process, daemon=True).start()
     try:
         task()
     except SSHPEError as error:

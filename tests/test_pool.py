@@ -151,3 +151,31 @@ def test_sigterm_ends_the_runs_that_the_command_started(tmp_path: Path) -> None:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         command.communicate()
+
+
+def test_runs_end_though_the_process_that_started_them_was_killed(tmp_path: Path) -> None:
+    wanted = [smoke(method, train__steps=1_000_000).model_dump(mode="json") for method in ("supervised", "mum")]
+    code = f"""
+from pathlib import Path
+from sshpe_lib.config import Experiment
+from sshpe_lib.machine import Machine
+from sshpe_lib.pool import run_all
+wanted = [Experiment.model_validate(one) for one in {wanted!r}]
+run_all(wanted, Machine(threads=1, progress=False), 2, Path({str(tmp_path / "records")!r}))
+"""
+    environment = os.environ | {"SSHPE_RUNS": str(tmp_path / "runs")}
+    starter = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    runs: list[psutil.Process] = []
+    try:
+        while len(list(tmp_path.glob("runs/*/log.csv"))) < 2:  # both train
+            assert starter.poll() is None
+            time.sleep(0.05)
+        runs = psutil.Process(starter.pid).children()
+        assert len(runs) == 2
+        starter.kill()
+        assert not psutil.wait_procs(runs, timeout=20)[1]
+    finally:
+        for process in [starter, *runs]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        starter.wait()
