@@ -179,6 +179,11 @@ def _batches(experiment: Experiment, data: Roles, fabric: Fabric) -> Batches:
             f"train.batch_size {train.batch_size} does not divide over {fabric.world_size} devices"
         )
     share = train.batch_size // fabric.world_size
+    if share == 1 and experiment.model.network == "rsn" and experiment.model.prm:
+        raise SSHPEError(
+            f"train.batch_size {train.batch_size} leaves each of {fabric.world_size} processes one image, and the "
+            "refine machine (model.prm) normalises one value a channel and image; give each process 2 images or more"
+        )
     mix = next((one for one in experiment.augment.strong if one.kind == "mum"), None)
     if mix is not None and share % mix.group:
         raise SSHPEError(

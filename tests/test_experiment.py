@@ -51,6 +51,18 @@ def test_a_record_that_exists_is_returned_and_not_trained(tmp_path, monkeypatch)
     assert run(smoke("supervised"), QUIET, **folders) == first
 
 
+def test_a_refine_machine_is_not_given_one_image(tmp_path):
+    lonely = tables.experiment(
+        "smoke",
+        "supervised",
+        backbone="2xrsn50",
+        protocol="aid",
+        set={"model.prm": True, "train.batch_size": 1},
+    )
+    with pytest.raises(SSHPEError, match="batch_size 1 leaves each of 1 processes one image"):
+        train(lonely, QUIET, tmp_path)
+
+
 def test_the_same_experiment_gives_the_same_bits(tmp_path):
     one, two = (train(smoke(), QUIET, tmp_path / name) for name in ("one", "two"))
     assert one.provenance.checkpoint_sha256 == two.provenance.checkpoint_sha256

@@ -154,7 +154,9 @@ def test_sigterm_ends_the_runs_that_the_command_started(tmp_path: Path) -> None:
 
 
 def test_runs_end_though_the_process_that_started_them_was_killed(tmp_path: Path) -> None:
-    wanted = [smoke(method, train__steps=1_000_000).model_dump(mode="json") for method in ("supervised", "mum")]
+    wanted = [
+        smoke(method, train__steps=1_000_000).model_dump(mode="json") for method in ("supervised", "mum")
+    ]
     code = f"""
 from pathlib import Path
 from sshpe_lib.config import Experiment
