@@ -28,20 +28,21 @@ def integers(values: list) -> tuple[np.ndarray, np.ndarray]:
 
 def numbers(values: list, width: int) -> np.ndarray:
     """(N, width) float64; a row that is not a list of `width` numbers becomes NaN, a number beyond LARGEST infinite."""
-    matrix = np.full((len(values), width), np.nan)
+    matrix = np.empty((len(values), width))
     for start in range(0, len(values), _CHUNK):
         chunk = values[start : start + _CHUNK]
         try:
             block = np.array(chunk)
         except (ValueError, OverflowError):  # ragged, or beyond the largest float
             block = np.array(None)
-        if block.dtype.kind in "if" and block.shape == (len(chunk), width):
-            matrix[start : start + len(chunk)] = block
-            continue
-        for row, value in enumerate(chunk, start):
-            if isinstance(value, list) and len(value) == width and all(map(_is_number, value)):
-                matrix[row] = value
-    matrix[np.abs(matrix) > LARGEST] = np.inf
+        rows = matrix[start : start + len(chunk)]
+        if block.dtype.kind in "if" and block.shape == rows.shape:
+            rows[:] = block
+        else:
+            for row, value in zip(rows, chunk, strict=True):
+                whole = isinstance(value, list) and len(value) == width and all(map(_is_number, value))
+                row[:] = value if whole else np.nan
+        rows[np.abs(rows) > LARGEST] = np.inf
     return matrix
 
 
