@@ -123,7 +123,7 @@ def evaluation_of(
 
 
 def teacher_of(experiment: Experiment, student: nn.Module, channels: int) -> Teacher | None:
-    """The teacher an experiment names, built from the student; a partner starts from weights of its own."""
+    """The teacher an experiment names, built from the student; a partner has a fresh decoder of its own."""
     teacher = experiment.teacher
     if teacher.kind == "none":
         return None

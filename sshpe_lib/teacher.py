@@ -64,7 +64,8 @@ class Dual(Single):
     gradient, and the trainer descends on both.
 
     Args:
-        partner: the other network, of the student's kind, with other starting weights.
+        partner: the other network, of the student's kind. What the two are to teach each other must differ: weights, or
+            at least those of the decoder.
     """
 
     learns = True
@@ -87,7 +88,7 @@ class Dual(Single):
 class EMA:
     """Exponential moving average of the trainable parameters alone (mean teacher, Tarvainen & Valpola 2017).
 
-    Its batch norm uses the batch's statistics, as the paper's failing baseline does (Table 4 of Pose-MUM). No
+    Its batch norm uses the batch's statistics, as the paper's failing baseline does (Table 2 of Pose-MUM). No
     buffer is averaged; the running statistics are those of the teacher's own forward passes.
 
     Args:
