@@ -101,7 +101,8 @@ def _truncated(data: bytes) -> bool:
     image an end marker follows the last scan header; an end marker before it belongs to an EXIF thumbnail.
     """
     if data.startswith(_JPEG_START):
-        return data.rfind(_JPEG_END) <= data.rfind(_JPEG_SCAN)
+        end = data.rfind(_JPEG_END)
+        return end < 0 or _JPEG_SCAN in data[end:]
     if data.startswith(_PNG_START):
         return _PNG_END not in data
     return False
