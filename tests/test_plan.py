@@ -446,7 +446,7 @@ def test_measured_rates_are_one_a_size_and_make_hours() -> None:
 
 
 @pytest.mark.parametrize("profile", ["smoke", "quick", "lsp", "paper"])
-@pytest.mark.parametrize("table", [path.stem for path in sorted(paths.params().glob("*table*.yaml"))])
+@pytest.mark.parametrize("table", tables.names())
 def test_no_line_is_wider_than_a_terminal(table: str, profile: str) -> None:
     text = plan.to_text(planned(table, profile))
     assert max(map(len, text.splitlines())) <= 100
