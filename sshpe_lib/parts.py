@@ -133,10 +133,10 @@ def teacher_of(experiment: Experiment, student: nn.Module, channels: int) -> Tea
         return Dual(
             initial.build(experiment.model, channels, seeding.derive(experiment.train.seed, "partner"))
         )
-    decay, warmup, ramp = cast(float, teacher.decay), teacher.warmup, teacher.ramp  # an average has a decay
+    decay = cast(float, teacher.decay)  # an average has one
     if teacher.kind == "ema":
-        return EMA(student, decay, warmup, ramp)
-    return EMAN(student, decay, warmup, teacher.std, ramp)
+        return EMA(student, decay, warmup=teacher.warmup, ramp=teacher.ramp)
+    return EMAN(student, decay, warmup=teacher.warmup, ramp=teacher.ramp, std=teacher.std)
 
 
 OPERATIONS = {
