@@ -104,14 +104,15 @@ def evaluation_of(
     evaluation: TopDownEvaluation | BottomUpEvaluation
     if isinstance(tested, WholeImages):
         evaluation = BottomUpEvaluation(
-            tested, grouping_of(experiment, len(skeleton)), ground_truth,
+            tested, grouping_of(experiment, len(skeleton)), ground_truth=ground_truth,
             side=experiment.data.input_size[0], unbiased=experiment.data.unbiased,
             cache=cache or ImageCache(color=experiment.data.color),
         )  # fmt: skip
     else:
         evaluation = TopDownEvaluation(
-            tested, codec_of(experiment.data), ground_truth, nms=how.nms, score_threshold=how.score_threshold
-        )
+            tested, codec_of(experiment.data), ground_truth=ground_truth,
+            nms=how.nms, score_threshold=how.score_threshold,
+        )  # fmt: skip
 
     def over_ranks(tensor: Tensor) -> Tensor:
         return cast(Tensor, fabric.all_reduce(tensor.to(fabric.device), reduce_op="sum")).cpu()
