@@ -226,9 +226,7 @@ def scenes(
     evaluation: BottomUpEvaluation, network: torch.nn.Module, rows: Sequence[int]
 ) -> tuple[SceneExample, ...]:
     """The test images of `rows` with the people found there, for the record's pictures."""
-    few = replace(
-        evaluation, images=evaluation.images.select(rows), rank=0, world=1, reduce=lambda tensor: tensor
-    )
+    few = evaluation.alone(images=evaluation.images.select(rows))
     found = few.predict({"network": network})["network"]
     return tuple(
         SceneExample(
@@ -248,9 +246,7 @@ def examples(
     evaluation: TopDownEvaluation, network: torch.nn.Module, rows: Sequence[int] | np.ndarray
 ) -> tuple[Example, ...]:
     """The test people of `rows` with their predicted keypoints, for the record's pictures."""
-    few = replace(
-        evaluation, crops=evaluation.crops.select(rows), rank=0, world=1, reduce=lambda tensor: tensor
-    )
+    few = evaluation.alone(crops=evaluation.crops.select(rows))
     predicted = few.predict({"network": network})["network"]
     return tuple(
         Example(

@@ -31,10 +31,9 @@ def overview(profile: str = "all") -> list[Line]:
 
     Raises SSHPEError for an unknown profile, or a table's or profile's file that is wrong.
     """
-    folder = paths.params()
-    profiles = sorted(p.stem for p in (folder / "profiles").glob("*.yaml")) if profile == "all" else [profile]
-    names = sorted(p.stem for p in folder.glob("*table*.yaml"))
-    lines = [_line(name, chosen) for name in names for chosen in profiles]
+    folder = paths.params() / "profiles"
+    profiles = sorted(path.stem for path in folder.glob("*.yaml")) if profile == "all" else [profile]
+    lines = [_line(name, chosen) for name in tables.names() for chosen in profiles]
     return [line for line in lines if line.total]
 
 

@@ -104,14 +104,15 @@ def evaluation_of(
     evaluation: TopDownEvaluation | BottomUpEvaluation
     if isinstance(tested, WholeImages):
         evaluation = BottomUpEvaluation(
-            tested, grouping_of(experiment, len(skeleton)), ground_truth,
+            tested, grouping_of(experiment, len(skeleton)), ground_truth=ground_truth,
             side=experiment.data.input_size[0], unbiased=experiment.data.unbiased,
             cache=cache or ImageCache(color=experiment.data.color),
         )  # fmt: skip
     else:
         evaluation = TopDownEvaluation(
-            tested, codec_of(experiment.data), ground_truth, nms=how.nms, score_threshold=how.score_threshold
-        )
+            tested, codec_of(experiment.data), ground_truth=ground_truth,
+            nms=how.nms, score_threshold=how.score_threshold,
+        )  # fmt: skip
 
     def over_ranks(tensor: Tensor) -> Tensor:
         return cast(Tensor, fabric.all_reduce(tensor.to(fabric.device), reduce_op="sum")).cpu()
@@ -133,10 +134,10 @@ def teacher_of(experiment: Experiment, student: nn.Module, channels: int) -> Tea
         return Dual(
             initial.build(experiment.model, channels, seeding.derive(experiment.train.seed, "partner"))
         )
-    decay, warmup, ramp = cast(float, teacher.decay), teacher.warmup, teacher.ramp  # an average has a decay
+    decay = cast(float, teacher.decay)  # an average has one
     if teacher.kind == "ema":
-        return EMA(student, decay, warmup, ramp)
-    return EMAN(student, decay, warmup, teacher.std, ramp)
+        return EMA(student, decay, warmup=teacher.warmup, ramp=teacher.ramp)
+    return EMAN(student, decay, warmup=teacher.warmup, ramp=teacher.ramp, std=teacher.std)
 
 
 OPERATIONS = {

@@ -25,8 +25,10 @@ from sshpe_lib.profiles import (
 
 __all__ = [
     "Cell", "Profile", "Reference", "Schedule", "Table", "cell_experiments", "experiment", "load_methods",
-    "load_profile", "load_schedules", "load_table", "merge", "not_run", "read_yaml",
+    "load_profile", "load_schedules", "load_table", "merge", "names", "not_run", "read_yaml",
 ]  # fmt: skip
+
+SETTINGS = ("devices", "methods", "schedules")  # files of params/ that are no tables
 
 
 class Cell(Frozen):
@@ -131,14 +133,20 @@ class Table(Frozen):
         return self
 
 
+def names(folder: Path | None = None) -> list[str]:
+    """The tables of params/, or of another folder, sorted: every YAML file beside the settings that they share."""
+    return sorted(
+        path.stem for path in (folder or paths.params()).glob("*.yaml") if path.stem not in SETTINGS
+    )
+
+
 def load_table(name: str | Path, folder: Path | None = None) -> Table:
     """The table params/NAME.yaml, or the one in a file. Raises SSHPEError where it is missing or wrong."""
     path = Path(name)
     if path.suffix != ".yaml":
         path = (folder or paths.params()) / f"{name}.yaml"
     if not path.exists():
-        known = ", ".join(sorted(p.stem for p in paths.params().glob("*table*.yaml")))
-        raise SSHPEError(f"no table {path}; choose one of: {known}")
+        raise SSHPEError(f"no table {path}; choose one of: {', '.join(names(folder))}")
     return validated(Table, {"name": path.stem} | read_yaml(path), path)
 
 

@@ -105,7 +105,9 @@ class EMA:
     learns = False
     _train_mode = True
 
-    def __init__(self, student: nn.Module, decay: float = 0.999, warmup: bool = False, ramp: int = 0) -> None:
+    def __init__(
+        self, student: nn.Module, decay: float = 0.999, *, warmup: bool = False, ramp: int = 0
+    ) -> None:
         if not 0 <= decay <= 1:
             raise SSHPEError(f"decay={decay}; the share that the teacher keeps lies in [0, 1]")
         self.network = copy.deepcopy(student).requires_grad_(False)
@@ -228,11 +230,12 @@ class EMAN(EMA):
         self,
         student: nn.Module,
         decay: float = 0.999,
+        *,
         warmup: bool = False,
-        std: bool = False,
         ramp: int = 0,
+        std: bool = False,
     ) -> None:
-        super().__init__(student, decay, warmup, ramp)
+        super().__init__(student, decay, warmup=warmup, ramp=ramp)
         self._std = std
         self.network.eval()
 

@@ -121,7 +121,10 @@ class Trainer:
         self.metrics: dict[str, dict[str, float]] = {}
         self._sums = {"count": 0, "loss": 0.0, "supervised": 0.0, "consistency": 0.0}
         self._feed = Feed(fabric.device)
-        self.all_networks = [*self.networks, *([] if teacher is None else [teacher.network])]
+        # A teacher may be the student itself, or the network that learns beside it: each of them once.
+        self.all_networks = list(
+            dict.fromkeys([*self.networks, *([] if teacher is None else [teacher.network])])
+        )
         self.graphs = StepGraphs(self.all_networks, cuda_graphs)
         self._readings: deque[tuple[int, float, Reading]] = (
             deque()

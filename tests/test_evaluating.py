@@ -16,6 +16,7 @@ from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate.keypoint_errors import KINDS
 from sshpe_lib.experiment import run
 from sshpe_lib.machine import Machine
+from sshpe_lib.report.breakdown import KINDS as DRAWN
 from sshpe_lib.report.breakdown import breakdown, breakdown_text
 from sshpe_lib.skeleton import COCO17
 from tests import choices
@@ -99,4 +100,5 @@ def test_the_chart_has_a_bar_a_joint_and_none_without_labels() -> None:
     widths = np.array([bar.get_width() for bar in axes.patches]).reshape(len(KINDS), 17)
     np.testing.assert_allclose(widths.sum(0), [100] * 3 + [0] + [100] * 13)
     text = breakdown_text(shares, COCO17).splitlines()
+    assert DRAWN == KINDS  # typed twice: what draws imports nothing that computes
     assert text[0].split()[-5:] == list(KINDS) and text[5].split() == ["left", "ear", *["–"] * 5]

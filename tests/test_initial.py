@@ -5,19 +5,32 @@ import torch
 from pydantic import ValidationError
 
 from sshpe_lib import initial, paths, tables
-from sshpe_lib.config import SimpleBaseline
+from sshpe_lib.config import RSN, HigherHRNet, HRNet, SimpleBaseline
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import published
 
 SMALL = {"width": 8, "deconv_channels": 16, "output_stride": 16}
 
 
-def test_scratch_is_decided_by_the_seed():
-    one, two, other = (
-        initial.build(SimpleBaseline(init="scratch", **SMALL), 17, seed).state_dict() for seed in (0, 0, 1)
-    )
+HIGH = {"init": "scratch", "width": 8, "stem": 8, "modules": (1, 1, 1), "blocks": 1}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        SimpleBaseline(init="scratch", **SMALL),
+        HRNet(network="hrnet", **HIGH),
+        HigherHRNet(network="higher_hrnet", **HIGH),
+        RSN(network="rsn", width=16, unit_channels=16),
+    ],
+    ids=str,
+)
+def test_scratch_is_decided_by_the_seed_and_the_global_generator_is_left_alone(model):
+    before = torch.get_rng_state()
+    one, two, other = (initial.build(model, 17, seed).state_dict() for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(one[name], two[name]) for name in one)
-    assert not torch.equal(one["conv1.weight"], other["conv1.weight"])
+    assert not any(torch.equal(one[name], other[name]) for name in one if one[name].ndim == 4)
 
 
 def test_imagenet_weights_fill_the_trunk_and_leave_the_head(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from sshpe_lib import evaluating, parts, predict, records, side_by_side, tables, test_dev, trained
 from sshpe_lib.data import cache, roles, sources
@@ -17,6 +18,7 @@ from sshpe_lib.data.images import read_image
 from sshpe_lib.data.synthetic import SyntheticPeople, build
 from sshpe_lib.experiment import run
 from sshpe_lib.machine import Machine
+from sshpe_lib.teacher import EMA, EMAN
 from tests import choices
 
 QUIET = Machine(threads=1, progress=False, accelerator="cpu")
@@ -104,3 +106,22 @@ def test_a_run_of_packed_images_decodes_none_beside(
     folders = {"records_folder": tmp_path / "records", "runs_folder": tmp_path / "runs"}
     run(made, replace(QUIET, pack=True), **folders)
     assert not decoded
+
+
+@pytest.mark.parametrize(("std", "variance"), [(False, 2.5), (True, 2.25)])  # of 1 and 4, or of their roots
+def test_a_teacher_has_the_settings_of_the_experiment(std: bool, variance: float) -> None:
+    averaged = {"teacher.decay": 0.9, "teacher.ramp": 4, "teacher.std": std}
+    student = nn.Sequential(nn.Conv2d(3, 1, 1), nn.BatchNorm2d(1))
+    teacher = parts.teacher_of(tables.experiment("smoke", "affine-eman", set=averaged), student, 1)
+    assert isinstance(teacher, EMAN)
+    assert [teacher.decay_at(step) for step in (0, 2, 4)] == pytest.approx([0.5, 0.7, 0.9])
+    student[1].running_var.fill_(4.0)
+    teacher.update(student)
+    assert teacher.network[1].running_var.item() == pytest.approx(variance)
+
+
+@pytest.mark.parametrize("kind", ["ema", "eman"])
+def test_a_teachers_decay_is_warmed_up_where_the_experiment_says_so(kind: str) -> None:
+    warmed = {"teacher.warmup": True}
+    teacher = parts.teacher_of(tables.experiment("smoke", f"affine-{kind}", set=warmed), nn.Linear(1, 1), 1)
+    assert isinstance(teacher, EMA) and teacher.decay_at(0) == pytest.approx(0.1)

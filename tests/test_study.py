@@ -300,6 +300,8 @@ def test_overview_counts_what_is_shared_in_every_table_that_shows_it(folder: Pat
     done = {line.table: (line.done, line.total) for line in overview("smoke")}
     # the supervised baseline everywhere; MUM in Table 1, Single in Table 2, JC Augment-s in Table 5
     assert [done[f"table{number}"] for number in range(1, 6)] == [(2, 5), (2, 5), (8, 8), (1, 6), (2, 9)]
+    # Table 2's Single again; supervised, Single and Pose-MUM of the fewest labels
+    assert done["figure3_4"] == (1, 4) and done["photographs"] == (3, 12)
 
 
 def test_overview_of_all_profiles_says_whose_data_is_missing(photos: str) -> None:

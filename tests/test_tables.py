@@ -29,6 +29,18 @@ def kinds(experiment: Experiment) -> list[str]:
     return [operation.kind for operation in experiment.augment.strong]
 
 
+def test_every_file_that_is_not_shared_settings_is_a_table(repository: Path, tmp_path: Path) -> None:
+    files = {path.stem for path in (repository / "params").glob("*.yaml")}
+    assert {"figure3_4", "photographs", *NAMES} < set(tables.names())
+    assert {*tables.names(), *tables.SETTINGS} == files
+    assert all(tables.load_table(name).cells for name in tables.names())
+    for name in ("mine", "methods"):
+        (tmp_path / f"{name}.yaml").touch()
+    assert tables.names(tmp_path) == ["mine"]
+    with pytest.raises(SSHPEError, match="no table .*yours.yaml; choose one of: mine$"):
+        tables.load_table("yours", tmp_path)
+
+
 PAPER = {
     "table1": [45.5, 44.6, 39.2, 45.0],
     "table2": [38.44, 35.94, 36.31, 38.63],

@@ -275,6 +275,13 @@ def test_a_student_on_another_device_is_refused() -> None:
         teacher.update(student.to("meta"))
 
 
+@pytest.mark.parametrize("kind", [EMA, EMAN])
+def test_settings_beside_the_decay_are_named(kind: type[EMA]) -> None:
+    """In a place of its own, one kind's setting would be the other's."""
+    with pytest.raises(TypeError, match="positional"):
+        kind(small(), 0.9, False, 100)
+
+
 @pytest.mark.parametrize("decay", [-0.1, 1.1, float("nan")])
 def test_an_impossible_decay_is_refused(decay: float) -> None:
     with pytest.raises(SSHPEError, match=r"decay=.*\[0, 1\]"):

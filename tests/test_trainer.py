@@ -16,7 +16,7 @@ from sshpe_lib.data.top_down import Crops, WeakAffine
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import resnet
 from sshpe_lib.supervision import Supervision
-from sshpe_lib.teacher import EMAN, Dual
+from sshpe_lib.teacher import EMAN, Dual, Single
 from sshpe_lib.trainer import Trainer
 from sshpe_lib.training_log import FIELDS, TrainingLog
 from tests import toy
@@ -38,7 +38,7 @@ def trainer(
     evaluations=2,
     learning_rate=1e-3,
     schedule=None,
-    dual=False,
+    teacher="eman",
     sync=False,
 ):
     labeled = Crops(toy.instances(folder / "l", 6), SIZE, weak=WeakAffine(), seed=seed, stream="labeled")
@@ -49,9 +49,13 @@ def trainer(
     if schedule:
         batches.steps = schedule
     student = network(seed)
-    teacher = Dual(network(seed + 1)) if dual else EMAN(student, 0.6)
+    teachers = {
+        "single": Single,
+        "eman": lambda student: EMAN(student, 0.6),
+        "dual": lambda _: Dual(network(seed + 1)),
+    }
     return Trainer(
-        Fabric(accelerator="cpu", devices=1), student, teacher, batches,
+        Fabric(accelerator="cpu", devices=1), student, teachers[teacher](student), batches,
         Supervision(MSRAHeatmap(SIZE, (12, 16), 1.0)),
         Train(steps=steps, batch_size=4, seed=seed, learning_rate=learning_rate, milestones=(0.5,),
               sync_batch_norm=sync),
@@ -104,16 +108,35 @@ def interrupt(made: Trainer, step: int) -> None:
         made.fit()
 
 
+@pytest.mark.parametrize(("teacher", "networks"), [("single", 1), ("eman", 2), ("dual", 2)])
+def test_statistics_of_each_network_are_sent_once(tmp_path, monkeypatch, teacher, networks):
+    made, sent = trainer(tmp_path, teacher=teacher), []
+    assert len(made.all_networks) == networks
+
+    def from_all_ranks(tensor, reduce_op):
+        sent.append((len(tensor), reduce_op))
+        return tensor + 1
+
+    monkeypatch.setattr(made.fabric, "all_reduce", from_all_ranks)
+    moving = [one for one in made.all_networks if one.training]  # an EMAN teacher predicts with what it has
+    statistics = [b for one in moving for b in one.buffers() if b.is_floating_point()]
+    before = [buffer.clone() for buffer in statistics]
+    made._average_statistics()
+    assert sent == [(sum(buffer.numel() for buffer in statistics), "mean")]
+    assert all(torch.equal(now, old + 1) for now, old in zip(statistics, before, strict=True))
+
+
 @pytest.mark.parametrize(
-    ("step", "dual"), [(1, False), (2, False), (3, False), (5, False), (1, True), (3, True)]
+    ("step", "teacher"),
+    [(1, "eman"), (2, "eman"), (3, "eman"), (5, "eman"), (1, "dual"), (3, "dual")],
 )
-def test_three_and_three_steps_are_six(tmp_path, step, dual):
+def test_three_and_three_steps_are_six(tmp_path, step, teacher):
     """Also across the end of the burn-in (2), of the rate's step (3) and of an epoch."""
-    whole = trainer(tmp_path / "whole", dual=dual)
+    whole = trainer(tmp_path / "whole", teacher=teacher)
     whole.fit()
-    first = trainer(tmp_path / "parts", dual=dual)
+    first = trainer(tmp_path / "parts", teacher=teacher)
     interrupt(first, step)
-    second = trainer(tmp_path / "parts", dual=dual)
+    second = trainer(tmp_path / "parts", teacher=teacher)
     second.fit()
     assert_equal(without_clock(state(whole)), without_clock(state(second)))
     assert whole.log.file.read_text() == second.log.file.read_text()
@@ -267,7 +290,7 @@ def test_bf16_trains_too(tmp_path):
 @pytest.mark.parametrize("burn_in", [0, 6 - 1])
 def test_both_networks_of_a_pair_learn(tmp_path, burn_in):
     """From the first step on, in a burn-in as well, and both are evaluated."""
-    made = trainer(tmp_path, burn_in=burn_in, dual=True)
+    made = trainer(tmp_path, burn_in=burn_in, teacher="dual")
     before = [{name: w.clone() for name, w in network(seed).named_parameters()} for seed in (0, 1)]
     made.fit()
     for start, trained in zip(before, made.networks, strict=True):

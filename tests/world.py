@@ -107,7 +107,8 @@ def main() -> None:
     )
     codec = MSRAHeatmap(SIZE, (12, 16), 1.0)
     evaluation = TopDownEvaluation(
-        Crops(unlabeled.instances, SIZE), codec, {}, batch_size=3, rank=fabric.global_rank, world=fabric.world_size,
+        Crops(unlabeled.instances, SIZE), codec, ground_truth={}, batch_size=3,
+        rank=fabric.global_rank, world=fabric.world_size,
         reduce=lambda tensor: fabric.all_reduce(tensor, reduce_op="sum"),
     )  # fmt: skip
     teacher = (EMA if kind == "ema" else EMAN)(network, 0.6)

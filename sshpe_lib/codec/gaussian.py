@@ -46,7 +46,7 @@ def _bell(
 def kernel_weights(kernel: int, like: torch.Tensor) -> torch.Tensor:
     """OpenCV's Gaussian of an odd `kernel` size with no sigma given, (kernel,), in the dtype and device of `like`.
 
-    Up to 7 taps it is a table of binary fractions, beyond it sigma = 0.3 ((kernel - 1) / 2 - 1) + 0.8.
+    In OpenCV 5 it is a table of binary fractions up to 9 taps, beyond them sigma = 0.3 ((kernel - 1) / 2 - 1) + 0.8.
     """
     return constant(tuple(cv2.getGaussianKernel(kernel, 0)[:, 0].tolist()), like.device, like.dtype)
 

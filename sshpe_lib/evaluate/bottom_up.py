@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,11 +13,11 @@ from sshpe_lib import geometry, progress
 from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.whole_images import WholeImages
+from sshpe_lib.evaluate.evaluation import Evaluation
 from sshpe_lib.evaluate.multi_scale import Region, Scale, aggregate, region
 from sshpe_lib.evaluate.results import to_results
-from sshpe_lib.evaluate.statistics import Protocol, statistics
-from sshpe_lib.evaluate.top_down import alone
 from sshpe_lib.grouping import VALUE, Grouping
+from sshpe_lib.skeleton import Skeleton
 
 MOST = 30  # people of an image that are kept, the surest; COCO's evaluation reads 20
 
@@ -27,41 +26,31 @@ Found = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
-class BottomUpEvaluation:
+class BottomUpEvaluation(Evaluation):
     """HigherHRNet's protocol: whole images, heatmaps and tags of all scales in one, grouping, no suppression.
 
     side: of the short side at scale 1, pixels; scales: of the test, 1 among them; flip: ask the mirrored image too.
     unbiased: by UDP's convention, else by the official one, which reads heatmaps at the input's resolution.
-    ground_truth, visibility, protocol, progress, rank, world and reduce: as `TopDownEvaluation`.
     """
 
     images: WholeImages
     grouping: Grouping
-    ground_truth: dict
     side: int = 512
     scales: tuple[float, ...] = (1.0,)
     flip: bool = True
     unbiased: bool = False
     batch_size: int = 16
-    visibility: bool = False
-    protocol: Protocol = "coco"
-    progress: bool = False
-    device: torch.device | str = "cpu"
-    autocast: Callable[[], AbstractContextManager] = nullcontext
-    rank: int = 0
-    world: int = 1
-    reduce: Callable[[Tensor], Tensor] = alone
     cache: ImageCache = field(default_factory=ImageCache)
 
-    def __call__(self, networks: Mapping[str, nn.Module]) -> dict[str, dict[str, float]]:
-        """The statistics of every network, in percent."""
-        return {name: self.measure(self.results(found)) for name, found in self.predict(networks).items()}
+    @property
+    def skeleton(self) -> Skeleton:
+        return self.images.skeleton
 
     @torch.no_grad()
     def predict(self, networks: Mapping[str, nn.Module]) -> dict[str, list[Found]]:
         """For every network the people of every image, surest first; the networks' modes are left as found."""
         training = {name: network.training for name, network in networks.items()}
-        joints = len(self.images.skeleton)
+        joints = len(self.skeleton)
         shape = len(self.images), MOST, joints + 1, 3  # the last row of a person holds its score
         found = {name: torch.zeros(shape, dtype=torch.float64) for name in networks}
         batches = list(self._batches())[self.rank :: self.world]
@@ -97,7 +86,7 @@ class BottomUpEvaluation:
         answers = [self._ask(network, pictures, scale, shown) for scale, shown in regions.items()]
         base = regions[1.0 if 1.0 in regions else self.scales[0]]
         heatmaps, tags = aggregate(
-            answers, self.images.skeleton.flip_order, align_corners=self.unbiased,
+            answers, self.skeleton.flip_order, align_corners=self.unbiased,
             size=None if self.unbiased else base.size[::-1],
         )  # fmt: skip
         height, width = heatmaps.shape[2:]
@@ -127,13 +116,8 @@ class BottomUpEvaluation:
         people, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return to_results(
             np.repeat(self.images.ids, counts), people[..., :2], people[..., 2], scores, np.zeros(len(scores)),
-            category_id=self.images.category, sigmas=self.images.skeleton.sigmas, nms=None,
+            category_id=self.images.category, sigmas=self.skeleton.sigmas, nms=None,
         )  # fmt: skip
-
-    def measure(self, results: list[dict]) -> dict[str, float]:
-        """COCO statistics of COCO results, in percent."""
-        sigmas = self.images.skeleton.sigmas
-        return statistics(self.ground_truth, results, sigmas, self.visibility, self.protocol)
 
 
 def _float(outputs: Sequence[Tensor]) -> list[Tensor]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,52 +14,32 @@ from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.codec import Codec
 from sshpe_lib.data.instances import Instances
 from sshpe_lib.data.top_down import Crops
+from sshpe_lib.evaluate.evaluation import Evaluation
 from sshpe_lib.evaluate.flip import flip_test
 from sshpe_lib.evaluate.results import rescore, to_results
-from sshpe_lib.evaluate.statistics import Protocol, statistics
-
-
-def alone(tensor: Tensor) -> Tensor:
-    """The sum over the ranks where there is one."""
-    return tensor
+from sshpe_lib.skeleton import Skeleton
 
 
 @dataclass(frozen=True)
-class TopDownEvaluation:
-    """The reference's protocol: one crop a box, the codec's decoding, rescoring, OKS-NMS, average precision.
-
-    ground_truth: the parsed COCO file; visibility: measure on visible and on occluded joints alone, too; protocol:
-    whose statistics; progress: show a bar. Only `predict` touches the device; `rank` and `world` share the crops, and
-    `reduce` sums a tensor over the ranks.
-    """
+class TopDownEvaluation(Evaluation):
+    """The reference's protocol: one crop a box, the codec's decoding, rescoring, OKS-NMS, average precision."""
 
     crops: Crops
     codec: Codec
-    ground_truth: dict
     batch_size: int = 64
     flip: bool = False
     nms: float = 0.9
     score_threshold: float = 0.2
-    visibility: bool = False
-    protocol: Protocol = "coco"
-    progress: bool = False
-    device: torch.device | str = "cpu"
-    autocast: Callable[[], AbstractContextManager] = nullcontext
-    rank: int = 0
-    world: int = 1
-    reduce: Callable[[Tensor], Tensor] = alone
 
-    def __call__(self, networks: Mapping[str, nn.Module]) -> dict[str, dict[str, float]]:
-        """AP, AP50, AP75, APM, APL and AR of every network, in percent; with `visibility` AP-vis and AP-invis too."""
-        predictions = self.predict(networks)
-        return {name: self.measure(self.results(predicted)) for name, predicted in predictions.items()}
+    @property
+    def skeleton(self) -> Skeleton:
+        return self.crops.instances.skeleton
 
     @torch.no_grad()
     def predict(self, networks: Mapping[str, nn.Module]) -> dict[str, np.ndarray]:
         """Keypoints of every crop in image pixels with their scores, (N, K, 3); modes are left as found."""
         found = {name: network.training for name, network in networks.items()}
-        skeleton = self.crops.instances.skeleton
-        predicted = {name: torch.zeros(len(self.crops), len(skeleton), 3) for name in networks}
+        predicted = {name: torch.zeros(len(self.crops), len(self.skeleton), 3) for name in networks}
         starts = range(self.rank * self.batch_size, len(self.crops), self.world * self.batch_size)
         bar = progress.bar(len(starts), "predict", unit="batch", show=self.progress)
         for start in starts:
@@ -82,7 +61,7 @@ class TopDownEvaluation:
         if not self.flip:
             return network(images)
         return flip_test(
-            network, images, self.crops.instances.skeleton.flip_order,
+            network, images, self.skeleton.flip_order,
             shift=not self.codec.unbiased, flip=self.codec.flip,
         )  # fmt: skip
 
@@ -106,11 +85,6 @@ class TopDownEvaluation:
             scores,
             self.crops.size.prod(axis=1),
             category_id=self.ground_truth["categories"][0]["id"],
-            sigmas=instances.skeleton.sigmas,
+            sigmas=self.skeleton.sigmas,
             nms=self.nms,
         )
-
-    def measure(self, results: list[dict]) -> dict[str, float]:
-        """COCO statistics of COCO results, in percent; a size that no person has is left out."""
-        sigmas = self.crops.instances.skeleton.sigmas
-        return statistics(self.ground_truth, results, sigmas, self.visibility, self.protocol)

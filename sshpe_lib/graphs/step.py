@@ -11,10 +11,13 @@ from sshpe_lib.graphs.network import Graphs
 
 
 class StepGraphs:
-    """The recordings of all networks of a training step. Where they are not `wanted` all runs as it would."""
+    """The recordings of all networks of a training step, each given once.
+
+    Where they are not `wanted` all runs as it would.
+    """
 
     def __init__(self, networks: Iterable[nn.Module], wanted: bool) -> None:
-        self._networks = [Graphs(network) for network in dict.fromkeys(networks)] if wanted else []
+        self._networks = [Graphs(network) for network in networks] if wanted else []
 
     @property
     def wanted(self) -> bool:

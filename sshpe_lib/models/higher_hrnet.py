@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sshpe_lib.models._torchvision import import_torchvision
 from sshpe_lib.models.hrnet import Trunk
-from sshpe_lib.models.stages import AfterStage, check_sizes, keep, seeded
+from sshpe_lib.models.stages import AfterStage, check_sizes, keep
 
 BLOCKS = 4  # residual blocks at the higher resolution
 
@@ -73,18 +72,6 @@ class HigherHRNet(Trunk):
             features = deconv(torch.cat([features, outputs[-1]], dim=1))
             outputs.append(final((after_stage or keep)("decoder", features)))
         return outputs
-
-
-def build(*sizes: int, seed: int, **settings: Any) -> HigherHRNet:
-    """A network with the arguments of `HigherHRNet` whose first weights depend on `seed` alone.
-
-    Torch's global generator is left as found.
-
-    Raises:
-        SSHPEError: as `HigherHRNet`.
-    """
-    with seeded(seed):
-        return HigherHRNet(*sizes, **settings)
 
 
 def _doubled(inputs: int, width: int) -> nn.Sequential:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models._torchvision import import_torchvision
-from sshpe_lib.models.stages import AfterStage, check_images, check_sizes, keep, seeded
+from sshpe_lib.models.stages import AfterStage, check_images, check_sizes, keep
 
 COARSEST = 32  # input over the resolution of the last branch
 
@@ -198,18 +197,6 @@ class Module(nn.Module):
         for term in terms:
             total += term
         return self.relu(total)
-
-
-def build(*sizes: int, seed: int, **settings: Any) -> HRNet:
-    """A network with the arguments of `HRNet` whose first weights depend on `seed` alone.
-
-    Torch's global generator is left as found.
-
-    Raises:
-        SSHPEError: as `HRNet`.
-    """
-    with seeded(seed):
-        return HRNet(*sizes, **settings)
 
 
 def _bottlenecks(planes: int, blocks: int) -> nn.Sequential:

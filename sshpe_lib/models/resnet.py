@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
 
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models._torchvision import import_torchvision
-from sshpe_lib.models.stages import AfterStage, check_sizes, keep, seeded
+from sshpe_lib.models.stages import AfterStage, check_images, check_sizes, keep, seeded
 
 
 class _Depth(NamedTuple):
@@ -118,7 +119,7 @@ class SimpleBaseline(nn.Module):
         Raises:
             SSHPEError: the images' shape does not fit.
         """
-        self._check_images(images)
+        check_images(images, self.output_stride, "SimpleBaseline", cure=_cure(images.shape[-2:]))
         after = after_stage or keep
         features = after("stem", self.maxpool(self.relu(self.bn1(self.conv1(images)))))
         features = after("layer1", self.layer1(features))
@@ -127,18 +128,6 @@ class SimpleBaseline(nn.Module):
         features = after("layer4", self.layer4(features))
         features = after("decoder", self.deconv_layers(features))
         return self.final_layer(features)
-
-    def _check_images(self, images: Tensor) -> None:
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise SSHPEError(f"images have shape {tuple(images.shape)}; SimpleBaseline takes (B, 3, H, W)")
-        height, width = images.shape[-2:]
-        if height % self.output_stride or width % self.output_stride:
-            fitting = [s for s in OUTPUT_STRIDES if height % s == 0 and width % s == 0]
-            cure = f"or output_stride={fitting[0]}, which divides them" if fitting else "or pad the crop"
-            raise SSHPEError(
-                f"images are {height}x{width} (HxW), but output_stride={self.output_stride} needs multiples "
-                f"of {self.output_stride}; choose another input size, {cure}"
-            )
 
     def _initialise(self) -> None:
         """Trunk as torchvision's (He et al. 2015, fan out); decoder and head N(0, 0.001) as the reference."""
@@ -202,6 +191,13 @@ def _deconvolutions(channels: int, deconv_channels: int, count: int) -> nn.Seque
             nn.ReLU(inplace=True),
         ]
     return nn.Sequential(*layers)
+
+
+def _cure(sides: Sequence[int]) -> str:
+    """What helps images whose sides the output stride does not divide."""
+    fitting = [stride for stride in OUTPUT_STRIDES if not any(side % stride for side in sides)]
+    also = f"or output_stride={fitting[0]}, which divides them" if fitting else "or pad the crop"
+    return f"choose another input size, {also}"
 
 
 def _check_choices(depth: int, output_stride: int) -> None:

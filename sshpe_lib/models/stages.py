@@ -72,12 +72,14 @@ def check_sizes(**sizes: int) -> None:
             raise SSHPEError(f"{name}={value}; it must be at least 1")
 
 
-def check_images(images: Tensor, multiple: int, network: str) -> None:
+def check_images(
+    images: Tensor, multiple: int, network: str, cure: str = "choose another input size"
+) -> None:
     """Raises SSHPEError where images are not (B, 3, H, W) with sides that are multiples of `multiple`."""
     if images.ndim != 4 or images.shape[1] != 3:
         raise SSHPEError(f"images have shape {tuple(images.shape)}; {network} takes (B, 3, H, W)")
     height, width = images.shape[-2:]
     if height % multiple or width % multiple:
         raise SSHPEError(
-            f"images are {height}x{width} (HxW), but {network} needs multiples of {multiple}; choose another input size"
+            f"images are {height}x{width} (HxW), but {network} needs multiples of {multiple}; {cure}"
         )

@@ -47,7 +47,7 @@ class Found:
     """What there is of one source.
 
     people: valid people, of the file where there is one, else as expected; None where neither tells. there: it
-    can be loaded from here. keypoints: a person's. image_bytes: of the image folder. said: lines for people to read.
+    can be loaded from here. keypoints: a person's. said: lines for people to read.
     images, peopled: numbers of images, and of those with valid people.
     """
 
@@ -55,7 +55,6 @@ class Found:
     there: bool
     said: tuple[str, ...]
     keypoints: int = 17
-    image_bytes: int = 0
     images: int | None = None
     peopled: int | None = None
 
@@ -137,10 +136,10 @@ def _look_coco(source: CocoSource | AIChallengerSource) -> Found:
     valid = ~np.any(list(coco.exclusions(parsed.people, parsed.images).values()), axis=0)
     rows = np.unique(parsed.people.image_rows[valid])
     counts = int(valid.sum()), len(parsed.images.ids)
-    told, whole, size = _look_images(images, tuple(parsed.images.names[row] for row in rows), expected)
+    told, whole = _look_images(images, tuple(parsed.images.names[row] for row in rows), expected)
     said = (f"{annotations}: {_compared(counts, expected)}", told, *told_of_them)
     keypoints = len(parsed.skeleton)
-    return Found(others or counts[0], whole, said, keypoints, size, counts[1], len(rows))
+    return Found(others or counts[0], whole, said, keypoints, counts[1], len(rows))
 
 
 def _stand_ins(
@@ -184,11 +183,11 @@ def _compared(counts: tuple[int, int], expected: Expected | None) -> str:
     )
 
 
-def _look_images(folder: Path, wanted: tuple[str, ...], expected: Expected | None) -> tuple[str, bool, int]:
-    """What a folder of images lacks of those that show valid people; whether nothing; its size in bytes."""
+def _look_images(folder: Path, wanted: tuple[str, ...], expected: Expected | None) -> tuple[str, bool]:
+    """What a folder of images lacks of those that show valid people, and whether that is nothing."""
     cure = f"; get {expected.images_from} and unpack it in {folder.parent}" if expected else ""
     if not folder.is_dir():
-        return f"{folder}: DATA NOT FOUND{cure}", False, 0
+        return f"{folder}: DATA NOT FOUND{cure}", False
     files, size = _measure(folder)
     counted = f"{folder}: {files:,} files, {size / 1e9:,.2f} GB"
     if expected is not None:
@@ -197,8 +196,8 @@ def _look_images(folder: Path, wanted: tuple[str, ...], expected: Expected | Non
     missing = coco.missing_images(wanted, folder, folder)
     if missing:
         told = f"{len(missing):,} of {len(wanted):,} images with people ARE MISSING, the first: {missing[0].entry}"
-        return f"{counted}; {told}{cure}", False, size
-    return f"{counted}; all {len(wanted):,} images with people are there", True, size
+        return f"{counted}; {told}{cure}", False
+    return f"{counted}; all {len(wanted):,} images with people are there", True
 
 
 def _measure(folder: Path) -> tuple[int, int]:

@@ -205,6 +205,6 @@ def limb(
     line.set_path_effects([Stroke(linewidth=linewidth + 1.2, foreground=rim), Normal()])
 
 
-def joints(axes: Axes, points: np.ndarray, color: str = "white") -> None:
+def joints(axes: Axes, points: np.ndarray) -> None:
     """Joints, (K, 2) in crop pixels, as dots."""
-    axes.scatter(*points.T, s=9, color=color, edgecolors="black", linewidths=0.6, zorder=3)
+    axes.scatter(*points.T, s=9, color="white", edgecolors="black", linewidths=0.6, zorder=3)

@@ -15,14 +15,11 @@ FAINTEST = 0.25  # opacity of what has a score of 0
 _SUBPIXEL = 4  # binary digits of a coordinate below the pixel
 
 
-def overlay(
-    image: np.ndarray, people: Sequence[np.ndarray] | np.ndarray, skeleton: Skeleton, surest: float = 1.0
-) -> np.ndarray:
+def overlay(image: np.ndarray, people: Sequence[np.ndarray] | np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """A copy of an image with everybody's skeleton: left orange, right blue, the less sure the fainter.
 
-    image: (H, W, 3) uint8 RGB; people: (K, 3) x, y in pixels and score each, a joint of score 0 is not drawn;
-    surest: the score that is drawn without transparency. Lines have a dark rim, so that they show on any picture, and
-    grow with the person.
+    image: (H, W, 3) uint8 RGB; people: (K, 3) x, y in pixels and score each, a joint of score 0 is not drawn
+    and one of score 1 is opaque. Lines have a dark rim, so that they show on any picture, and grow with the person.
     """
     drawn = image.copy()
     for person in people:
@@ -35,9 +32,9 @@ def overlay(
             if seen[a] and seen[b]:
                 sides = {_side(skeleton, a), _side(skeleton, b)}
                 shade = SIDES[sides.pop() if len(sides) == 1 else "middle"]
-                _blend(drawn, person[[a, b]], shade, width, surest)
+                _blend(drawn, person[[a, b]], shade, width)
         for joint in np.flatnonzero(seen).tolist():
-            _blend(drawn, person[[joint]], SIDES[_side(skeleton, joint)], width + 1, surest)
+            _blend(drawn, person[[joint]], SIDES[_side(skeleton, joint)], width + 1)
     return drawn
 
 
@@ -46,13 +43,11 @@ def _side(skeleton: Skeleton, joint: int) -> str:
     return next((side for side in ("left", "right") if name.startswith(f"{side}_")), "middle")
 
 
-def _blend(
-    image: np.ndarray, points: np.ndarray, shade: tuple[int, int, int], width: int, surest: float
-) -> None:
+def _blend(image: np.ndarray, points: np.ndarray, shade: tuple[int, int, int], width: int) -> None:
     """Draw a line between two points, or a dot on one, into the image, as opaque as the least sure of them."""
     import cv2
 
-    certain = float(np.clip(points[:, 2].min() / surest, 0, 1))
+    certain = float(np.clip(points[:, 2].min(), 0, 1))
     opacity = FAINTEST + (1 - FAINTEST) * certain
     margin = 2 * width + 3
     low = np.floor(points[:, :2].min(0)).astype(int) - margin

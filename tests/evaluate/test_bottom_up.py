@@ -91,8 +91,9 @@ def test_a_network_that_knows_the_answer_is_measured_as_one(
 ) -> None:
     images, truth = crowd
     evaluation = BottomUpEvaluation(
-        images, Grouping(unbiased=unbiased), truth, side=SIDE, scales=scales, flip=flip, unbiased=unbiased
-    )
+        images, Grouping(unbiased=unbiased), ground_truth=truth,
+        side=SIDE, scales=scales, flip=flip, unbiased=unbiased,
+    )  # fmt: skip
     oracle = Oracle(images, truth, scales, flip, unbiased)
     found = evaluation.predict({"oracle": oracle})["oracle"]
     assert [len(people) for people, _ in found] == [len(people) for people in oracle.people]
@@ -107,7 +108,7 @@ def test_unbiased_reading_is_nearer_to_the_truth(crowd) -> None:
     distance = {}
     for unbiased in (False, True):
         evaluation = BottomUpEvaluation(
-            images, Grouping(unbiased=unbiased), truth, side=SIDE, flip=False, unbiased=unbiased
+            images, Grouping(unbiased=unbiased), ground_truth=truth, side=SIDE, flip=False, unbiased=unbiased
         )
         oracle = Oracle(images, truth, unbiased=unbiased)
         apart = []
@@ -124,7 +125,7 @@ def test_unbiased_reading_is_nearer_to_the_truth(crowd) -> None:
 
 def test_ranks_share_the_images_and_agree(crowd) -> None:
     images, truth = crowd
-    whole = BottomUpEvaluation(images, Grouping(), truth, side=SIDE, flip=False, batch_size=6)
+    whole = BottomUpEvaluation(images, Grouping(), ground_truth=truth, side=SIDE, flip=False, batch_size=6)
     alone = whole.predict({"o": Oracle(images, truth)})["o"]
     parts = []
 
@@ -146,6 +147,21 @@ def test_ranks_share_the_images_and_agree(crowd) -> None:
         np.testing.assert_array_equal(together[row, : len(people), -1, 0].numpy(), scores)
 
 
+def test_alone_a_process_asks_nobody_else(crowd) -> None:
+    images, truth = crowd
+    whole = BottomUpEvaluation(images, Grouping(), ground_truth=truth, side=SIDE, flip=False)
+
+    def others(tensor: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("the other ranks are asked")
+
+    few = replace(whole, rank=1, world=2, reduce=others).alone(images=images.select(range(2)), batch_size=2)
+    assert (few.batch_size, few.side, few.grouping) == (2, SIDE, whole.grouping)
+    wanted, found = (one.predict({"o": Oracle(images, truth)})["o"] for one in (whole, few))
+    assert len(found) == 2
+    for one, other in zip(found, wanted, strict=False):
+        np.testing.assert_array_equal(one[0], other[0])
+
+
 def test_modes_are_left_as_found_and_nobody_found_is_no_error(crowd) -> None:
     images, truth = crowd
 
@@ -156,14 +172,15 @@ def test_modes_are_left_as_found_and_nobody_found_is_no_error(crowd) -> None:
             return [inputs.new_zeros(len(inputs), 34, *size)]
 
     blind = Blind().train()
-    statistics = BottomUpEvaluation(images, Grouping(), truth, side=SIDE)({"blind": blind})["blind"]
+    evaluation = BottomUpEvaluation(images, Grouping(), ground_truth=truth, side=SIDE)
+    statistics = evaluation({"blind": blind})["blind"]
     assert blind.training and statistics["AP"] == 0
 
 
 def test_crowdpose_statistics_have_a_split_by_crowding(crowd) -> None:
     images, truth = crowd
     evaluation = BottomUpEvaluation(
-        images, Grouping(), truth, side=SIDE, flip=False, protocol="crowdpose", visibility=True
+        images, Grouping(), ground_truth=truth, side=SIDE, flip=False, protocol="crowdpose", visibility=True
     )
     statistics = evaluation({"o": Oracle(images, truth)})["o"]
     assert {"AP", "AP-vis", "AP-invis"} < statistics.keys() and "APM" not in statistics

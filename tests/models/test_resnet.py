@@ -184,19 +184,18 @@ def test_bf16_autocast_trains() -> None:
 @pytest.mark.parametrize(
     ("size", "output_stride", "told"),
     [
-        ((64, 48), 32, ("64x48", "multiples of 32", "output_stride=16")),
-        ((96, 72), 16, ("96x72", "multiples of 16", "output_stride=8")),
-        ((50, 50), 8, ("50x50", "multiples of 8", "pad")),
+        ((64, 48), 32, "64x48.*multiples of 32; choose another input size, or output_stride=16"),
+        ((96, 72), 16, "96x72.*multiples of 16; choose another input size, or output_stride=8"),
+        ((50, 50), 8, "50x50.*multiples of 8; choose another input size, or pad the crop"),
     ],
 )
-def test_a_size_that_the_strides_do_not_divide_is_refused(size, output_stride: int, told) -> None:
+def test_a_size_that_the_strides_do_not_divide_is_refused(size, output_stride: int, told: str) -> None:
     model = build(18, output_stride=output_stride, **SMALL)
-    with pytest.raises(SSHPEError) as caught:
+    with pytest.raises(SSHPEError, match=told):
         model(torch.zeros(1, 3, *size))
-    assert all(words in str(caught.value) for words in told)
 
 
-@pytest.mark.parametrize("shape", [(3, 64, 64), (1, 4, 64, 64)])
+@pytest.mark.parametrize("shape", [(64,), (3, 64, 64), (1, 4, 64, 64)])
 def test_images_of_another_kind_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(SSHPEError, match=r"\(B, 3, H, W\)"):
         build(18, **SMALL)(torch.zeros(shape))

@@ -61,7 +61,7 @@ def both(one: Tensor, other: Tensor) -> Tensor:
 
 
 def colour(fill: Fill, image: Tensor) -> Tensor:
-    """A row of the image in the colour of the fill, (1, 3, 1, W) channels last, as `normalize` makes it."""
+    """The fill as `normalize` makes it: a scalar 0 for the mean, a row of black, (1, 3, 1, W) channels last."""
     if fill == "mean":
         return image.new_zeros(())
     return row_of(BLACK, image).to(image.dtype)

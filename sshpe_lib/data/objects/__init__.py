@@ -25,17 +25,15 @@ _KINDS = (*BEASTS, *ANIMALS, *PLANTS, *THINGS, *SIGNS)
 CLASSES = tuple(kind.__name__ for kind in _KINDS)
 
 
-def render(
-    seed: int, index: int, size: tuple[int, int] = (64, 48), hardness: float | None = None
-) -> tuple[np.ndarray, int]:
+def render(seed: int, index: int, size: tuple[int, int] = (64, 48)) -> tuple[np.ndarray, int]:
     """Picture `index` of the stream `seed`, and its label.
+
+    How hard it is to see what it shows is drawn, too: without easy pictures a network finds no hold at first.
 
     Args:
         seed, index: decide every pixel, whatever was rendered before. Labels follow the index in turn, so any
             run of 64 indices holds every class once.
         size: (H, W), from 64x48 to 128x96 in use.
-        hardness: 0 plain to 1 hidden, distorted, noisy; None draws it, so that easy pictures stand among hard
-            ones, without which a network finds no hold at first.
 
     Returns:
         image: (H, W, 3) uint8 RGB.
@@ -43,8 +41,8 @@ def render(
     """
     label = index % len(CLASSES)
     rng = numpy_stream("objects", seed, index)
-    drawn = rng.random()
-    return draw(_KINDS, label, rng, size, drawn if hardness is None else hardness), label
+    hardness = rng.random()
+    return draw(_KINDS, label, rng, size, hardness), label
 
 
 def render_many(

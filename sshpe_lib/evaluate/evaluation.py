@@ -1,0 +1,67 @@
+"""What the evaluation of a top-down and of a bottom-up network have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from sshpe_lib.evaluate.statistics import Protocol, statistics
+from sshpe_lib.skeleton import Skeleton
+
+
+def _of_one_rank(tensor: Tensor) -> Tensor:
+    """The sum over the ranks where there is one."""
+    return tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(ABC):
+    """Networks predict everybody in the test data, and the predictions are measured with COCO's OKS AP.
+
+    ground_truth: the parsed COCO file; visibility: measure on visible and on occluded joints alone, too; protocol:
+    whose statistics; progress: show a bar. Only `predict` touches the device; `rank` and `world` share the test data,
+    and `reduce` sums a tensor over the ranks.
+    """
+
+    ground_truth: dict
+    visibility: bool = False
+    protocol: Protocol = "coco"
+    progress: bool = False
+    device: torch.device | str = "cpu"
+    autocast: Callable[[], AbstractContextManager] = nullcontext
+    rank: int = 0
+    world: int = 1
+    reduce: Callable[[Tensor], Tensor] = _of_one_rank
+
+    def __call__(self, networks: Mapping[str, nn.Module]) -> dict[str, dict[str, float]]:
+        """AP, AP50, AP75, APM, APL and AR of every network, in percent; with `visibility` AP-vis and AP-invis too."""
+        predictions = self.predict(networks)
+        return {name: self.measure(self.results(predicted)) for name, predicted in predictions.items()}
+
+    @property
+    @abstractmethod
+    def skeleton(self) -> Skeleton:
+        """That of the people in the test data."""
+
+    @abstractmethod
+    def predict(self, networks: Mapping[str, nn.Module]) -> Mapping[str, Any]:
+        """For every network what `results` reads, in image pixels; the networks' modes are left as found."""
+
+    @abstractmethod
+    def results(self, predicted: Any) -> list[dict]:
+        """COCO results of what a network predicted."""
+
+    def measure(self, results: list[dict]) -> dict[str, float]:
+        """COCO statistics of COCO results, in percent; a size that no person has is left out."""
+        sigmas = self.skeleton.sigmas
+        return statistics(self.ground_truth, results, sigmas, self.visibility, self.protocol)
+
+    def alone(self, **changes: Any) -> Self:
+        """The same with `changes` of its fields, by this process alone and not shared with the other ranks."""
+        return replace(self, rank=0, world=1, reduce=_of_one_rank, **changes)
