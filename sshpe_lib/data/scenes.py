@@ -1,10 +1,10 @@
-"""One image, all its people: the bottom-up view of a set of instances, with masks of what nobody labelled."""
+"""One image, all its people: the bottom-up view of a set of instances, with masks of what is not learned from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +24,8 @@ class SceneBatch(NamedTuple):
 
     image: (B, 3, H, W) uint8, channels last in memory; points: (B, P, K, 2) in input pixels, (x, y), people in file
     order, then padding; visible: (B, P, K), 1 where the keypoint is labelled; masks: for every resolution (B, h, w),
-    0 where people are that nobody labelled, else 1; index: (B,) the images' places.
+    0 where people are that nobody labelled, and outside the image where that is ignored, else 1; index: (B,) the
+    images' places.
     """
 
     image: Tensor
@@ -62,8 +63,9 @@ class Scenes:
     """Whole images of instances, each decoded once and warped once.
 
     side: of the square input, pixels; strides: input over the resolutions that masks are wanted for; unlabelled:
-    as `unlabelled_people`; most: people of an image at most, the first ones; unbiased: by UDP's convention. A
-    scene's augmentation depends on (seed, stream, epoch, position) and on nothing else.
+    as `unlabelled_people`; outside: what a square shows beside the image is "background", mask 1, or "ignored", mask 0
+    as in HigherHRNet's `RandomAffineTransform`; most: people of an image at most, the first ones; unbiased: by UDP's
+    convention. A scene's augmentation depends on (seed, stream, epoch, position) and on nothing else.
 
     Raises:
         SSHPEError: a side that the strides do not divide.
@@ -76,6 +78,7 @@ class Scenes:
         *,
         strides: Sequence[int] = (4, 2),
         unlabelled: Unlabelled | None = None,
+        outside: Literal["background", "ignored"] = "background",
         affine: SceneAffine | None = None,
         most: int = 30,
         seed: int = 0,
@@ -87,6 +90,7 @@ class Scenes:
             raise SSHPEError(f"scenes of {side} pixels do not divide by the strides {tuple(strides)}")
         self.instances, self.side, self.strides, self.most = instances, side, tuple(strides), most
         self.unlabelled, self.affine, self.unbiased = unlabelled or {}, affine or SceneAffine(), unbiased
+        self.outside = outside
         self.seed, self.stream, self.cache = seed, stream, cache or ImageCache()
         order = np.argsort(instances.image_index, kind="stable")
         firsts = np.searchsorted(instances.image_index[order], np.arange(len(instances.file_names) + 1))
@@ -118,9 +122,8 @@ class Scenes:
             order = self.instances.skeleton.flip_order if square.mirrored else range(joints)
             keypoints[row, : len(people)] = found[:, list(order)]
             hidden = self._hidden(index, size)
-            if hidden is not None:
-                for mask, side in zip(masks, sides, strict=True):
-                    mask[row] = geometry.warp(hidden, square.matrix(side), (side, side)) <= 127
+            for mask, side in zip(masks, sides, strict=True):
+                mask[row] = self._mask(hidden, size, square.matrix(side), side)
         return SceneBatch(
             torch.from_numpy(images).permute(0, 3, 1, 2),
             torch.from_numpy(keypoints[..., :2].copy()),
@@ -137,6 +140,15 @@ class Scenes:
         extent = np.full(2, min(size) * scale)
         middle = np.array(size) / 2 - (0.5 if self.unbiased else 0)
         return _Square(middle + shift * extent, extent, rotation, mirrored, self.unbiased)
+
+    def _mask(
+        self, hidden: np.ndarray | None, size: tuple[int, int], matrix: np.ndarray, side: int
+    ) -> np.ndarray | float:
+        """What is learned from in a square of so many pixels: (side, side) bool, or 1.0 for all of it."""
+        if self.outside == "ignored":  # what is warped is the mask itself, and nothing comes from outside it
+            shown = np.full(size[::-1], 255, np.uint8) if hidden is None else 255 - hidden
+            return geometry.warp(shown, matrix, (side, side)) > 127
+        return 1.0 if hidden is None else geometry.warp(hidden, matrix, (side, side)) <= 127
 
     def _hidden(self, index: int, size: tuple[int, int]) -> np.ndarray | None:
         """(H, W) uint8, 255 where people are that nobody labelled; None where there are none."""
