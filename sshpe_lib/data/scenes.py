@@ -88,9 +88,9 @@ class Scenes:
     ):
         if any(side % stride for stride in strides):
             raise SSHPEError(f"scenes of {side} pixels do not divide by the strides {tuple(strides)}")
-        self.instances, self.side, self.strides, self.most = instances, side, tuple(strides), most
+        self.instances, self.side, self.most = instances, side, most
         self.unlabelled, self.affine, self.unbiased = unlabelled or {}, affine or SceneAffine(), unbiased
-        self.outside = outside
+        self.outside, self.mask_sides = outside, [side // stride for stride in strides]
         self.seed, self.stream, self.cache = seed, stream, cache or ImageCache()
         order = np.argsort(instances.image_index, kind="stable")
         firsts = np.searchsorted(instances.image_index[order], np.arange(len(instances.file_names) + 1))
@@ -106,10 +106,10 @@ class Scenes:
         positions: Sequence[int] | np.ndarray | None = None,
     ) -> SceneBatch:
         """The images of `indices`; `positions` are their places in the epoch, and decide their augmentation."""
-        joints, sides = len(self.instances.skeleton), [self.side // stride for stride in self.strides]
+        joints = len(self.instances.skeleton)
         images = np.empty((len(indices), self.side, self.side, 3), np.uint8)
         keypoints = np.zeros((len(indices), self.most, joints, 3), np.float32)
-        masks = [np.ones((len(indices), side, side), np.float32) for side in sides]
+        masks = [np.empty((len(indices), side, side), np.float32) for side in self.mask_sides]
         for row, index in enumerate(indices):
             people = self.people[index][: self.most]
             size = tuple(self.instances.image_sizes[index].tolist())
@@ -121,9 +121,8 @@ class Scenes:
             found[..., :2] = geometry.transform_points(found[..., :2], matrix)
             order = self.instances.skeleton.flip_order if square.mirrored else range(joints)
             keypoints[row, : len(people)] = found[:, list(order)]
-            hidden = self._hidden(index, size)
-            for mask, side in zip(masks, sides, strict=True):
-                mask[row] = self._mask(hidden, size, square.matrix(side), side)
+            for mask, learned in zip(masks, self._masks(index, size, square), strict=True):
+                mask[row] = learned
         return SceneBatch(
             torch.from_numpy(images).permute(0, 3, 1, 2),
             torch.from_numpy(keypoints[..., :2].copy()),
@@ -141,14 +140,15 @@ class Scenes:
         middle = np.array(size) / 2 - (0.5 if self.unbiased else 0)
         return _Square(middle + shift * extent, extent, rotation, mirrored, self.unbiased)
 
-    def _mask(
-        self, hidden: np.ndarray | None, size: tuple[int, int], matrix: np.ndarray, side: int
-    ) -> np.ndarray | float:
-        """What is learned from in a square of so many pixels: (side, side) bool, or 1.0 for all of it."""
-        if self.outside == "ignored":  # what is warped is the mask itself, and nothing comes from outside it
-            shown = np.full(size[::-1], 255, np.uint8) if hidden is None else 255 - hidden
-            return geometry.warp(shown, matrix, (side, side)) > 127
-        return 1.0 if hidden is None else geometry.warp(hidden, matrix, (side, side)) <= 127
+    def _masks(self, index: int, size: tuple[int, int], square: _Square) -> list[np.ndarray]:
+        """What a square of an image of (width, height) teaches: for every resolution (side, side) bool."""
+        hidden, sides = self._hidden(index, size), self.mask_sides
+        if self.outside == "ignored":  # zeros come from outside the image: so it is the mask that is warped
+            learned = np.full(size[::-1], 255, np.uint8) if hidden is None else 255 - hidden
+            return [geometry.warp(learned, square.matrix(side), (side, side)) > 127 for side in sides]
+        if hidden is None:
+            return [np.ones((side, side), bool) for side in sides]
+        return [geometry.warp(hidden, square.matrix(side), (side, side)) <= 127 for side in sides]
 
     def _hidden(self, index: int, size: tuple[int, int]) -> np.ndarray | None:
         """(H, W) uint8, 255 where people are that nobody labelled; None where there are none."""
