@@ -185,10 +185,18 @@ def test_dev(
     images: Annotated[Path, typer.Option(help="the folder of the images")] = Path("coco/images/test2017"),
     output: Annotated[Path, typer.Option(help="the folder for the zip file")] = Path("."),
     name: Annotated[str, typer.Option(help="what the server shall call the results")] = "sshpe",
+    scales: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--scale",
+            help="test a bottom-up network at this scale, told in the file's name; repeatable, 1 among them; by "
+            "default at the record's own scales",
+        ),
+    ] = None,
     accelerator: AcceleratorOption = "auto",
 ) -> None:
     """Predict COCO's test-dev with a trained network, and write the file that its server takes."""
     from sshpe_lib.test_dev import submit
 
     machine = machine_of(1, 0, accelerator, "1")
-    typer.echo(submit(key, detections, image_info, images, output, name, machine))
+    typer.echo(submit(key, detections, image_info, images, output, name, machine, scales or ()))

@@ -70,7 +70,8 @@ class CrowdSupervision:
         A tag counts as much as the square of the teacher's heatmap there, so that a faint background, which is large,
         counts for little. Tags mean something relative to each other only, so what all tags of an image have in common
         does not count: nothing else would hold them where they are, and student and teacher would run after each other.
-        Neither paper has this term.
+        Neither paper has this term. It has no mask, as Pose-MUM's has none: outside the image and in crowds a student
+        finds what its teacher does.
         """
         joints = found.shape[1] // 2
         heat, tags = found[:, :joints].float(), found[:, joints:].float()

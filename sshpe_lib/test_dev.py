@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,18 +29,22 @@ def submit(
     output: Path,
     name: str,
     machine: Machine,
+    scales: Sequence[float] = (),
 ) -> Path:
     """Predict everybody in test-dev and write the zip file for the server; returns its path.
 
     key: of a record, or its first letters; detections: a results file with boxes and scores, which a top-down
     network needs and a bottom-up one does not; relative paths start at the data folder, `output` at the working
-    directory. A record with a test at several scales is predicted at these.
-    Raises SSHPEError where there is no such record or no checkpoint of it, or a file is missing or wrong.
+    directory. scales: of a bottom-up network's test, 1 among them; where none are given, those of the record's own, and
+    else they are told in the file's name, so that one network's results at one scale and at several lie side by side.
+    Raises SSHPEError where there is no such record or no checkpoint of it, scales cannot be, or a file is missing or
+    wrong.
     """
     record = records.only(paths.records(), key)
     experiment = record.experiment
     info, folder = (sources.resolve(str(path)) for path in (image_info, images))
     _check_detections(record, detections)
+    _check_scales(record, scales)
     people = (
         whole_images.load_unlabelled(info, folder, COCO17, PERSON)
         if experiment.bottom_up
@@ -50,11 +56,17 @@ def submit(
         parts.evaluation_of(experiment, people, {"categories": [{"id": PERSON}]}, COCO17, fabric),
         progress=machine.progress,
     )
-    if experiment.evaluate.multi_scale and isinstance(evaluation, BottomUpEvaluation):
-        evaluation = replace(evaluation, scales=experiment.evaluate.multi_scale)
+    tested = tuple(scales) or experiment.evaluate.multi_scale
+    if tested and isinstance(evaluation, BottomUpEvaluation):
+        evaluation = replace(evaluation, scales=tested)
     predicted = evaluation.predict({"network": network.to(fabric.device)})["network"]
     results = evaluation.results(predicted)  # type: ignore[arg-type]  # it reads what it predicted itself
-    return submission.write(output, name, results, info)
+    return submission.write(output, _named(name, scales), results, info)
+
+
+def _named(name: str, scales: Sequence[float]) -> str:
+    """A submission's name with the scales that were asked for, such as sshpe-scales-0.5-1-2."""
+    return "-".join([name, "scales", *(f"{scale:g}" for scale in scales)]) if scales else name
 
 
 def _check_detections(record: Record, detections: Path | None) -> None:
@@ -64,6 +76,18 @@ def _check_detections(record: Record, detections: Path | None) -> None:
     if not record.experiment.bottom_up and detections is None:
         raise SSHPEError(
             f"record {record.key}: {network} looks at detected people; name a detector's results by --detections"
+        )
+
+
+def _check_scales(record: Record, scales: Sequence[float]) -> None:
+    if scales and not record.experiment.bottom_up:
+        raise SSHPEError(
+            f"record {record.key}: {record.experiment.model} looks at crops, which have one scale; leave --scale out"
+        )
+    possible = all(0 < scale < math.inf for scale in scales) and len(set(scales)) == len(scales)
+    if scales and not (possible and 1 in scales):
+        raise SSHPEError(
+            f"--scale {', '.join(f'{scale:g}' for scale in scales)}: give positive scales, each once, with 1 among them"
         )
 
 

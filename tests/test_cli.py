@@ -469,6 +469,12 @@ def test_data_check_fails_on_fatal_faults_only(
     assert sshpe("data", "check", "some.json") == (code, "what was found\n", "")
 
 
+def test_scales_for_test_dev_are_passed_on_as_typed(sshpe, monkeypatch) -> None:
+    monkeypatch.setattr("sshpe_lib.test_dev.submit", lambda *given: f"{given[5]} {given[-1]}")
+    assert sshpe("test-dev", "abc") == (0, "sshpe ()\n", "")
+    assert sshpe("test-dev", "abc", "--scale", 1, "--scale", 0.5) == (0, "sshpe [1.0, 0.5]\n", "")
+
+
 def test_people_are_drawn_as_typed(sshpe, tmp_path: Path) -> None:
     code, out, _ = sshpe("data", "synth", tmp_path, "--images", 3, "--most", 2, "--width", 64)
     file = Path(out.strip().splitlines()[-1])

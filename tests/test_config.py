@@ -235,3 +235,17 @@ def test_joints_of_one_person_are_not_cut_out_of_whole_images():
         tables.experiment("quick", "jc-single", **choices.WHOLE)
     with pytest.raises(SSHPEError, match="multi_scale is of bottom-up networks; ResNet-18 .* looks at crops"):
         tables.experiment("quick", "supervised", set={"evaluate.multi_scale": [1]})
+    with pytest.raises(SSHPEError, match=r"data\.outside is of whole images; ResNet-18 .* looks at crops"):
+        tables.experiment("quick", "supervised", set={"data.outside": "ignored"})
+
+
+@pytest.mark.parametrize("protocol", ["aid bottom-up", "aid bottom-up on CrowdPose"])
+def test_outside_of_an_image_is_ignored_on_paper_as_the_reference_does(protocol):
+    """The small profiles teach it as background, which stays out of the keys of their records."""
+    whole = choices.WHOLE | {"protocol": protocol}
+    assert tables.experiment("paper", "udpv1", **whole).data.outside == "ignored"
+    made = tables.experiment("quick", "udpv1", **whole)
+    assert made.data.outside == "background"
+    assert made == tables.experiment("quick", "udpv1", set={"data.outside": "background"}, **whole)
+    assert made.key() != tables.experiment("quick", "udpv1", set={"data.outside": "ignored"}, **whole).key()
+    assert "outside" not in made.model_dump(mode="json", exclude_defaults=True)["data"]

@@ -77,6 +77,12 @@ def submit(home: Path, output: Path, key: str = "") -> Path:
     )
 
 
+def content(path: Path) -> bytes:
+    """The results in a submission."""
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(archive.namelist()[0])
+
+
 def test_every_detected_person_is_predicted(project: Path, tmp_path: Path) -> None:
     path = submit(project, tmp_path)
     assert submission.check(path, project / "info.json") == 4
@@ -146,9 +152,32 @@ def test_a_bottom_up_network_needs_no_boxes(home: Path, tmp_path: Path, monkeypa
 
     monkeypatch.setattr(trained, "of_record", sure)
     path = test_dev.submit(key, None, *asked)
+    assert path.name == "person_keypoints_test-dev2017_ours_results.zip"
     with zipfile.ZipFile(path) as archive:
         results = json.loads(archive.read(archive.namelist()[0]))
     assert all(entry["image_id"] in IMAGES and len(entry["keypoints"]) == 51 for entry in results)
+    assert made.evaluate.multi_scale == (1, 2)
+    single, several = (test_dev.submit(key, None, *asked, scales) for scales in ((1.0,), (1.0, 2.0)))
+    assert single.name == "person_keypoints_test-dev2017_ours-scales-1_results.zip"
+    assert several.name == "person_keypoints_test-dev2017_ours-scales-1-2_results.zip"
+    assert submission.check(single, home / "info.json") and submission.check(several, home / "info.json")
+    assert content(several) == content(path) != content(single)
+    for wrong in ((0.5, 2.0), (1.0, 1.0), (-1.0, 1.0), (1.0, float("nan")), (1.0, float("inf"))):
+        with pytest.raises(
+            SSHPEError, match="--scale .*: give positive scales, each once, with 1 among them"
+        ):
+            test_dev.submit(key, None, *asked, wrong)
+
+
+def test_scales_are_told_in_a_name_that_the_server_takes() -> None:
+    assert test_dev._named("ours", ()) == "ours"
+    assert test_dev._named("ours", (0.5, 1.0, 2.0)) == "ours-scales-0.5-1-2"
+
+
+def test_a_top_down_network_has_no_scales(project: Path, tmp_path: Path) -> None:
+    asked = the_record(project).key, Path("boxes.json"), Path("info.json"), Path("images"), tmp_path
+    with pytest.raises(SSHPEError, match="looks at crops, which have one scale; leave --scale out"):
+        test_dev.submit(*asked, "ours", QUIET, (1.0,))
 
 
 def test_a_top_down_network_needs_boxes(project: Path, tmp_path: Path) -> None:

@@ -58,7 +58,8 @@ class Data(Frozen):
 
     Where the network is a bottom-up one, `labels` and an epoch count images and not people, `input_size` is a square
     in training and its side that of the short side in a test, and `people` and `masks` say how many people of an
-    image are learned from and whether crowds and people without keypoints are left out of the loss.
+    image are learned from and whether crowds and people without keypoints are left out of the loss. What a training
+    square shows `outside` the image, which is black, is taught as "background", or "ignored" as HigherHRNet does.
     """
 
     labeled: Source
@@ -77,6 +78,7 @@ class Data(Frozen):
     kernel: int = Field(7, gt=0)  # of UDP's blur before a heatmap is read, odd
     people: int = Field(30, gt=0)  # of an image, at most
     masks: bool = True
+    outside: Literal["background", "ignored"] = "background"
     reduced: bool = False  # decode JPEGs at 1/2, 1/4 or 1/8 where the crop shrinks them more
     color: Literal["rgb", "bgr"] = "rgb"  # bgr: the reference's unconverted OpenCV order
 

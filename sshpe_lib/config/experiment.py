@@ -211,6 +211,8 @@ class Experiment(Frozen):
                 raise ValueError(
                     f"evaluate.multi_scale is of bottom-up networks; {self.model} looks at crops"
                 )
+            if self.data.outside != "background":
+                raise ValueError(f"data.outside is of whole images; {self.model} looks at crops")
             return
         width, height = self.data.input_size
         if width != height:

@@ -123,7 +123,7 @@ def _whole_images(experiment: Experiment, cache: ImageCache) -> Roles:
     )  # fmt: skip
     hidden = sources.unlabelled_people(data.labeled) if data.masks else None
     return Roles(
-        labeled=scenes(labeled, stream="labeled", unlabelled=hidden),
+        labeled=scenes(labeled, stream="labeled", unlabelled=hidden, outside=data.outside),
         unlabeled=scenes(pool, stream="unlabeled") if semi else None,
         val=val,
         ground_truth=sources.ground_truth(data.val),

@@ -1,10 +1,10 @@
-"""One image, all its people: the bottom-up view of a set of instances, with masks of what nobody labelled."""
+"""One image, all its people: the bottom-up view of a set of instances, with masks of what is not learned from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +24,8 @@ class SceneBatch(NamedTuple):
 
     image: (B, 3, H, W) uint8, channels last in memory; points: (B, P, K, 2) in input pixels, (x, y), people in file
     order, then padding; visible: (B, P, K), 1 where the keypoint is labelled; masks: for every resolution (B, h, w),
-    0 where people are that nobody labelled, else 1; index: (B,) the images' places.
+    0 where people are that nobody labelled, and outside the image where that is ignored, else 1; index: (B,) the
+    images' places.
     """
 
     image: Tensor
@@ -62,8 +63,9 @@ class Scenes:
     """Whole images of instances, each decoded once and warped once.
 
     side: of the square input, pixels; strides: input over the resolutions that masks are wanted for; unlabelled:
-    as `unlabelled_people`; most: people of an image at most, the first ones; unbiased: by UDP's convention. A
-    scene's augmentation depends on (seed, stream, epoch, position) and on nothing else.
+    as `unlabelled_people`; outside: what a square shows beside the image is "background", mask 1, or "ignored", mask 0
+    as in HigherHRNet's `RandomAffineTransform`; most: people of an image at most, the first ones; unbiased: by UDP's
+    convention. A scene's augmentation depends on (seed, stream, epoch, position) and on nothing else.
 
     Raises:
         SSHPEError: a side that the strides do not divide.
@@ -76,6 +78,7 @@ class Scenes:
         *,
         strides: Sequence[int] = (4, 2),
         unlabelled: Unlabelled | None = None,
+        outside: Literal["background", "ignored"] = "background",
         affine: SceneAffine | None = None,
         most: int = 30,
         seed: int = 0,
@@ -85,8 +88,9 @@ class Scenes:
     ):
         if any(side % stride for stride in strides):
             raise SSHPEError(f"scenes of {side} pixels do not divide by the strides {tuple(strides)}")
-        self.instances, self.side, self.strides, self.most = instances, side, tuple(strides), most
+        self.instances, self.side, self.most = instances, side, most
         self.unlabelled, self.affine, self.unbiased = unlabelled or {}, affine or SceneAffine(), unbiased
+        self.outside, self.mask_sides = outside, [side // stride for stride in strides]
         self.seed, self.stream, self.cache = seed, stream, cache or ImageCache()
         order = np.argsort(instances.image_index, kind="stable")
         firsts = np.searchsorted(instances.image_index[order], np.arange(len(instances.file_names) + 1))
@@ -102,10 +106,10 @@ class Scenes:
         positions: Sequence[int] | np.ndarray | None = None,
     ) -> SceneBatch:
         """The images of `indices`; `positions` are their places in the epoch, and decide their augmentation."""
-        joints, sides = len(self.instances.skeleton), [self.side // stride for stride in self.strides]
+        joints = len(self.instances.skeleton)
         images = np.empty((len(indices), self.side, self.side, 3), np.uint8)
         keypoints = np.zeros((len(indices), self.most, joints, 3), np.float32)
-        masks = [np.ones((len(indices), side, side), np.float32) for side in sides]
+        masks = [np.empty((len(indices), side, side), np.float32) for side in self.mask_sides]
         for row, index in enumerate(indices):
             people = self.people[index][: self.most]
             size = tuple(self.instances.image_sizes[index].tolist())
@@ -117,10 +121,8 @@ class Scenes:
             found[..., :2] = geometry.transform_points(found[..., :2], matrix)
             order = self.instances.skeleton.flip_order if square.mirrored else range(joints)
             keypoints[row, : len(people)] = found[:, list(order)]
-            hidden = self._hidden(index, size)
-            if hidden is not None:
-                for mask, side in zip(masks, sides, strict=True):
-                    mask[row] = geometry.warp(hidden, square.matrix(side), (side, side)) <= 127
+            for mask, learned in zip(masks, self._masks(index, size, square), strict=True):
+                mask[row] = learned
         return SceneBatch(
             torch.from_numpy(images).permute(0, 3, 1, 2),
             torch.from_numpy(keypoints[..., :2].copy()),
@@ -137,6 +139,16 @@ class Scenes:
         extent = np.full(2, min(size) * scale)
         middle = np.array(size) / 2 - (0.5 if self.unbiased else 0)
         return _Square(middle + shift * extent, extent, rotation, mirrored, self.unbiased)
+
+    def _masks(self, index: int, size: tuple[int, int], square: _Square) -> list[np.ndarray]:
+        """What a square of an image of (width, height) teaches: for every resolution (side, side) bool."""
+        hidden, sides = self._hidden(index, size), self.mask_sides
+        if self.outside == "ignored":  # zeros come from outside the image: so it is the mask that is warped
+            learned = np.full(size[::-1], 255, np.uint8) if hidden is None else 255 - hidden
+            return [geometry.warp(learned, square.matrix(side), (side, side)) > 127 for side in sides]
+        if hidden is None:
+            return [np.ones((side, side), bool) for side in sides]
+        return [geometry.warp(hidden, square.matrix(side), (side, side)) <= 127 for side in sides]
 
     def _hidden(self, index: int, size: tuple[int, int]) -> np.ndarray | None:
         """(H, W) uint8, 255 where people are that nobody labelled; None where there are none."""

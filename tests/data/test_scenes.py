@@ -6,15 +6,18 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from sshpe_lib import tables
+from sshpe_lib.data import roles
 from sshpe_lib.data.instances import Instances
 from sshpe_lib.data.scenes import SceneAffine, Scenes
 from sshpe_lib.data.unlabelled import drawn, unlabelled_people
 from sshpe_lib.errors import SSHPEError
-from tests import toy
+from tests import choices, toy
 
 STILL = SceneAffine(scale=(1.0, 1.0), rotation=0.0, shift=0.0, flip=0.0)
 
@@ -112,6 +115,60 @@ def test_what_nobody_labelled_is_masked_at_every_resolution(people: Instances, u
         half = mask.shape[1] // 2
         assert not mask[0, 1 : half - 1, 1 : half - 1].any()
         assert mask[0, half + 1 :].all() and mask[0, :, half + 1 :].all() and mask[1].all()
+
+
+NARROW = SceneAffine(
+    scale=(0.5, 0.5), rotation=0.0, shift=0.0, flip=0.0
+)  # of the short side: all inside the image
+WIDE = SceneAffine(scale=(2.0, 2.0), rotation=10.0, shift=0.0, flip=0.0)  # the image in a margin
+
+
+def test_outside_of_the_image_is_background_or_ignored(people: Instances) -> None:
+    """In a square of twice the short side, turned, the middle shows the image and the corners nothing."""
+    unlabelled = {int(people.image_ids[0]): [[[50, 30, 70, 30, 70, 50, 50, 50]]]}
+    taught, ignored = (
+        Scenes(people, 64, affine=WIDE, unlabelled=unlabelled, outside=outside).batch([0, 1])
+        for outside in ("background", "ignored")
+    )
+    assert torch.equal(taught.image, ignored.image)
+    for everywhere, inside, side in zip(taught.masks, ignored.masks, (16, 32), strict=True):
+        corners = (..., [0, 0, -1, -1], [0, -1, 0, -1])
+        assert everywhere[corners].all() and not inside[corners].any()
+        middle = (..., slice(side // 3, side - side // 3), slice(side // 4, side - side // 4))
+        assert torch.equal(everywhere[middle], inside[middle])
+        assert not inside[0][middle].all() and inside[1][middle].all()  # the hidden person, and nobody
+
+
+@pytest.mark.parametrize("hide", [True, False], ids=["with crowds", "as CrowdPose"])
+@pytest.mark.parametrize("unbiased", [False, True])
+def test_ignored_masks_are_those_of_higher_hrnet(people: Instances, hide: bool, unbiased: bool) -> None:
+    """`RandomAffineTransform` of its `lib/dataset/transforms`: the mask as bytes, warped with a border of zeros."""
+    segmentations = [[[20, 0, 60, 0, 60, 40, 20, 40]]]
+    image_id, size = int(people.image_ids[0]), (120, 80)
+    scenes = Scenes(
+        people, 64, unlabelled={image_id: segmentations} if hide else None, outside="ignored", unbiased=unbiased,
+        affine=SceneAffine(flip=0.0),
+    )  # fmt: skip
+    wanted = drawn(segmentations, size) == 0 if hide else np.ones(size[::-1], bool)
+    for epoch in range(8):
+        square = scenes._square(size, epoch, 0)
+        for mask, side in zip(scenes.batch([0], epoch).masks, (16, 32), strict=True):
+            warped = cv2.warpAffine((wanted * 255).astype(np.uint8), square.matrix(side), (side, side)) / 255
+            np.testing.assert_array_equal(mask[0].numpy(), (warped > 0.5).astype(np.float32))
+
+
+def test_nothing_is_ignored_where_the_image_fills_the_square(people: Instances) -> None:
+    batch = Scenes(people, 64, affine=NARROW, outside="ignored").batch([0, 1, 2])
+    assert all((mask == 1).all() for mask in batch.masks)
+
+
+def test_what_lies_outside_is_as_the_experiment_says() -> None:
+    few = {"data.labeled.images": 4, "data.val.images": 2}
+    for outside in ("background", "ignored"):
+        made = tables.experiment("smoke", "udpv1", set=few | {"data.outside": outside}, **choices.WHOLE)
+        scenes = roles.load(made, progress=False).labeled
+        masks = [scenes.batch(range(4), epoch).masks[0] for epoch in range(4)]
+        assert torch.stack(masks).all() == (outside == "background")
 
 
 def document() -> dict:
