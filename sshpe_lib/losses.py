@@ -34,8 +34,9 @@ def heatmap_mse(
     `0.5 * MSE(w p, w t)` per keypoint, and `JointsOHKMMSELoss` of HRNet, after CPN (Chen et al. 2018).
 
     Raises:
-        SSHPEError: fewer than `top` keypoints, or `top` below 1.
+        SSHPEError: other shapes; fewer than `top` keypoints, or `top` below 1.
     """
+    _check_shapes(predicted, target, weight)
     dtype = torch.promote_types(predicted.dtype, target.dtype)
     predicted, target = predicted.to(dtype), target.to(dtype)
     if weight is not None:
@@ -56,8 +57,9 @@ def offset_mse(
     over the batch. Source: `JointsMSELoss_offset` of UDP; the choice of the hardest is `heatmap_mse`'s.
 
     Raises:
-        SSHPEError: fewer than `top` keypoints, or `top` below 1.
+        SSHPEError: other shapes; fewer than `top` keypoints, or `top` below 1.
     """
+    _check_shapes(predicted, target, weight, channels=3)
     predicted, target = predicted.unflatten(1, (-1, 3)), target.unflatten(1, (-1, 3))
     # Split and not indexed: on the way back two parts are put together, where two indices each fill a whole with 0.
     heat, offsets = (predicted - target).split((1, 2), dim=2)
@@ -67,6 +69,22 @@ def offset_mse(
     # The mean over a pair of offsets is half their sum, and their sum is what counts.
     losses = 0.5 * _squared(heat).mean((2, 3)) + _squared(offsets).mean((2, 3, 4))
     return losses.mean() if top is None else _hardest(losses, top)
+
+
+def _check_shapes(predicted: Tensor, target: Tensor, weight: Tensor | None = None, channels: int = 1) -> None:
+    """Raises SSHPEError for shapes that would be broadcast, as (B, 1, H, W) is; channels: of a keypoint."""
+    shape = tuple(predicted.shape)
+    if len(shape) != 4 or target.shape != shape or shape[1] % channels:
+        each = "" if channels == 1 else f"{channels} "
+        raise SSHPEError(
+            f"heatmaps have shape {shape} and their target {tuple(target.shape)}; give two of one shape, "
+            f"(B, {each}K, H, W)"
+        )
+    if weight is not None and weight.shape != (shape[0], shape[1] // channels):
+        raise SSHPEError(
+            f"the weight has shape {tuple(weight.shape)}, and heatmaps of {shape} take (B, K), "
+            f"({shape[0]}, {shape[1] // channels})"
+        )
 
 
 def _squared(errors: Tensor) -> Tensor:
@@ -88,7 +106,16 @@ def masked_mse(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
 
     Pixels under the mask's 0 (crowds, people without keypoints) count as perfect. Source: `HeatmapLoss` of
     HigherHRNet.
+
+    Raises:
+        SSHPEError: other shapes.
     """
+    _check_shapes(predicted, target)
+    if mask.shape != (len(predicted), *predicted.shape[2:]):
+        raise SSHPEError(
+            f"the mask has shape {tuple(mask.shape)}, and heatmaps of {tuple(predicted.shape)} take (B, H, W); "
+            "give one mask for all keypoints, without an axis of channels"
+        )
     return (F.mse_loss(predicted, target, reduction="none") * mask[:, None]).mean((1, 2, 3))
 
 

@@ -78,9 +78,10 @@ class Dual(Single):
         """Take over what `state` gave.
 
         Raises:
-            SSHPEError: it is of another kind of teacher, or of another network.
+            SSHPEError: it is of another kind of teacher, or of another network, or lacks an entry.
         """
         super().load(state)
+        _check_entries(state, "network")
         check_shapes(state["network"], self.network.state_dict(), "the checkpoint's partner")
         self.network.load_state_dict(state["network"])
 
@@ -174,9 +175,10 @@ class EMA:
         """Take over what `state` gave.
 
         Raises:
-            SSHPEError: it is of another kind of teacher, or of another network.
+            SSHPEError: it is of another kind of teacher, or of another network, or lacks an entry.
         """
         _check_kind(self, state)
+        _check_entries(state, "network", "step")
         check_shapes(state["network"], self.network.state_dict(), "the checkpoint's teacher")
         self.network.load_state_dict(state["network"])
         self.step = state["step"]
@@ -258,4 +260,12 @@ def _check_kind(teacher: object, state: dict[str, Any]) -> None:
     if state.get("teacher") != kind:
         raise SSHPEError(
             f"the checkpoint's teacher is {state.get('teacher')}, not {kind}; resume with its own"
+        )
+
+
+def _check_entries(state: dict[str, Any], *names: str) -> None:
+    missing = [name for name in names if name not in state]
+    if missing:
+        raise SSHPEError(
+            f"the checkpoint's teacher lacks {' and '.join(missing)}; load what the teacher's state() gave"
         )

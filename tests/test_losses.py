@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,41 @@ def test_top_of_all_is_the_mean_and_fewer_are_more(loss, channels: int) -> None:
 def test_an_impossible_number_of_hard_keypoints_is_refused(top: int) -> None:
     with pytest.raises(SSHPEError, match=r"no . hardest of 5 keypoints; .*train\.hard_keypoints"):
         heatmap_mse(torch.zeros(1, 5, 2, 2), torch.zeros(1, 5, 2, 2), None, top)
+
+
+MAPS = torch.zeros(2, 6, 8, 4)
+
+
+@pytest.mark.parametrize(
+    "loss", [heatmap_mse, offset_mse, lambda p, t: masked_mse(p, t, torch.ones(2, 8, 4))]
+)
+@pytest.mark.parametrize("shape", [(2, 1, 8, 4), (1, 6, 8, 4), (6, 8, 4), (2, 6, 4, 8)])
+def test_a_target_of_another_shape_is_refused(loss, shape: tuple[int, ...]) -> None:
+    with pytest.raises(
+        SSHPEError, match=rf"\(2, 6, 8, 4\) and their target {re.escape(str(shape))}; give two"
+    ):
+        loss(MAPS, torch.zeros(shape))
+
+
+@pytest.mark.parametrize(("loss", "keypoints"), [(heatmap_mse, 6), (offset_mse, 2)])
+def test_a_weight_of_another_shape_is_refused(loss, keypoints: int) -> None:
+    for shape in ((2, keypoints, 1), (1, keypoints), (2, 1), (2, 3 * keypoints)):
+        told = re.escape(
+            f"weight has shape {shape}, and heatmaps of (2, 6, 8, 4) take (B, K), (2, {keypoints})"
+        )
+        with pytest.raises(SSHPEError, match=told):
+            loss(MAPS, MAPS, torch.ones(shape))
+
+
+def test_offsets_come_in_threes() -> None:
+    with pytest.raises(SSHPEError, match=r"give two of one shape, \(B, 3 K, H, W\)"):
+        offset_mse(MAPS[:, :5], MAPS[:, :5])
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 8, 4), (2, 6, 8, 4), (1, 8, 4), (8, 4), (2, 4, 8)])
+def test_a_mask_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(SSHPEError, match=rf"mask has shape {re.escape(str(shape))}, .* take \(B, H, W\)"):
+        masked_mse(MAPS, MAPS, torch.ones(shape))
 
 
 def test_offsets_outside_the_discs_do_not_count() -> None:

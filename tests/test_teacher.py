@@ -254,6 +254,14 @@ def test_a_state_of_another_teacher_or_network_is_refused() -> None:
         EMAN(small()).load(EMAN(other).state())
 
 
+@pytest.mark.parametrize(
+    ("kind", "entries"), [(EMA, "network and step"), (EMAN, "network and step"), (Dual, "network")]
+)
+def test_a_state_that_lacks_entries_is_refused(kind: type, entries: str) -> None:
+    with pytest.raises(SSHPEError, match=rf"teacher lacks {entries}; load what .* state\(\) gave"):
+        kind(small()).load({"teacher": kind.__name__})
+
+
 @pytest.mark.parametrize("kind", [EMA, EMAN])
 @pytest.mark.parametrize("method", ["update", "reset"])
 def test_a_student_of_other_shapes_is_refused(kind: type[EMA], method: str) -> None:

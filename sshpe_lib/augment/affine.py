@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sshpe_lib.augment.draw import Draw
+from sshpe_lib.augment.limits import check_limits
 from sshpe_lib.augment.view import View
+from sshpe_lib.errors import SSHPEError
 from sshpe_lib.geometry import scale_matrix, warp_batch
 
 
@@ -24,6 +26,9 @@ class HardAffine:
     legacy: the reference implementation's form, where the rotation matrix stands in normalised coordinates,
     which shears a crop that is not square and turns scale upside down. unbiased: heatmaps are those of UDP, whose
     stride is a ratio of distances between pixels.
+
+    Raises:
+        SSHPEError: a scale that is not from 0 to below 1, a rotation below 0, a probability outside [0, 1].
     """
 
     scale: float = 0.25
@@ -32,10 +37,19 @@ class HardAffine:
     legacy: bool = False
     unbiased: bool = False
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.scale < 1:
+            raise SSHPEError(f"an affine's scale is {self.scale}; give 0 or more, and less than 1")
+        check_limits("an affine's rotation", (self.rotation,), 0)
+        check_limits("an affine's probability", (self.probability,), 0, 1)
+
     def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:
-        """image: (B, C, H, W); heatmaps: (B, K, h, w), stride H / h, or UDP's. Both are warped alike."""
+        """image: (B, C, H, W); heatmaps: (B, K, h, w), stride H / h, or UDP's. Both are warped alike.
+
+        Raises SSHPEError after a mix.
+        """
         if view.after_stage is not None:
-            raise ValueError("an affine must come before a mix: the tiles of a group share one geometry")
+            raise SSHPEError("an affine must come before a mix: the tiles of a group share one geometry")
         angle, scale = self.draw(len(view.image), draw)
         if self.legacy:
             theta = legacy_theta(angle, scale)

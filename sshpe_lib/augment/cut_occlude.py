@@ -12,6 +12,7 @@ from sshpe_lib.augment import boxes
 from sshpe_lib.augment.canvas import Canvas, one_by_one, painted
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.view import View
+from sshpe_lib.errors import SSHPEError
 from sshpe_lib.transfer import constant
 
 
@@ -33,11 +34,10 @@ class CutOcclude:
     def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:
         """image: (B, C, H, W), left as it is; heatmaps: (B, K, h, w), returned as they are.
 
-        Raises ValueError after a mix, where the heatmaps no
-        longer tell where a joint is.
+        Raises SSHPEError after a mix, where the heatmaps no longer tell where a joint is.
         """
         if view.after_stage is not None:
-            raise ValueError("cut-occlude must come before a mix: mixed images show parts of several people")
+            raise SSHPEError("cut-occlude must come before a mix: mixed images show parts of several people")
         height, width = view.image.shape[-2:]
         batch, keypoints = heatmaps.shape[:2]
         moved, halves = boxes.joint_boxes(batch, keypoints, width, self.jitter, self.half_size, draw)

@@ -9,6 +9,7 @@ from torch import Tensor
 from sshpe_lib.augment import boxes
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.view import View
+from sshpe_lib.errors import SSHPEError
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,10 @@ class JointCutout:
     def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:
         """image: (B, C, H, W) normalised, left as it is; heatmaps: (B, K, h, w), returned as they are.
 
-        Raises ValueError after a mix, where the heatmaps no longer tell where a joint is.
+        Raises SSHPEError after a mix, where the heatmaps no longer tell where a joint is.
         """
         if view.after_stage is not None:
-            raise ValueError("joint cutout must come before a mix: mixed images show parts of several people")
+            raise SSHPEError("joint cutout must come before a mix: mixed images show parts of several people")
         height, width = view.image.shape[-2:]
         batch, keypoints = heatmaps.shape[:2]
         moved, halves = boxes.joint_boxes(batch, keypoints, width, self.jitter, self.half_size, draw)

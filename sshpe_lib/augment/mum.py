@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sshpe_lib.augment import tiles
 from sshpe_lib.augment.draw import Draw
+from sshpe_lib.augment.limits import check_choice, check_limits
 from sshpe_lib.augment.view import View
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models.stages import Features
@@ -34,7 +35,8 @@ class PoseMUM:
     for every group, and a group that is not mixed at a site keeps its arrangement there.
 
     Raises:
-        SSHPEError: `stages` or `toss` is none of these, a number of tiles or of images is below 1.
+        SSHPEError: `stages` or `toss` is none of these, a number of tiles or of images is below 1, a probability is
+            outside [0, 1], `sites` is a string, or a site is named twice or is the unmix.
     """
 
     group: int = 4
@@ -50,16 +52,27 @@ class PoseMUM:
             raise SSHPEError(
                 f"Pose-MUM has tiles {self.tiles} and groups of {self.group}; give 1 or more of each"
             )
-        for option, choices in (("stages", ("independent", "uniform")), ("toss", ("batch", "group"))):
-            if getattr(self, option) not in choices:
-                raise SSHPEError(
-                    f"Pose-MUM's {option} is {getattr(self, option)!r}; choose {' or '.join(map(repr, choices))}"
-                )
+        if isinstance(self.sites, str):
+            raise SSHPEError(f"Pose-MUM's sites are {self.sites!r}; give a tuple, ({self.sites!r},)")
+        if len({*self.sites, self.unmix}) <= len(self.sites):
+            raise SSHPEError(
+                f"Pose-MUM mixes after {', '.join(self.sites)} and unmixes after {self.unmix}; name each stage once"
+            )
+        check_limits("Pose-MUM's probability", (self.probability,), 0, 1)
+        check_choice("Pose-MUM's stages", self.stages, ("independent", "uniform"))
+        check_choice("Pose-MUM's toss", self.toss, ("batch", "group"))
 
     def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:
-        """Mix the view's images; its features are mixed and unmixed on the way; the heatmaps stay."""
+        """Mix the view's images; its features are mixed and unmixed on the way; the heatmaps stay.
+
+        Raises SSHPEError after another mix, and as `Mix.image`.
+        """
+        if view.after_stage is not None:
+            raise SSHPEError(
+                "a view is mixed twice, and only the last mix would be undone; use its sites to mix again"
+            )
         mix = self.draw(len(view.image), draw)
-        return View(mix.image(view.image), mix.after_stage), heatmaps
+        return View(mix.image(view.image), mix.after_stage, mix.finish), heatmaps
 
     def draw(self, batch: int, draw: Draw) -> Mix:
         """Draw every mask of one forward pass of `batch` images, on the draw's device."""
@@ -112,14 +125,24 @@ class PoseMUM:
 
 
 class Mix:
-    """The masks of one forward pass, and the composition of those applied so far."""
+    """The masks of one forward pass, and the composition of those applied so far.
+
+    A pass is `image`, `after_stage` for every stage that the network comes to, and `finish`.
+    """
 
     def __init__(self, mum: PoseMUM, at_image: Tensor, at_stage: dict[str, Tensor]):
         self.mum, self.at_image, self.at_stage = mum, at_image, at_stage
-        self.source = at_image  # slot b's tile (r, c) holds image source[r, c, b]
+        self._begin()
+
+    def _begin(self) -> None:
+        self.source = self.at_image  # slot b's tile (r, c) holds image source[r, c, b]
+        self._passed: list[str] = []  # stages, in the order in which the network came to them
 
     def image(self, images: Tensor) -> Tensor:
-        """Mix a batch of images, (B, C, H, W). Raises SSHPEError where the tiles do not divide them."""
+        """Mix a batch of images, (B, C, H, W).
+
+        Raises SSHPEError where the tiles do not divide them, and as `tiles.permute`.
+        """
         rows, cols = self.mum.tiles
         height, width = images.shape[-2:]
         if height % rows or width % cols:
@@ -127,17 +150,49 @@ class Mix:
                 f"MUM cannot cut a {width}x{height} image (width x height) into {cols} columns x {rows} rows of "
                 f"equal tiles; choose an input size that {cols}x{rows} divides, or other tiles"
             )
-        self.source = self.at_image
+        self._begin()
         return tiles.permute(images, self.at_image)
 
     def after_stage(self, name: str, features: Features) -> Features:
-        """Mix or unmix the features of stage `name`: one map, or a list of branches that share the mask."""
+        """Mix or unmix the features of stage `name`: one map, or a list of branches that share the mask.
+
+        Raises:
+            SSHPEError: the network comes to a site after the unmix, or to a stage before those that `PoseMUM` names
+                before it; and as `tiles.permute`.
+        """
+        self._come(name)
         if name in self.at_stage:
             features = self._permute(features, self.at_stage[name])
             self.source = tiles.compose(self.source, self.at_stage[name])
         if name == self.mum.unmix:
             features = self._permute(features, tiles.inverse(self.source))
         return features
+
+    def finish(self) -> None:
+        """End the network's pass; the same images may have another one.
+
+        Raises:
+            SSHPEError: the network did not come to the unmix, and what it answered is mixed.
+        """
+        if self.mum.unmix not in self._passed:
+            raise self._out_of_order()
+        self._begin()
+
+    def _come(self, name: str) -> None:
+        """Raises SSHPEError out of order, whether or not this pass mixes there: a mistake shows in the first one."""
+        self._passed.append(name)
+        order = (*self.mum.sites, self.mum.unmix)
+        if name not in order:
+            return
+        late = name in self.mum.sites and self.mum.unmix in self._passed
+        if late or not set(order[: order.index(name)]) <= set(self._passed):
+            raise self._out_of_order()
+
+    def _out_of_order(self) -> SSHPEError:
+        return SSHPEError(
+            f"Pose-MUM mixes after {', '.join(self.mum.sites) or 'no stage'} and unmixes after {self.mum.unmix}, and "
+            f"the network came to {', '.join(self._passed) or 'no stage'}; name stages of the network, in its order"
+        )
 
     @staticmethod
     def _permute(features: Features, source: Tensor) -> Features:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sshpe_lib.errors import SSHPEError
+
 
 class _Permute(torch.autograd.Function):
     """A permutation of tiles; its gradient is the inverse permutation, exact and without scatter."""
@@ -45,10 +47,17 @@ def permute(features: Tensor, source: Tensor) -> Tensor:
     features: (B, C, H, W); source: (rows, cols, B) long, a permutation of the slots for every tile. Where the
     tiles do not divide H or W, the map is resized (bilinear) to the next smaller multiple, permuted, and
     resized back, as MUM's code does: this loses detail, and the inverse permutation no longer restores it.
+
+    Raises:
+        SSHPEError: the features have other than four dimensions, or are of another number of images than the source.
     """
     rows, cols, batch = source.shape
+    if features.ndim != 4:
+        raise SSHPEError(f"a mix takes (B, C, H, W), and meets {tuple(features.shape)}; give it a batch")
     if features.shape[0] != batch:
-        raise ValueError(f"the mix was drawn for {batch} images and meets {features.shape[0]}")
+        raise SSHPEError(
+            f"the mix was drawn for {batch} images and meets {features.shape[0]}; draw one for every batch"
+        )
     height, width = features.shape[-2:]
     if height % rows == 0 and width % cols == 0:
         return _Permute.apply(features, source)

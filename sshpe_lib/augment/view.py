@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,10 +14,14 @@ from sshpe_lib.models.stages import AfterStage
 
 @dataclass(frozen=True)
 class View:
-    """Images to look at, (B, C, H, W), and what to do to the network's features after each named stage."""
+    """Images to look at, (B, C, H, W), and what to do to the network's features after each named stage.
+
+    finish: to be called when the network's pass is over; raises SSHPEError where stages that count were missing in it.
+    """
 
     image: Tensor
     after_stage: AfterStage | None = None
+    finish: Callable[[], None] | None = None
 
 
 class Operation(Protocol):

@@ -9,6 +9,8 @@ import torch
 
 from sshpe_lib.codec.gaussian import bells
 from sshpe_lib.codec.peaks import highest_pixels
+from sshpe_lib.codec.shapes import check_heatmaps
+from sshpe_lib.errors import SSHPEError
 from sshpe_lib.geometry import flip_heatmaps
 from sshpe_lib.losses import heatmap_mse
 from sshpe_lib.transfer import constant
@@ -20,11 +22,23 @@ class MSRAHeatmap:
 
     input_size, heatmap_size: (width, height) of the crop and of a heatmap; sigma: standard deviation in
     heatmap pixels. A heatmap pixel (i, j) stands for the crop pixel (stride_x i, stride_y j).
+
+    Raises:
+        SSHPEError: a size below 1 or a sigma that is not positive.
     """
 
     input_size: tuple[int, int] = (192, 256)
     heatmap_size: tuple[int, int] = (48, 64)
     sigma: float = 2.0
+
+    def __post_init__(self) -> None:
+        if min(*self.input_size, *self.heatmap_size) < 1:
+            raise SSHPEError(
+                f"MSRAHeatmap has an input_size of {self.input_size} and a heatmap_size of {self.heatmap_size}; give "
+                "sizes of 1 pixel at least"
+            )
+        if not self.sigma > 0:
+            raise SSHPEError(f"MSRAHeatmap needs a positive sigma; got {self.sigma}")
 
     @property
     def stride(self) -> tuple[float, float]:
@@ -66,7 +80,11 @@ class MSRAHeatmap:
         heatmaps: (B, K, H, W). `refine=False` leaves the quarter shift out. Returns points (B, K, 2) in crop
         px and scores (B, K), the heights; where no height is above 0 the point is (0, 0). Half-precision
         heatmaps give float32. Source: `get_final_preds` of HRNet.
+
+        Raises:
+            SSHPEError: the heatmaps are not of `heatmap_size`.
         """
+        check_heatmaps(heatmaps, self.heatmap_size)
         heatmaps = heatmaps.to(torch.promote_types(heatmaps.dtype, torch.float32))
         pixels, scores = highest_pixels(heatmaps)
         if refine:

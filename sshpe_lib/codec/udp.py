@@ -11,6 +11,7 @@ import torch
 from sshpe_lib.codec.dark import dark_refine
 from sshpe_lib.codec.gaussian import bells, blur_around
 from sshpe_lib.codec.peaks import highest_blurred_pixels, highest_pixels
+from sshpe_lib.codec.shapes import check_heatmaps
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.geometry import flip_heatmaps
 from sshpe_lib.losses import heatmap_mse, offset_mse
@@ -128,7 +129,11 @@ class UDPHeatmap:
         offset there; its blurred height is the score. `refine=False` leaves DARK or the offset out. Returns
         points (B, K, 2) in crop px and scores (B, K); where no height is above 0 the point is (0, 0). Half
         precision gives float32. Source: `get_final_preds` of UDP.
+
+        Raises:
+            SSHPEError: the heatmaps are not of `heatmap_size`, or offsets do not come in threes.
         """
+        check_heatmaps(heatmaps, self.heatmap_size, self.channels(1))
         heatmaps = heatmaps.to(torch.promote_types(heatmaps.dtype, torch.float32)).contiguous()
         if self.target == "gaussian":
             pixels, scores = highest_pixels(heatmaps)

@@ -42,11 +42,15 @@ class Instances:
         return len(self.image_index)
 
     def select(self, indices: Sequence[int] | np.ndarray) -> Instances:
-        """The instances of `indices`, whole numbers from 0, in that order; images left without any go.
+        """The instances of `indices`, in that order; images left without any go.
 
-        Raises IndexError for an index outside the instances.
+        indices: whole numbers from 0, or a mask, (N,) bool. Raises IndexError for an index outside the instances, and
+        for a mask of another length.
         """
-        rows = np.asarray(indices, dtype=np.int64)
+        rows = np.asarray(indices)
+        if rows.dtype == bool and rows.shape != (len(self),):
+            raise IndexError(f"a mask of shape {rows.shape} cannot select of {len(self)} instances")
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
         kept, image_index = np.unique(self.image_index[rows], return_inverse=True)
         return replace(
             self,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -38,8 +39,8 @@ def average_precision(
     has -1, COCO's mark.
 
     Raises:
-        SSHPEError: an annotation or an entry of the results is malformed or not finite, or its image or
-            category is unknown; the entry is named.
+        SSHPEError: the ground truth lacks images, annotations or categories; one of them or an entry of the
+            results is malformed or not finite, or the image or category of a result is unknown; the entry is named.
     """
     if iou_type not in METRICS:
         raise SSHPEError(f"iou_type {iou_type!r} is unknown; use one of {', '.join(METRICS)}")
@@ -59,10 +60,10 @@ def visible_only(ground_truth: dict, flag: int) -> dict:
     """The ground truth with only the joints of one visibility: 2 for AP-vis, 1 (occluded) for AP-invis.
 
     Other joints become (0, 0, 0) and `num_keypoints` is counted anew; a person left with none is ignored by
-    the evaluation. Returns a new dataset; the argument is left as it is.
+    the evaluation. Returns a new dataset; the argument is left as it is. Raises SSHPEError where it has no annotations.
     """
     annotations = []
-    for annotation in ground_truth["annotations"]:
+    for annotation in _entries(ground_truth, "annotations"):
         joints = np.asarray(annotation["keypoints"]).reshape(-1, 3)
         keep = joints[:, 2:] == flag
         kept = np.where(keep, joints, 0).ravel().tolist()
@@ -87,7 +88,7 @@ def _copy_ground_truth(
     ground_truth: dict, joints: int, image_ids: Collection[int] | None, crowd: bool
 ) -> dict:
     """A copy that the evaluators may write into, checked, of the wanted images only."""
-    known = {image["id"] for image in ground_truth["images"]}
+    known = _ids(ground_truth, "images")
     wanted = known if image_ids is None else set(image_ids)
     if not wanted <= known:
         raise SSHPEError(
@@ -100,14 +101,32 @@ def _copy_ground_truth(
                 f"image {image['id']} lacks 'crowdIndex'; use CrowdPose's own file, or 'keypoints'"
             )
     annotations: list[dict] = []
-    for annotation in ground_truth["annotations"]:
+    for annotation in _entries(ground_truth, "annotations"):
         _check_annotation(annotation, joints, ("bbox",) if crowd else ("bbox", "area"))
         if annotation["image_id"] in wanted:
             counted = sum(v > 0 for v in annotation["keypoints"][2::3])
             # COCOeval takes an annotation of id 0 for "not matched", so ids are counted anew from 1.
             fresh = {"num_keypoints": counted, "iscrowd": 0, **annotation, "id": len(annotations) + 1}
             annotations.append(fresh)
-    return {"categories": ground_truth["categories"], "images": images, "annotations": annotations}
+    categories = _entries(ground_truth, "categories")
+    return {"categories": categories, "images": images, "annotations": annotations}
+
+
+def _entries(ground_truth: dict, key: str) -> Sequence[dict]:
+    entries = ground_truth.get(key)
+    if not isinstance(entries, list | tuple) or not all(isinstance(entry, dict) for entry in entries):
+        raise SSHPEError(
+            f"the ground truth has no {key!r}, a list of objects; give a COCO keypoint dataset as read from JSON"
+        )
+    return entries
+
+
+def _ids(ground_truth: dict, key: str) -> set[Any]:
+    ids = [entry.get("id") for entry in _entries(ground_truth, key)]
+    for i, one in enumerate(ids):
+        if one is None or not isinstance(one, Hashable):
+            raise SSHPEError(f"entry {i} of the ground truth's {key} has the id {one!r}; give it a number")
+    return set(ids)
 
 
 def _check_annotation(annotation: dict, joints: int, sizes: tuple[str, ...]) -> None:
@@ -115,16 +134,22 @@ def _check_annotation(annotation: dict, joints: int, sizes: tuple[str, ...]) -> 
     for key in ("image_id", "category_id", "keypoints", *sizes):
         if key not in annotation:
             raise SSHPEError(f"{where} lacks {key!r}; add it to the annotation file")
-    count = len(annotation["keypoints"])
+    if not isinstance(annotation["image_id"], Hashable):
+        raise SSHPEError(f"{where} has an image_id that is no number; mend the annotation file")
+    try:
+        count = len(annotation["keypoints"])
+        finite = np.isfinite(np.hstack([annotation[key] for key in ("keypoints", *sizes)])).all()
+    except (TypeError, ValueError):
+        told = ", ".join(("keypoints", *sizes))
+        raise SSHPEError(f"{where} has {told} that are not numbers; mend the annotation file") from None
     if count != 3 * joints:
         raise SSHPEError(f"{where} has {count} keypoint numbers, not 3 x {joints}; mend the annotation file")
-    if not np.isfinite(np.hstack([annotation[key] for key in ("keypoints", *sizes)])).all():
+    if not finite:
         raise SSHPEError(f"{where} holds a NaN or an infinity; mend the annotation file")
 
 
 def _check_results(results: list[dict], ground_truth: dict, joints: int) -> None:
-    images = {image["id"] for image in ground_truth["images"]}
-    categories = {category["id"] for category in ground_truth["categories"]}
+    images, categories = _ids(ground_truth, "images"), _ids(ground_truth, "categories")
     for i, entry in enumerate(results):
         fault = _fault(entry, images, categories, joints)
         if fault:
@@ -139,9 +164,9 @@ def _fault(entry: dict, images: set[int], categories: set[int], joints: int) -> 
     for key in _REQUIRED_RESULT:
         if key not in entry:
             return f"lacks {key!r}; add it"
-    if entry["image_id"] not in images:
+    if not isinstance(entry["image_id"], Hashable) or entry["image_id"] not in images:
         return "is of an image that the ground truth does not have; predict on its images only"
-    if entry["category_id"] not in categories:
+    if not isinstance(entry["category_id"], Hashable) or entry["category_id"] not in categories:
         return f"has the unknown category_id {entry['category_id']!r}; use one of {sorted(categories)}"
     try:
         keypoints, score = np.asarray(entry["keypoints"], np.float64), float(entry["score"])

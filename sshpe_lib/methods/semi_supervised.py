@@ -59,6 +59,8 @@ def student_losses(
         on_labeled, on_unlabeled = _together(student, labeled.image, view)
     else:
         on_unlabeled = student(view.image, after_stage=view.after_stage)
+    if view.finish is not None:
+        view.finish()
     supervised = teaching.loss(on_labeled, labeled)
     consistency = teaching.consistency(teaching.maps(on_unlabeled), pseudo)
     return supervised, consistency

@@ -10,6 +10,7 @@ from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.augment.view import Strong, View
 from sshpe_lib.codec import MSRAHeatmap
+from sshpe_lib.errors import SSHPEError
 
 
 def draw(seed: int = 0) -> Draw:
@@ -99,5 +100,20 @@ def test_affine_then_mix_and_not_the_other_way():
     alone, alone_moved = HardAffine()(View(image), heatmaps, draw())
     assert torch.equal(moved, alone_moved)
     assert torch.equal(view.after_stage("layer4", view.image), alone.image)
-    with pytest.raises(ValueError, match="before a mix"):
+    with pytest.raises(SSHPEError, match="before a mix"):
         Strong([PoseMUM(), HardAffine()])(image, heatmaps, draw())
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ({"probability": 2.0}, "probability is 2.0; give 0 to 1"),
+        ({"probability": math.nan}, "probability is nan"),
+        ({"rotation": -30.0}, "rotation is -30.0; give 0 or more"),
+        ({"scale": 1.0}, "scale is 1.0; give 0 or more, and less than 1"),
+        ({"scale": -0.25}, "scale is -0.25"),
+    ],
+)
+def test_settings_that_the_configuration_refuses_are_refused(setting, told):
+    with pytest.raises(SSHPEError, match=f"an affine's {told}"):
+        HardAffine(**setting)

@@ -7,6 +7,7 @@ import torch
 from sshpe_lib.augment.cut_occlude import CutOcclude, paste
 from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.augment.view import Strong, View
+from sshpe_lib.errors import SSHPEError
 from tests.augment.helpers import DTYPES, LAYOUTS, batch, draw
 
 
@@ -140,7 +141,7 @@ def test_it_must_come_before_a_mix():
     view, _ = Strong([CutOcclude(), PoseMUM()])(image, heatmaps, draw())
     alone, _ = CutOcclude()(View(image), heatmaps, draw())
     assert torch.equal(view.after_stage("layer4", view.image), alone.image)
-    with pytest.raises(ValueError, match="before a mix"):
+    with pytest.raises(SSHPEError, match="before a mix"):
         Strong([PoseMUM(), CutOcclude()])(image, heatmaps, draw())
 
 

@@ -8,6 +8,7 @@ from sshpe_lib.augment import boxes
 from sshpe_lib.augment.joint_cutout import JointCutout
 from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.augment.view import Strong, View
+from sshpe_lib.errors import SSHPEError
 from tests.augment.helpers import DTYPES, LAYOUTS, assert_ranks_share, batch, draw
 
 
@@ -180,7 +181,7 @@ def test_it_must_come_before_a_mix():
     view, _ = Strong([JointCutout(), PoseMUM()])(image, heatmaps, draw())
     alone, _ = JointCutout()(View(image), heatmaps, draw())
     assert torch.equal(view.after_stage("layer4", view.image), alone.image)
-    with pytest.raises(ValueError, match="before a mix"):
+    with pytest.raises(SSHPEError, match="before a mix"):
         Strong([PoseMUM(), JointCutout()])(image, heatmaps, draw())
 
 

@@ -7,7 +7,7 @@ import torch
 from sshpe_lib.augment import tiles
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.mum import PoseMUM
-from sshpe_lib.augment.view import View
+from sshpe_lib.augment.view import Strong, View
 from sshpe_lib.errors import SSHPEError
 
 SITES = ("layer1", "layer2", "layer3")
@@ -191,6 +191,90 @@ def test_a_group_that_is_not_mixed_keeps_its_arrangement(probability, mixed):
 def test_an_unknown_option_is_refused(option):
     with pytest.raises(SSHPEError, match=f"{option} is 'sometimes'; choose '.*' or '.*'"):
         PoseMUM(**{option: "sometimes"})
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"sites": "layer1"}, r"sites are 'layer1'; give a tuple, \('layer1',\)"),
+        ({"sites": ("layer1", "layer1")}, "name each stage once"),
+        ({"sites": ("layer1", "layer4")}, "mixes after layer1, layer4 and unmixes after layer4; name each"),
+        ({"probability": 2}, "probability is 2; give 0 to 1"),
+        ({"probability": float("nan")}, "probability is nan; give 0 to 1"),
+    ],
+)
+def test_settings_that_the_configuration_refuses_are_refused(settings, told):
+    with pytest.raises(SSHPEError, match=f"Pose-MUM.*{told}"):
+        PoseMUM(**settings)
+
+
+def go(view: View) -> None:
+    """Through the stages of a ResNet."""
+    for stage, shape in SHAPES.items():
+        view.after_stage(stage, torch.empty(4, *shape))
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"sites": ("layer4",), "unmix": "layer1"}, "unmixes after layer1, and the network came to layer1;"),
+        ({"sites": ("layer1", "layer4"), "unmix": "layer3"}, "came to layer1, layer2, layer3; name stages"),
+        ({"sites": ("layer2", "layer1")}, "mixes after layer2, layer1 and .* the network came to layer1;"),
+        ({"sites": ("layr1",)}, "came to layer1, layer2, layer3, layer4; name stages of the network"),
+    ],
+)
+def test_a_stage_out_of_order_is_refused_when_it_comes(settings, told, probability):
+    """Whether or not this pass would mix there, so that a mistake shows in the first."""
+    view, _ = PoseMUM(**settings, probability=probability)(View(torch.empty(4, 3, 64, 48)), None, draw())
+    with pytest.raises(SSHPEError, match=told):
+        go(view)
+
+
+def test_a_site_that_comes_again_after_the_unmix_is_refused():
+    mix = PoseMUM(sites=("layer1",), unmix="layer2").draw(4, draw())
+    features = torch.empty(4, 1, 4, 3)
+    mix.after_stage("layer2", mix.after_stage("layer1", features))
+    with pytest.raises(SSHPEError, match="came to layer1, layer2, layer1; name stages"):
+        mix.after_stage("layer1", features)
+
+
+@pytest.mark.parametrize(("sites", "unmix"), [((), "layerr4"), (("layer1",), "decoder")])
+def test_a_pass_without_the_unmix_is_refused_when_it_is_over(sites, unmix):
+    view, _ = PoseMUM(sites=sites, unmix=unmix)(View(torch.empty(4, 3, 64, 48)), None, draw())
+    go(view)
+    with pytest.raises(SSHPEError, match=f"unmixes after {unmix}, and the network came to layer1, .*layer4;"):
+        view.finish()
+
+
+def test_a_view_may_be_looked_at_again():
+    image = torch.randn(4, 3, 64, 48)
+    view, _ = PoseMUM(sites=SITES, probability=1.0)(View(image), None, draw())
+    for _ in range(2):
+        features = view.image
+        for stage in SHAPES:
+            features = view.after_stage(stage, features)
+        view.finish()
+        assert torch.equal(features, image)
+
+
+def test_a_second_mix_is_refused():
+    with pytest.raises(SSHPEError, match="mixed twice"):
+        Strong([PoseMUM(), PoseMUM()])(torch.empty(4, 3, 64, 48), torch.empty(4, 17, 16, 12), draw())
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        ((6, 3, 64, 48), "drawn for 4 images and meets 6; draw one for every batch"),
+        ((3, 64, 48), r"\(B, C, H, W\), and meets \(3, 64, 48\)"),
+    ],
+)
+def test_images_that_the_mix_was_not_drawn_for_are_refused(shape, told):
+    mix = PoseMUM().draw(4, draw())
+    for move in (mix.image, lambda images: mix.after_stage("layer4", images)):
+        with pytest.raises(SSHPEError, match=told):
+            move(torch.empty(shape))
 
 
 def test_sites_are_tossed_independently():

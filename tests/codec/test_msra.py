@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
 
 from sshpe_lib.codec import MSRAHeatmap, highest_pixels
+from sshpe_lib.errors import SSHPEError
 from sshpe_lib.geometry import crop_matrix, invert_affine, transform_points
 from tests.goldens import load
 
@@ -201,6 +204,28 @@ def test_results_stay_on_the_device_of_the_input(device):
     assert {t.device.type for t in (maps, weights, points, scores)} == {device}
     assert maps.shape == (2, 17, 64, 48) and points.shape == (2, 17, 2)
     assert weights.shape == scores.shape == (2, 17)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"sigma": 0}, "positive sigma; got 0"),
+        ({"sigma": -1.0}, "positive sigma; got -1.0"),
+        ({"sigma": float("nan")}, "positive sigma; got nan"),
+        ({"heatmap_size": (0, 0)}, r"heatmap_size of \(0, 0\); give sizes of 1 pixel at least"),
+        ({"input_size": (192, -256)}, r"input_size of \(192, -256\)"),
+    ],
+)
+def test_impossible_settings_are_refused(arguments, told):
+    with pytest.raises(SSHPEError, match=told):
+        MSRAHeatmap(**arguments)
+
+
+@pytest.mark.parametrize("shape", [(1, 17, 128, 96), (1, 17, 48, 64), (17, 64, 48), (64, 48)])
+def test_heatmaps_of_another_size_are_refused(shape):
+    told = re.escape(f"heatmaps have shape {shape}, and the codec reads (B, K, 64, 48)")
+    with pytest.raises(SSHPEError, match=told):
+        MSRAHeatmap().decode(torch.zeros(shape))
 
 
 def test_sizes_are_width_first():

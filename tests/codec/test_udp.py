@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -255,6 +257,21 @@ def test_a_scaled_codec_draws_wider_and_reads_the_same_frame(codec):
 def test_impossible_settings_are_refused(arguments, told):
     with pytest.raises(SSHPEError, match=told):
         UDPHeatmap(**arguments)
+
+
+@pytest.mark.parametrize("codec", BOTH)
+def test_heatmaps_of_another_size_are_refused(codec):
+    channels = codec.channels(17)
+    for shape in ((1, channels, 128, 96), (1, channels, 48, 64), (channels, 64, 48)):
+        with pytest.raises(
+            SSHPEError, match=re.escape(f"heatmaps have shape {shape}, and the codec reads (B, ")
+        ):
+            codec.decode(torch.zeros(shape))
+
+
+def test_offsets_come_in_threes():
+    with pytest.raises(SSHPEError, match=r"reads \(B, 3 K, 64, 48\)"):
+        UDPHeatmap(target="offset").decode(torch.zeros(1, 17, 64, 48))
 
 
 # --- reading a part of a blurred map ------------------------------------------------------------------------

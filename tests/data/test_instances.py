@@ -31,6 +31,21 @@ def test_joined_people_are_those_of_both_in_order(tmp_path: Path, monkeypatch: p
     assert np.array_equal(joined.batch([3, 4]).image, second.batch([0, 1]).image)
 
 
+@pytest.mark.parametrize("kind", [list, np.array])
+def test_a_mask_selects_where_it_is_true(tmp_path: Path, kind) -> None:
+    people = toy.instances(tmp_path, 4)
+    mask = kind([False, True, False, True])
+    for some in (people.select(mask), Crops(people, (48, 64)).select(mask).instances):
+        assert some.annotation_ids.tolist() == people.annotation_ids[[1, 3]].tolist()
+    assert len(people.select(kind([False] * 4))) == 0
+
+
+@pytest.mark.parametrize("mask", [[True, False], [[True, False, True]]])
+def test_a_mask_of_another_length_is_refused(tmp_path: Path, mask: list) -> None:
+    with pytest.raises(IndexError, match="cannot select of 3 instances"):
+        toy.instances(tmp_path, 3).select(mask)
+
+
 def test_different_keypoints_do_not_go_together(tmp_path: Path) -> None:
     one = toy.instances(tmp_path, 2)
     with pytest.raises(ValueError, match="different keypoints"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -213,13 +214,15 @@ def test_visible_only_keeps_the_joints_of_one_flag(coco):
         ({"keypoints": [1.0] * 50}, "shape"),
         ({"keypoints": ["a"] * 51}, "not numbers"),
         ({"image_id": 999999}, "of an image that the ground truth does not have"),
+        ({"image_id": [1000]}, "of an image that the ground truth does not have"),
         ({"category_id": 9}, "unknown category_id 9"),
+        ({"category_id": {}}, "unknown category_id {}"),
     ],
 )
 def test_a_malformed_result_is_named(coco, change, message):
     ground_truth, results = coco
     results[3] |= change
-    image = results[3]["image_id"]
+    image = re.escape(str(results[3]["image_id"]))
     with pytest.raises(SSHPEError, match=rf"results entry 3 \(image {image}\) .*{message}"):
         average_precision(ground_truth, results, COCO17.sigmas)
 
@@ -242,6 +245,10 @@ def test_a_result_that_is_no_object_is_named(coco):
         ({"keypoints": [1] * 48}, "48 keypoint numbers, not 3 x 17"),
         ({"area": np.nan}, "NaN"),
         ({"bbox": [0, 0, np.inf, 1]}, "infinity"),
+        ({"image_id": [1000]}, "image_id that is no number"),
+        ({"keypoints": 51}, "keypoints, bbox, area that are not numbers"),
+        ({"keypoints": ["a"] * 51}, "not numbers"),
+        ({"area": None}, "not numbers"),
     ],
 )
 def test_a_malformed_annotation_is_named(coco, change, message):
@@ -249,6 +256,28 @@ def test_a_malformed_annotation_is_named(coco, change, message):
     ground_truth["annotations"][4] |= change
     with pytest.raises(SSHPEError, match=rf"annotation {ground_truth['annotations'][4]['id']} .*{message}"):
         average_precision(ground_truth, results, COCO17.sigmas)
+
+
+@pytest.mark.parametrize("key", ["images", "annotations", "categories"])
+@pytest.mark.parametrize("wrong", [None, {}, [1]])
+def test_a_ground_truth_without_its_lists_is_refused(coco, key, wrong):
+    ground_truth, results = coco
+    for broken in (ground_truth | {key: wrong}, {k: v for k, v in ground_truth.items() if k != key}):
+        with pytest.raises(SSHPEError, match=f"ground truth has no '{key}', a list of objects; give a COCO"):
+            average_precision(broken, results, COCO17.sigmas)
+        if key == "annotations":
+            with pytest.raises(SSHPEError, match="has no 'annotations'"):
+                visible_only(broken, 2)
+
+
+@pytest.mark.parametrize("key", ["images", "categories"])
+@pytest.mark.parametrize("wrong", [{}, {"id": [1]}, {"id": None}])
+def test_an_entry_without_an_id_is_named(coco, key, wrong):
+    ground_truth, results = coco
+    with pytest.raises(
+        SSHPEError, match=f"entry 0 of the ground truth's {key} has the id .*; give it a number"
+    ):
+        average_precision(ground_truth | {key: [wrong]}, results, COCO17.sigmas)
 
 
 @pytest.mark.parametrize("key", ["image_id", "category_id", "keypoints", "bbox", "area"])

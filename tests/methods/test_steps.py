@@ -9,6 +9,7 @@ from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.augment.view import Strong, View
 from sshpe_lib.codec import MSRAHeatmap
+from sshpe_lib.errors import SSHPEError
 from sshpe_lib.losses import heatmap_mse
 from sshpe_lib.methods import semi_supervised, supervised
 from sshpe_lib.methods.step import Labeled
@@ -179,6 +180,15 @@ def test_one_joint_forward_equals_two_without_batch_statistics(labeled, unlabele
     )
     torch.testing.assert_close(joint.supervised, separate.supervised)
     torch.testing.assert_close(joint.consistency, separate.consistency)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_a_step_whose_mix_is_never_undone_is_refused(labeled, unlabeled, joint):
+    student, mix = network(), Strong([PoseMUM(unmix="layerr4")])
+    with pytest.raises(SSHPEError, match="unmixes after layerr4, and the network came to stem, .*decoder"):
+        semi_supervised.train_step(
+            [(student, EMAN(student, 0.6))], labeled, TEACHING, unlabeled, mix, 1.0, draw(), joint=joint
+        )
 
 
 def test_a_joint_forward_shares_the_statistics(labeled, unlabeled):

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from sshpe_lib.augment import boxes
 from sshpe_lib.augment.draw import Draw
-from sshpe_lib.augment.dropping.operation import Dropping, at_most, both, check_choice, check_limits
+from sshpe_lib.augment.dropping.operation import Dropping, at_most, both
+from sshpe_lib.augment.limits import check_choice, check_limits
 
 Shape = Literal["ellipse", "square"]
 

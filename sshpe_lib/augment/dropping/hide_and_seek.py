@@ -9,7 +9,8 @@ from torch import Tensor
 
 from sshpe_lib.augment import boxes
 from sshpe_lib.augment.draw import Draw
-from sshpe_lib.augment.dropping.operation import Dropping, check_limits
+from sshpe_lib.augment.dropping.operation import Dropping
+from sshpe_lib.augment.limits import check_limits
 from sshpe_lib.errors import SSHPEError
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from sshpe_lib.augment.draw import Draw
-from sshpe_lib.augment.dropping.operation import Dropping, Fill, both, check_limits
+from sshpe_lib.augment.dropping.operation import Dropping, Fill, both
+from sshpe_lib.augment.limits import check_limits
 
 TRIES = 100
 
