@@ -163,6 +163,9 @@ def test_weights_are_listed_as_typed() -> None:
         assert len(file["sha256"]) >= 8 and file["note"]
     drawn = CliRunner(env={"COLUMNS": "120"}).invoke(cli.app, ["weights", "list"]).output
     assert all(name in drawn for name in names)
+    narrow = CliRunner(env={"COLUMNS": "80"}).invoke(cli.app, ["weights", "list"]).output
+    assert all(name in narrow for name in names) and narrow.count(" yes ") >= 3
+    assert all(line[-1] in "┓┃┩│┘" for line in narrow.splitlines()[:-1])  # no column is cut
 
 
 def test_published_weights_are_fetched_and_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
