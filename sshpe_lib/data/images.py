@@ -20,7 +20,7 @@ _REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}  # added to one of the above; OpenCV name
 _KINDS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # as Pillow names them
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-_AGAIN = "copy or download the file again, or take its image and its annotations out of the annotation file"
+_AGAIN = "copy or download the file again, or leave it out, with its annotations where it has any"
 
 
 def read_image(
@@ -63,7 +63,7 @@ def _read(path: Path, where: str) -> np.ndarray:
     try:
         data = np.fromfile(path, dtype=np.uint8)
     except FileNotFoundError:
-        raise bad_input(path, where, "the image file does not exist", _AGAIN) from None
+        raise bad_input(path, where, "the image file does not exist", f"correct its path, {_AGAIN}") from None
     except OSError as error:
         problem = f"the image file cannot be read ({error.strerror})"
         raise bad_input(path, where, problem, "correct its path or rights") from None
