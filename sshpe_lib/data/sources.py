@@ -7,7 +7,7 @@ from pathlib import Path
 from sshpe_lib import paths, records
 from sshpe_lib.config import CocoSource, Data, Experiment, Source, SyntheticSource
 from sshpe_lib.data import ai_challenger, coco, unlabelled
-from sshpe_lib.data.faults import bad_input
+from sshpe_lib.data.faults import bad_input, refuse
 from sshpe_lib.data.images import find_images
 from sshpe_lib.data.instances import Instances
 from sshpe_lib.data.synthetic import VERSION, SyntheticPeople, build
@@ -24,7 +24,9 @@ def own(annotations: Path, images: Path | None = None) -> CocoSource:
     """
     annotations = Path(annotations).absolute()
     if images is None:
-        names = coco.parse(annotations).images.names
+        parsed = coco.parse(annotations)
+        refuse(parsed.faults)  # names of images among them, by which the folder is looked for
+        names = parsed.images.names
         images = find_images(annotations, names)
         if images is None:
             problem = f"its images ({names[0] if names else 'none is listed'}) are not beside it"
