@@ -191,6 +191,7 @@ def test_a_folder_without_json_and_a_missing_file(tmp_path):
         check(tmp_path)
     report = check(tmp_path / "none.json")
     assert not report.ok and "cannot be opened" in report.faults[0].problem
+    assert report.faults[0].cure.startswith("correct the path: one as typed starts at the working folder")
 
 
 @pytest.mark.real_data
