@@ -20,7 +20,8 @@ from sshpe_lib.skeleton import Skeleton
 def own(annotations: Path, images: Path | None = None) -> CocoSource:
     """A COCO-format keypoint file of one's own; images: their folder, found beside the file where left out.
 
-    Raises SSHPEError where the file cannot be read, or where its images are not beside it.
+    Raises SSHPEError where the file cannot be read, and where the images are looked for, for anything in it that
+    `sshpe data check` calls fatal, or if they are not beside it.
     """
     annotations = Path(annotations).absolute()
     if images is None:
@@ -117,7 +118,7 @@ def pin(experiment: Experiment) -> Experiment:
     if paths.data() is None and not all(Path(source.annotations).is_absolute() for source in files):
         return _as_recorded(experiment)
     return _with_sources(
-        experiment, {role: _pin(source, role) for role, source in _sources(experiment).items()}
+        experiment, {role: pin_source(source, role) for role, source in _sources(experiment).items()}
     )
 
 
@@ -159,7 +160,12 @@ def _same_files(ours: Source, theirs: Source) -> bool:
     return theirs.model_dump() == theirs.model_dump() | known
 
 
-def _pin(source: Source, role: str) -> Source:
+def pin_source(source: Source, role: str) -> Source:
+    """The source with the fingerprints of its files filled in.
+
+    role: what an experiment's data calls it, such as "val". Raises SSHPEError where a file is missing, or is not the
+    one that the source pins.
+    """
     if source.kind == "synthetic":
         return source
     update = {"fingerprint": _fingerprint(source.annotations, source.fingerprint, f"data.{role}.fingerprint")}
