@@ -28,9 +28,10 @@ def weights_list(
     if as_json:
         typer.echo(json.dumps([asdict(file) for file in files], default=str))
         return
-    grid = Grid(Column("file", overflow="fold", min_width=27), "what it is", "sha256", "here")
+    # So much of the sha256 as the published names hold: whole names, and all columns, then fit 80 characters.
+    grid = Grid(Column("file", no_wrap=True), "what it is", "sha256", "here")
     for file in files:
-        grid.add_row(file.name, file.note, file.sha256[:16], "yes" if file.path else "no")
+        grid.add_row(file.name, file.note, file.sha256[:8], "yes" if file.path else "no")
     Console().print(grid)
     typer.echo("`sshpe weights fetch FILE` downloads one that is not here.")
 

@@ -42,8 +42,8 @@ def convert(
     statistics of BGR and answers up to 255: its first and last layers are changed so that it takes RGB and answers up
     to 1.
 
-    Raises SSHPEError as `weights.load_state` and `recognise`, for tensors that do not fit, keypoints that are not the
-    network's, and where the size is not told.
+    Raises SSHPEError as `weights.load_state` and `recognise`, for tensors that do not fit or are not finite, keypoints
+    that are not the network's, and where the size is not told.
     """
     file = Path(file)
     state = weights.load_state(file)
@@ -54,6 +54,7 @@ def convert(
     made = _experiment(found, (width, height), codec, color or _color(found), file)
     network = trained.empty(made, skeleton)
     weights.fill(network, _rgb_to_one(state) if _official_rsn(found) else state, file)
+    weights.check_finite(network.state_dict(), file)
     origin = f"converted from {file.name}, sha256 {fingerprint(file)[:16]}"
     return Trained(network.eval(), made, skeleton, "", {}, "", origin)
 

@@ -22,6 +22,7 @@ from sshpe_lib.report.breakdown import breakdown, breakdown_text
 from sshpe_lib.report.failures import Case, Failures
 from sshpe_lib.side_by_side import student_and_teacher
 from sshpe_lib.trained import Trained
+from sshpe_lib.writing import check_writable
 
 TOLD, SHOWN = 5, 24  # of the worst cases: in the terminal, and in failures.html
 
@@ -79,7 +80,7 @@ def evaluate(network: Trained, source: Source | None = None, machine: Machine | 
     Raises SSHPEError for data that is missing, wrong, or of other keypoints.
     """
     experiment = network.experiment
-    source = source or sources.pin(experiment).data.val
+    source = source or sources.pin_source(experiment.data.val, "val")  # what it learned from need not be here
     people, truth = sources.instances(source), sources.ground_truth(source)
     if people.skeleton != network.skeleton:
         raise SSHPEError(
@@ -108,11 +109,14 @@ def run(
 
     which: a .safetensors file, or the key of a record or its first letters. output: a folder for results.json,
     breakdown.png, failures.html and, of a record whose teacher is another network, heatmaps.png.
-    Raises SSHPEError as `evaluate`, and where there is no such network.
+    Raises SSHPEError as `evaluate`, where there is no such network, and where `output` takes no files, which is asked
+    before evaluating.
     """
     file = which.endswith(".safetensors")
     network = trained.load(Path(which)) if file else trained.of_key(which)
     source = None if annotations is None else sources.own(annotations, images)
+    if output is not None:
+        check_writable(output)
     made = evaluate(network, source, machine)
     told = [
         f"{network.experiment.model} ({network.about}) on {len(made.people):,} people of {made.people.source}",
@@ -124,7 +128,6 @@ def run(
         str(made.worst(TOLD)),
     ]
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
         write_results(output / "results.json", made.results)
         breakdown(made.shares, network.skeleton, made.scores).savefig(output / "breakdown.png")
         (output / "failures.html").write_text(made.worst().page())

@@ -3,7 +3,8 @@
 papermill imports this module through its entry-point group `papermill.io` before it reads its command line.
 Only where the running program is papermill, its click command gets `prepare` in front of it: the arguments
 are parsed by then and no kernel has started. papermill tells a terminal, a pipe and a FIFO on standard input
-apart only where no output is named, so naming one serves all three. The Python API stays as it is.
+apart only where no output is named, so naming one serves all three. A mistake that only a cell finds, such as a wrong
+value of a parameter, is told in one line, too. The Python API stays as it is.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import os
 import stat
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 OUTPUT_FOLDER = Path("executed")
+MISTAKES = ("SSHPEError", "BadInput")  # errors that are meant to be read, as a kernel names their classes
 
 
 class Handler:
@@ -199,6 +202,22 @@ def _refuse(message: str) -> NoReturn:
     raise refusal
 
 
+@contextmanager
+def _told_in_one_line() -> Iterator[None]:
+    """Inside the block a cell that ended with this package's own error ends papermill with its sentence alone.
+
+    The notebook as far as it was executed, which shows where, is saved by then. Raises click.ClickException.
+    """
+    from papermill.exceptions import PapermillExecutionError
+
+    try:
+        yield
+    except PapermillExecutionError as error:
+        if error.ename not in MISTAKES:
+            raise
+        _refuse(error.evalue)
+
+
 def _program_is_papermill() -> bool:
     """Whether this process was started as `papermill` or `python -m papermill`."""
     if sys.argv[0] == "-m":  # the package is imported before runpy writes the path of its __main__ here
@@ -213,9 +232,11 @@ def _install() -> None:
     invoke = Command.invoke
 
     def checked_invoke(command: Command, context: Context) -> Any:
-        if getattr(command.callback, "__module__", None) == "papermill.cli":
-            prepare(context.params)
-        return invoke(command, context)
+        if getattr(command.callback, "__module__", None) != "papermill.cli":
+            return invoke(command, context)
+        prepare(context.params)
+        with _told_in_one_line():
+            return invoke(command, context)
 
     Command.invoke = checked_invoke  # type: ignore[method-assign, assignment]  # papermill has no hook
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sshpe_lib import parts, trained
 from sshpe_lib.data.cache import ImageCache
-from sshpe_lib.data.columns import numbers
+from sshpe_lib.data.columns import LARGEST, numbers
 from sshpe_lib.data.documents import read_json
 from sshpe_lib.data.faults import bad_input
 from sshpe_lib.data.instances import Instances
@@ -25,10 +26,11 @@ from sshpe_lib.machine import Machine
 from sshpe_lib.report.overlay import overlay
 from sshpe_lib.skeleton import Skeleton
 from sshpe_lib.trained import Trained
+from sshpe_lib.writing import check_writable
 
 PERSON = 1  # the category of results, COCO's
 
-Boxes = Mapping[str, np.ndarray]  # file name -> (P, 4) x, y, width, height in pixels
+Boxes = Mapping[str, ArrayLike]  # file name -> (P, 4) x, y, width, height in pixels; P is 0 where nobody is
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,15 @@ def run(
     """The command `sshpe predict`: writes keypoints.json and drawn pictures; returns what to tell, and the JSON.
 
     weights: the package's own network where left out. Raises SSHPEError as `trained.load`, `read_boxes` and `predict`,
-    and where `output` cannot be written.
+    and where `output` cannot be written, which is asked before predicting.
     """
     network = trained.load(weights or trained.shipped())
     placed = None if boxes is None else read_boxes(boxes)
+    check_writable(output)
     found = predict(network, images, placed, machine)
     listed = results(found)
     told = []
     try:
-        output.mkdir(parents=True, exist_ok=True)
         write_results(output / "keypoints.json", listed)
         for one in found:
             path = output / f"{one.path.stem}.pose.png"
@@ -88,32 +90,38 @@ def run(
 
 
 def predict(
-    network: Trained, images: Sequence[Path], boxes: Boxes | None = None, machine: Machine | None = None
+    network: Trained,
+    images: Sequence[Path | str] | Path | str,
+    boxes: Boxes | None = None,
+    machine: Machine | None = None,
 ) -> list[Prediction]:
-    """Find the people of every image.
+    """Find the people of every image, of one or several.
 
     boxes: where they are, for a network that looks at one person at a time; an image without an entry is taken for a
-    picture of one person. A bottom-up network finds them itself. Boxes are in the pixels as stored; without any,
-    every image is turned upright by its camera's orientation tag first, and what is found is in that one's pixels.
-    Raises SSHPEError for an image that cannot be read, boxes of images that were not named, and boxes for a bottom-up
-    network.
+    picture of one person, and one with an empty entry shows nobody. A bottom-up network finds them itself. Boxes are in
+    the pixels as stored; without any, every image is turned upright by its camera's orientation tag first, and what is
+    found is in that one's pixels.
+    Raises SSHPEError for an image that cannot be read, for boxes that are not (P, 4), have no sides, lie outside their
+    image or are of one that was not named, for boxes for a bottom-up network, and where its answer is not finite.
     """
     if not images:
         raise SSHPEError("no image is named; name one or more")
-    images = [Path(path) for path in images]
-    stems = [path.stem for path in images]
-    twice = next((path for path in images if stems.count(path.stem) > 1), None)
+    if boxes is not None and not isinstance(boxes, Mapping):
+        raise SSHPEError("boxes are given by the names of their images; write {file name: list of boxes}")
+    files = [Path(path) for path in ([images] if isinstance(images, str | Path) else images)]
+    stems = [path.stem for path in files]
+    twice = next((path for path in files if stems.count(path.stem) > 1), None)
     if twice is not None:
         raise SSHPEError(f"{twice}: another image has this name, too; predict them one after the other")
     if network.experiment.bottom_up and boxes:
         raise SSHPEError(f"{network.experiment.model} finds people by itself; leave the boxes out")
     cache = ImageCache(color=network.experiment.data.color, upright=not boxes)  # every image is decoded once
-    pixels = [cache.read(path, "to predict") for path in images]
+    pixels = [cache.read(path, "to predict") for path in files]
     fabric = (machine or Machine(progress=False)).fabric(network.experiment.train.precision, Path())
     tested = (
-        _whole(network, images, pixels)
+        _whole(network, files, pixels)
         if network.experiment.bottom_up
-        else _crops(network, images, pixels, boxes or {}, cache)
+        else _crops(network, files, pixels, boxes or {}, cache)
     )
     evaluation = parts.evaluation_of(network.experiment, tested, {}, network.skeleton, fabric, cache)
     networks = {"network": network.network.to(fabric.device)}
@@ -123,11 +131,15 @@ def predict(
         found, index = evaluation.predict(networks)["network"], evaluation.crops.instances.image_index
         scores = rescore(found[..., 2], np.ones(len(found)), network.experiment.evaluate.score_threshold)
         people = [
-            (found[rows], scores[rows]) for rows in (np.flatnonzero(index == i) for i in range(len(images)))
+            (found[rows], scores[rows]) for rows in (np.flatnonzero(index == i) for i in range(len(files)))
         ]
+    for path, (joints, _) in zip(files, people, strict=True):
+        if not np.isfinite(joints).all():
+            told = f"{network.experiment.model} ({network.about}) answers with numbers that are not finite"
+            raise SSHPEError(f"{path}: {told}; name a sound network")
     if network.experiment.data.color == "bgr":
         pixels = [picture[..., ::-1] for picture in pixels]
-    shown = zip(images, pixels, people, strict=True)
+    shown = zip(files, pixels, people, strict=True)
     return [Prediction(path, picture, *one, network.skeleton) for path, picture, one in shown]
 
 
@@ -192,22 +204,45 @@ def _crops(
 ) -> Crops:
     """A crop of every box, or of the whole image where it has none."""
     names = [path.name for path in images]
-    strange = sorted(set(boxes) - set(names))
-    if strange:
-        raise SSHPEError(f"there are boxes of {strange[0]}, which is not among the images; name it too")
+    strange = next((name for name in boxes if name not in names), None)
+    if strange is not None:
+        raise SSHPEError(f"there are boxes of {strange}, which is not among the images; name it too")
+    sizes = _sizes(pixels)
     placed = [
-        np.asarray(boxes.get(path.name, [[0, 0, picture.shape[1], picture.shape[0]]]), np.float32)
-        for path, picture in zip(images, pixels, strict=True)
+        _placed(name, boxes.get(name, [[0, 0, *size]]), size)
+        for name, size in zip(names, sizes.tolist(), strict=True)
     ]
     every, count = np.concatenate(placed), sum(map(len, placed))
     index = np.repeat(np.arange(len(images)), [len(one) for one in placed])
     instances = Instances(
         skeleton=network.skeleton, source=images[0], image_root=Path(), file_names=tuple(map(str, images)),
-        image_sizes=_sizes(pixels), image_index=index, image_ids=index + 1,
+        image_sizes=sizes, image_index=index, image_ids=index + 1,
         annotation_ids=np.full(count, -1), keypoints=np.zeros((count, len(network.skeleton), 3), np.float32),
         boxes=every, areas=every[:, 2] * every[:, 3], box_scores=np.ones(count, np.float32),
     )  # fmt: skip
     return parts.crops_of(network.experiment.data, instances, cache)
+
+
+def _placed(name: str, given: ArrayLike, size: Sequence[int]) -> np.ndarray:
+    """The boxes of one image, (P, 4) float32. Raises SSHPEError where they are none, or nothing of one is in it."""
+    cure = f"give {name} a list of boxes, each x, y, width and height in its pixels as stored"
+    try:
+        boxes = np.asarray(given, np.float64)
+    except (TypeError, ValueError, OverflowError):  # words, boxes of several lengths, more than a float holds
+        raise SSHPEError(f"the boxes of {name} are no lists of numbers; {cure}") from None
+    if boxes.shape == (0,):
+        return np.empty((0, 4), np.float32)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise SSHPEError(f"the boxes of {name} are {boxes.shape}, not (P, 4); {cure}")
+    corners, sides = boxes[:, :2], boxes[:, 2:]
+    for wrong, problem in (
+        (~((np.abs(boxes) <= LARGEST).all(axis=1) & (sides > 0).all(axis=1)), "is no box"),
+        (~((corners < size) & (corners + sides > 0)).all(axis=1), f"lies outside {size[0]}x{size[1]} pixels"),
+    ):
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise SSHPEError(f"box {row} of {name}, {boxes[row].tolist()}, {problem}; {cure}")
+    return boxes.astype(np.float32)
 
 
 def _whole(network: Trained, images: list[Path], pixels: list[np.ndarray]) -> WholeImages:

@@ -17,7 +17,7 @@ from sshpe_lib import paths, records
 from sshpe_lib.data import sources
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.records import Record
-from sshpe_lib.writing import MINUTE
+from sshpe_lib.writing import MINUTE, check_writable
 
 if TYPE_CHECKING:
     from sshpe_lib.machine import Machine
@@ -99,8 +99,8 @@ def reproduce(
     own. For a run too long for that: `sshpe run` with SSHPE_RECORDS and SSHPE_RUNS at empty folders, then `sshpe
     compare`.
 
-    Raises SSHPEError where no record, or more than one, has such a key, its data is not here, or several processes
-    of torchrun ask for it.
+    Raises SSHPEError where no record, or more than one, has such a key, its data is not here, the folder of runs takes
+    no files, or several processes of torchrun ask for it.
     """
     old = records.only(folder or paths.records(), key)
     experiment = sources.pin(old.experiment)
@@ -113,7 +113,7 @@ def reproduce(
             f"{old.key} is trained again in one process, and torchrun started {processes()}; leave torchrun out, or "
             "give it `sshpe run` with SSHPE_RECORDS and SSHPE_RUNS at empty folders, then `sshpe compare` the records"
         )
-    paths.runs().mkdir(parents=True, exist_ok=True)
+    check_writable(paths.runs())
     _sweep(paths.runs(), old.key)
     with (
         TemporaryDirectory(dir=paths.runs(), prefix=f"reproduce-{old.key}-") as fresh,

@@ -55,11 +55,11 @@ def study(
 ) -> Study:
     """The records behind a table, trained where they are missing.
 
-    row, column, amount: "all", or the one to keep (row 0.9 means "0.9"; column "resnet18" means "ResNet-18");
-    a row may also be asked for by its method ("jc-single"). marks: for a column of marks, the mark to keep, or
-    "all". seeds: how many, from seed 0; the profile's own number where left out. jobs: runs at the same time;
-    as many as the CPU has cores for, where left out. cluster: where the runs train, if not in processes of this
-    machine. train: False for the records that are there and nothing else.
+    row, column, amount: "all", or the one to keep (row 0.9 means "0.9"; column "resnet18" means "ResNet-18"); a row
+    may also be asked for by its method ("jc-single"), and the baseline's for itself. marks: for a column of marks, the
+    mark to keep, or "all". seeds: how many, from seed 0; the profile's own number where left out. jobs: runs at the
+    same time; as many as the CPU has cores for, where left out. cluster: where the runs train, if not in processes of
+    this machine. train: False for the records that are there and nothing else.
 
     Raises SSHPEError: no such table, profile, row, column, amount or mark; no cell that has all of them; a
     number of seeds below 1; nothing of it is run on this profile; the data is missing. Without `train`, or where the
@@ -70,11 +70,12 @@ def study(
     chosen = tables.load_profile(profile)
     seeds = chosen.seeds if seeds is None else _whole(seeds)
     cells = _select(table, {"row": row, "column": column, "amount": amount} | dict(marks or {}))
-    results = wanted(table, cells, profile, seeds)
-    if not table.unmeasured and not any(one.experiments for one in results):
-        reasons = "; ".join(dict.fromkeys(one.not_run for one in results if one.not_run))
+    asked = wanted(table, cells, profile, seeds)
+    if not table.unmeasured and not any(one.experiments for one in asked):
+        reasons = "; ".join(dict.fromkeys(one.not_run for one in asked if one.not_run))
         raise SSHPEError(f"profile {profile} runs nothing of what is asked of {table.name}: {reasons}")
     baselines = wanted(table, baseline_cells(table, cells), profile, seeds)
+    results = [one for one in asked if one not in baselines]  # where a baseline is asked for, it stands alone
     command = f"sshpe run {table.name} --profile {profile} --seeds {seeds}"
     everything, folder = [*baselines, *results], records_folder or paths.records()
     keys = dict.fromkeys(one.key() for wish in everything for one in wish.experiments)
@@ -129,23 +130,33 @@ def _whole(seeds: object) -> int:
 
 
 def _select(table: Table, asked: Mapping[str, str | float]) -> list[Cell]:
-    """The cells that have all that is asked for, by row, column, amount and marks."""
-    kept = list(table.cells)
+    """The cells that have all that is asked for, by row, column, amount and marks; those of the baseline where the row
+    is one of these and none of the table's.
+    """
+    every, beside = list(table.cells), baseline_cells(table, table.cells)
+    if asked["row"] != "all" and not _fitting(every, "row", asked["row"]):
+        every = _fitting(beside, "row", asked["row"]) or every
+    kept = every
     for what, choice in asked.items():
         if what not in ("row", "column", "amount", *table.marks):
             known = ", ".join(table.marks) or "none"
             raise SSHPEError(f"{table.name} has no column of marks {what!r}; it has: {known}")
         if choice == "all":
             continue
-        fitting = [cell for cell in table.cells if _plain(choice) in map(_plain, _names(cell, what))]
+        fitting = _fitting(every, what, choice)
         if not fitting:
-            known = ", ".join(dict.fromkeys(_names(cell, what)[0] for cell in table.cells))
+            shown = [*every, *beside] if what == "row" else every
+            known = ", ".join(dict.fromkeys(_names(cell, what)[0] for cell in shown))
             raise SSHPEError(f"{table.name} has no {what} {choice!r}; choose one of: all, {known}")
         kept = [cell for cell in kept if cell in fitting]
     if not kept:
         wish = ", ".join(f"{what} {choice!r}" for what, choice in asked.items() if choice != "all")
         raise SSHPEError(f"{table.name} has no cell with {wish} together; ask for fewer of them")
     return kept
+
+
+def _fitting(cells: Sequence[Cell], what: str, choice: str | float) -> list[Cell]:
+    return [cell for cell in cells if _plain(choice) in map(_plain, _names(cell, what))]
 
 
 def _names(cell: Cell, what: str) -> tuple[str, ...]:
@@ -156,8 +167,13 @@ def _names(cell: Cell, what: str) -> tuple[str, ...]:
 
 
 def _plain(name: object) -> str:
-    """A name as people type it: papermill hands 0.9 over as a number, a backbone may lack its hyphen."""
-    return str(name).lower().replace("-", "").replace(" ", "")
+    """A name as people type it: papermill hands 0.9 over as a number, which others write 0.90, a backbone may lack its
+    hyphen.
+    """
+    try:
+        return str(float(str(name)))
+    except ValueError:
+        return str(name).lower().replace("-", "").replace(" ", "")
 
 
 def _train(

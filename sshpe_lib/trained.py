@@ -135,13 +135,14 @@ def load(path: Path) -> Trained:
     """The network of a file that `save` wrote, loaded strictly.
 
     Raises SSHPEError where the file is missing, cut short, holds no experiment, one that this version cannot read, or
-    one of another network than its tensors.
+    one of another network than its tensors, or where a weight is not finite.
     """
     path = Path(path)
     state = weights.load_state(path)
     about = _about(path)
     network = _like(state, about, path)
     weights.fill(network, state, path)
+    weights.check_finite(network.state_dict(), path)
     return Trained(network.eval(), **dict(about))
 
 

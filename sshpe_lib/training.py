@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sshpe_lib import experiment, profiles, tables, trained
+from sshpe_lib import experiment, paths, profiles, records, tables, trained
 from sshpe_lib.config import CocoSource, Experiment
-from sshpe_lib.data import sources
+from sshpe_lib.data import roles, sources
 from sshpe_lib.machine import Machine
+from sshpe_lib.records import Record
 from sshpe_lib.trained import Trained
 
 # What a network that reads whole images is trained with where nothing else is asked for.
@@ -31,20 +34,43 @@ def train(
 ) -> Trained:
     """Train a method of the tables on people of one's own; a training that was done before is not done again.
 
+    Its record is known by the annotations and settings, not by the photographs: where it is found, that is told.
+
     people, val: COCO-format keypoint files to learn from and to measure on, whose images lie beside them, or sources;
     method: of params/methods.yaml, such as "pose-mum+"; labels: how many people, the first of the file, have labels,
     all of them where left out; unlabeled: a further file for a semi-supervised method, which otherwise takes everybody
     in `people`; folder: for records/ and runs/, those of the project where left out; choices: size, schedule,
     protocol, seed and set of `tables.experiment`.
 
-    Raises SSHPEError for a wrong name or setting, and on bad data before training starts.
+    Raises SSHPEError for a wrong name or setting, and on bad data before training starts, or where a record is found.
     """
-    made = own_experiment(people, val, method, profile, labels, unlabeled, backbone, **choices)
-    runs = None if folder is None else Path(folder) / "runs"
-    record = experiment.run(
-        made, machine, records_folder=None if folder is None else Path(folder) / "records", runs_folder=runs
-    )
+    made = sources.pin(own_experiment(people, val, method, profile, labels, unlabeled, backbone, **choices))
+    machine = machine or Machine()
+    runs = paths.runs() if folder is None else Path(folder) / "runs"
+    results = paths.records() if folder is None else Path(folder) / "records"
+    found = records.find(results, made.key())
+    if found is not None:
+        roles.load(made, progress=False)  # raises where images are missing, as before a training
+        if machine.progress:
+            places = [
+                str(place) for key in _keys(made) for place in (records.path_of(results, key), runs / key)
+            ]
+            print(_nothing_trained(found, places), file=sys.stderr, flush=True)
+    record = experiment.run(made, machine, records_folder=results, runs_folder=runs)
     return trained.from_record(record, sources.skeleton(made.data.labeled), runs)
+
+
+def _keys(experiment: Experiment) -> list[str]:
+    """The keys of an experiment and of those that it starts from."""
+    return [experiment.key(), *([] if experiment.start is None else _keys(experiment.start))]
+
+
+def _nothing_trained(found: Record, places: Sequence[str]) -> str:
+    """What to tell where a record is handed back; places: all that is kept of it."""
+    return (
+        f"record {found.key} of {found.provenance.started[:10]} found; nothing trained (its key is that of the "
+        f"annotations and settings, whatever the photographs are; to train again, remove {', '.join(places)})"
+    )
 
 
 def own_experiment(

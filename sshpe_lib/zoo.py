@@ -66,9 +66,7 @@ def verify(path: Path) -> str:
         published.verify(one, path)
         return f"{path}: {one.note}"
     state = weights.load_state(path)
-    wrong = next((name for name, value in state.items() if not bool(value.isfinite().all())), None)
-    if wrong is not None:
-        raise SSHPEError(f"{path}: tensor {wrong} has values that are not finite; fetch or train it again")
+    weights.check_finite(state, path)
     if trained.is_network(path):
         made = trained.load(path)
         return f"{path}: {made.experiment.model} of {len(made.skeleton)} keypoints, {made.about}"

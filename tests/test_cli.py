@@ -411,6 +411,15 @@ def test_reproduce_refuses_several_processes(
     assert training.experiment is None and not paths.runs().exists()
 
 
+def test_reproduce_refuses_runs_that_cannot_be_written(
+    sshpe, saved: Record, training: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "afile").write_text("")
+    monkeypatch.setenv("SSHPE_RUNS", str(tmp_path / "afile" / "x"))
+    assert_refused(sshpe("reproduce", saved.key), "afile/x: cannot be written (Not a directory)")
+    assert training.experiment is None
+
+
 def test_reproduce_keeps_the_network_where_asked(sshpe, saved: Record, training: SimpleNamespace) -> None:
     kept = checkpoints.of(paths.runs() / saved.key)
     sshpe("reproduce", saved.key)

@@ -15,7 +15,7 @@ from sshpe_lib import cli, converting, predict, trained, zoo
 from sshpe_lib.data.documents import fingerprint
 from sshpe_lib.data.synthetic import SyntheticPeople, build
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.models import published
+from sshpe_lib.models import published, weights
 from sshpe_lib.models.higher_hrnet import HigherHRNet
 from sshpe_lib.models.hrnet import HRNet
 from sshpe_lib.models.resnet import SimpleBaseline
@@ -163,6 +163,9 @@ def test_weights_are_listed_as_typed() -> None:
         assert len(file["sha256"]) >= 8 and file["note"]
     drawn = CliRunner(env={"COLUMNS": "120"}).invoke(cli.app, ["weights", "list"]).output
     assert all(name in drawn for name in names)
+    narrow = CliRunner(env={"COLUMNS": "80"}).invoke(cli.app, ["weights", "list"]).output
+    assert all(name in narrow for name in names) and narrow.count(" yes ") >= 3
+    assert all(line[-1] in "┓┃┩│┘" for line in narrow.splitlines()[:-1])  # no column is cut
 
 
 def test_published_weights_are_fetched_and_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,3 +199,33 @@ def test_what_a_file_of_weights_is(tmp_path: Path) -> None:
     safetensors.torch.save_file({"a": torch.tensor([1, float("nan")])}, foreign)
     with pytest.raises(SSHPEError, match="tensor a has values that are not finite"):
         zoo.verify(foreign)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    file = tmp_path / "pose_resnet_18_128x96.pth"
+    network = SimpleBaseline(width=8, deconv_channels=8)
+    with torch.no_grad():
+        network.final_layer.weight[2, 1] = value
+    torch.save(network.state_dict(), file)
+    with pytest.raises(SSHPEError, match=r"96.pth: tensor final_layer.weight has values that are not finite"):
+        converting.convert(file)
+    made = trained.load(trained.shipped())
+    with torch.no_grad():
+        made.network.final_layer.bias[0] = value
+    trained.save(made, tmp_path / "made.safetensors")
+    with pytest.raises(
+        SSHPEError, match=r"made.safetensors: tensor final_layer.bias has values that are not"
+    ):
+        trained.load(tmp_path / "made.safetensors")
+
+
+@pytest.mark.parametrize(
+    "kind", [torch.float8_e4m3fn, torch.float8_e5m2, torch.bfloat16, torch.float16, torch.int64]
+)
+def test_every_type_of_numbers_is_checked(tmp_path: Path, kind: torch.dtype) -> None:
+    path = tmp_path / "any.safetensors"
+    weights.check_finite({"a": torch.zeros(3).to(kind), "empty": torch.zeros(0).to(kind)}, path)
+    if kind.is_floating_point:
+        with pytest.raises(SSHPEError, match="tensor a has values that are not finite"):
+            weights.check_finite({"a": torch.tensor([0.0, float("nan")]).to(kind)}, path)

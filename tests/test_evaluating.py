@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,29 @@ def test_the_command_as_typed(project, tmp_path) -> None:
     annotations = build(SyntheticPeople(images=2), tmp_path / "own", progress=False)
     own = CliRunner().invoke(cli.app, ["evaluate", record.key, "--annotations", str(annotations)])
     assert own.exit_code == 0 and "on 2 people" in own.output
+
+
+def test_a_folder_that_takes_no_files_is_known_before_evaluating(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(evaluating, "evaluate", lambda *_: pytest.fail("it evaluated"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SSHPEError, match="file: cannot be written"):
+        evaluating.run(str(trained.shipped()), None, None, tmp_path / "file", QUIET)
+
+
+def test_what_a_network_learned_from_need_not_be_there(tmp_path) -> None:
+    val = build(SyntheticPeople(images=2), tmp_path, progress=False)
+    made = trained.load(trained.shipped())
+    lost, here = (
+        CocoSource(kind="coco", annotations=str(file), images=str(val.parent / "images"))
+        for file in (tmp_path / "train2017.json", val)
+    )
+    data = made.experiment.data.model_copy(update={"labeled": lost, "val": here})
+    network = replace(made, experiment=made.experiment.model_copy(update={"data": data}))
+    assert len(evaluating.evaluate(network, machine=QUIET).people) == 2
+    wrong = data.model_copy(update={"val": here.model_copy(update={"fingerprint": "0" * 64})})
+    network = replace(made, experiment=made.experiment.model_copy(update={"data": wrong}))
+    with pytest.raises(SSHPEError, match=r"annotations.json: sha256 .* which data.val.fingerprint pins"):
+        evaluating.evaluate(network, machine=QUIET)
 
 
 def test_the_chart_has_a_bar_a_joint_and_none_without_labels() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import json
 import os
+import pkgutil
 import pty
 import subprocess
 import sys
@@ -17,7 +19,9 @@ import papermill.cli
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+import sshpe_lib
 from sshpe_lib import papermill_plugin
+from sshpe_lib.errors import SSHPEError
 
 PARAMETERS = 'profile: str = "smoke"  # data and sizes\ndecay: float = 0.6  # EMAN decay\nnote = "a=b"'
 PYTHON = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
@@ -104,6 +108,48 @@ def test_fifo_on_stdin_through_python_m(folder: Path) -> None:
     assert (folder / "table.ipynb").read_bytes() == before
     cells = nbformat.read(folder / "executed/table.ipynb", as_version=4).cells
     assert cells[-1].outputs[0].text.startswith("decay=0.9 in ")
+
+
+def failing(error: str) -> nbformat.NotebookNode:
+    made = notebook()
+    made.cells[-1].source = f"from sshpe_lib.data.faults import bad_input, SSHPEError\nraise {error}"
+    return made
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("SSHPEError('no row 0.95; choose one')", "no row 0.95; choose one"),
+        (
+            "bad_input('people.json', 'image 3', 'it is gone', 'get it')",
+            "people.json: image 3: it is gone; get it",
+        ),
+    ],
+)
+def test_a_mistake_that_a_cell_finds_is_one_line(folder: Path, error: str, told: str) -> None:
+    nbformat.write(failing(error), folder / "table.ipynb")
+    done = run(folder, "table.ipynb", "out.ipynb", "--no-progress-bar")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == f"Error: {told}"
+    assert nbformat.read(folder / "out.ipynb", as_version=4).cells[-1].outputs[0].output_type == "error"
+
+
+@pytest.mark.kernel
+def test_a_fault_of_the_notebook_keeps_its_traceback(folder: Path) -> None:
+    nbformat.write(failing("ZeroDivisionError"), folder / "table.ipynb")
+    done = run(folder, "table.ipynb", "out.ipynb")
+    assert done.returncode == 1 and "PapermillExecutionError" in done.stderr
+
+
+def test_all_errors_that_are_meant_to_be_read_are_known() -> None:
+    def below(one: type) -> set[str]:
+        return {one.__name__}.union(*map(below, one.__subclasses__()))
+
+    for module in pkgutil.iter_modules(sshpe_lib.__path__, "sshpe_lib."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    assert below(SSHPEError) == set(papermill_plugin.MISTAKES)
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,80 @@ def test_boxes_of_a_coco_file_and_of_strangers(tmp_path, pictures) -> None:
         predict.predict(trained.load(trained.shipped()), pictures[:1], found, QUIET)
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ([[1, 2, 3]], r"the boxes of 000000.png are \(1, 3\), not \(P, 4\); give 000000.png a list of boxes"),
+        ([1, 2, 3, 4], r"are \(4,\), not \(P, 4\)"),
+        ([[1, 2, 3, 4, 5]], r"are \(1, 5\), not \(P, 4\)"),
+        (None, r"are \(\), not \(P, 4\)"),
+        ("abc", "the boxes of 000000.png are no lists of numbers"),
+        ([[1, 2, 3, 4], [1, 2, 3]], "no lists of numbers"),
+        ([[1, 2, 3, 10**400]], "no lists of numbers"),
+        ([[1, 2, 9, 9], [1, 2, -3, 4]], r"box 1 of 000000.png, \[1.0, 2.0, -3.0, 4.0\], is no box"),
+        ([[1, 2, 0, 4]], "is no box"),
+        ([[1, 2, 3, float("nan")]], "is no box"),
+        ([[1, 2, 3, 1e300]], "is no box"),
+        ([[96, 2, 3, 4]], "lies outside 96x128 pixels"),
+        ([[1, -4, 3, 4]], "lies outside 96x128 pixels"),
+    ],
+)
+def test_boxes_that_are_none_are_refused(pictures, given, told: str) -> None:
+    with pytest.raises(SSHPEError, match=told):
+        predict.predict(trained.load(trained.shipped()), pictures[:1], {"000000.png": given}, QUIET)
+
+
+def test_boxes_have_the_names_of_their_images(pictures) -> None:
+    network = trained.load(trained.shipped())
+    with pytest.raises(SSHPEError, match="boxes are given by the names of their images"):
+        predict.predict(network, pictures[:1], [[1, 2, 3, 4]], QUIET)
+    with pytest.raises(SSHPEError, match="boxes of 5, which is not among the images"):
+        predict.predict(network, pictures[:1], {5: [], "a": []}, QUIET)
+
+
+def test_no_boxes_are_nobody(pictures) -> None:
+    network = trained.load(trained.shipped())
+    (alone,) = predict.predict(network, pictures[:1], {"000000.png": []}, QUIET)
+    assert alone.people.shape == (0, 17, 3) and alone.scores.shape == (0,)
+    assert predict.results([alone]) == [] and np.array_equal(alone.drawn(), alone.image)
+    both = predict.predict(network, pictures[:2], {"000000.png": [], "000001.png": [[5, 5, 50, 90]]}, QUIET)
+    assert [len(one.people) for one in both] == [0, 1]
+
+
+def test_one_image_needs_no_list(pictures) -> None:
+    network = trained.load(trained.shipped())
+    (expected,) = predict.predict(network, pictures[:1], None, QUIET)
+    for one in (pictures[0], str(pictures[0])):
+        (found,) = predict.predict(network, one, None, QUIET)
+        assert found.path == pictures[0] and np.array_equal(found.people, expected.people)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_answers_that_are_not_finite_are_refused(pictures, value: float) -> None:
+    network = trained.load(trained.shipped())
+    with torch.no_grad():
+        network.network.final_layer.weight[:] = value
+    with pytest.raises(
+        SSHPEError, match=r"000000.png: ResNet-18 .* answers with numbers that are not finite"
+    ):
+        predict.predict(network, pictures[:1], None, QUIET)
+
+
+def test_a_folder_that_takes_no_files_is_known_before_predicting(tmp_path, pictures, monkeypatch) -> None:
+    monkeypatch.setattr(predict, "predict", lambda *_: pytest.fail("it predicted"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SSHPEError, match="file: cannot be written"):
+        predict.run(pictures[:1], None, None, tmp_path / "file", QUIET)
+
+
+def test_an_image_that_is_not_there_is_told_as_a_picture(tmp_path, pictures) -> None:
+    network = trained.load(trained.shipped())
+    with pytest.raises(
+        SSHPEError, match=r"no.png: to predict: the image file does not exist; correct its path"
+    ):
+        predict.predict(network, tmp_path / "no.png", None, QUIET)
+
+
 def test_the_command_as_typed(tmp_path, pictures) -> None:
     typed = ["predict", *map(str, pictures[:2]), "--output", str(tmp_path / "out")]
     done = CliRunner().invoke(cli.app, typed)

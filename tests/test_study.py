@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sshpe_lib import experiment, paths, pool, records, tables
+from sshpe_lib import experiment, paths, pool, records, report, tables
 from sshpe_lib import study as studies
 from sshpe_lib.config import Experiment
 from sshpe_lib.data import sources
@@ -120,6 +120,27 @@ def test_a_row_may_be_asked_for_by_its_method(trained: list, row: str) -> None:
     assert [e.augment.strong and e.augment.strong[0].kind for e in trained] == [(), "joint_cutout"]
 
 
+@pytest.mark.parametrize("row", ["0.90", "0.900", "9e-1", ".9"])
+def test_a_row_is_a_number_however_it_is_written(trained: list, row: str) -> None:
+    made = study("table4", "smoke", row=row, column="resnet18")
+    assert [result.cell.row for result in made.results] == ["0.9"]
+
+
+def test_the_baseline_may_be_asked_for_and_stands_alone(trained: list) -> None:
+    made = study("table4", "smoke", row="supervised")
+    assert made.results == () and [e.teacher.kind for e in trained] == ["none"]
+    assert [one.cell.column for one in made.baselines if one.records] == ["ResNet-18"]
+    assert made.best == made.baselines[0].records[0]
+    lines = repr(report.table(made)).splitlines()
+    assert sum(line.startswith("supervised") for line in lines) == 2  # one a column
+    one = study("table5", "smoke", row="supervised, 5K", column="resnet18")
+    assert [(cell.row, cell.column) for cell in (b.cell for b in one.baselines)] == [
+        ("supervised, 5K", "ResNet-18")
+    ]
+    many = study("table5", "smoke", row="Supervised", column="resnet18")
+    assert len(many.baselines) == 3 and many.results == ()
+
+
 def test_an_amount_of_labels(trained: list) -> None:
     made = study("table5", "smoke", amount="5k", column="resnet18")
     assert [result.cell.row for result in made.results] == ["JC Augment-s, 5K", "Pose-MUM+, 5K"]
@@ -154,7 +175,10 @@ def test_seeds_are_a_whole_number(trained: list, seeds: object) -> None:
     [
         ({"table": "table44"}, "no table .*table44.yaml; choose one of: .*table4"),
         ({"profile": "fast"}, "no profile 'fast' in .*; choose one of: .*quick, smoke"),
-        ({"row": 0.95}, "table4 has no row 0.95; choose one of: all, 0.999, 0.99, 0.9, 0.6, 0.5"),
+        (
+            {"row": 0.95},
+            "table4 has no row 0.95; choose one of: all, 0.999, 0.99, 0.9, 0.6, 0.5, supervised$",
+        ),
         (
             {"column": "resnet50"},
             "table4 has no column 'resnet50'; choose one of: all, ResNet-18, ResNet-101",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from sshpe_lib import cli, predict, trained, training
+from sshpe_lib import cli, experiment, predict, trained, training
 from sshpe_lib.data import splits
 from sshpe_lib.data.synthetic import SyntheticPeople, build
 from sshpe_lib.errors import SSHPEError
@@ -120,8 +121,28 @@ def test_the_command_as_typed(files: tuple[Path, Path], tmp_path: Path) -> None:
     network = trained.load(tmp_path / "new" / "mine.safetensors")
     assert f"record {network.key}" in done.output and f"AP {network.metrics['AP']:.1f}" in done.output
     again = CliRunner().invoke(cli.app, [*typed, "--json"])  # found, not trained
-    about = json.loads(again.output.splitlines()[-1])
+    about = json.loads(again.stdout)  # and nothing else
+    assert "nothing trained" in again.stderr
     assert about["key"] == network.key and about["metrics"] == network.metrics
+
+
+def test_a_record_that_is_handed_back_is_told_and_its_images_must_be_there(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telling = replace(QUIET, progress=True)
+    first = training.train(*files, profile="smoke", machine=telling, set=SHORT)
+    assert "nothing trained" not in capsys.readouterr().err
+    monkeypatch.setattr(experiment, "train", lambda *_: pytest.fail("it trained"))
+    again = training.train(*files, profile="smoke", machine=telling, set=SHORT)
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert again.key == first.key and told.startswith(f"record {first.key} of 20")
+    assert f"{tmp_path / 'records' / first.key}.json, {tmp_path / 'runs' / first.key})" in told
+    training.train(*files, profile="smoke", machine=QUIET, set=SHORT)
+    assert capsys.readouterr().err == ""
+    name = json.loads(files[1].read_text())["images"][1]["file_name"]
+    (files[1].parent / "images" / name).unlink()
+    with pytest.raises(SSHPEError, match=rf"val_of_annotations.json: image '{name}': it is not in "):
+        training.train(*files, profile="smoke", machine=QUIET, set=SHORT)
 
 
 def test_a_place_that_takes_no_network_is_refused_before_training(

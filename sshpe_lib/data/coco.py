@@ -7,7 +7,6 @@ one keypoint value that is not 0 (reference implementation: the data set class o
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 from sshpe_lib.data import kept
 from sshpe_lib.data.documents import collector_paused, fingerprint, read_annotations
 from sshpe_lib.data.faults import Fault, bad_input, refuse
+from sshpe_lib.data.images import held
 from sshpe_lib.data.instances import Instances
 from sshpe_lib.data.tables import ImageTable, PersonTable, detection_table, image_table, person_table
 from sshpe_lib.errors import SSHPEError
@@ -159,16 +159,12 @@ def missing_images(names: tuple[str, ...], image_root: Path, file: Path) -> list
     if not image_root.is_dir():
         cure = f"make it the folder that holds {names[0]!r}" if names else "name the folder of the images"
         return [Fault(file, "image folder", f"{image_root} is not a folder", cure)]
-    folders: dict[str, set[str]] = {}
-    faults = []
-    for name in names:
-        folder, _, last = name.rpartition("/")
-        if folder not in folders:
-            folders[folder] = _listing(image_root / folder)
-        if last not in folders[folder]:
-            cure = "point the image folder at the one that holds it, or get the image"
-            faults.append(Fault(file, f"image {name!r}", f"it is not in {image_root}", cure))
-    return faults
+    cure = "point the image folder at the one that holds it, or get the image"
+    return [
+        Fault(file, f"image {name!r}", f"it is not in {image_root}", cure)
+        for name, there in zip(names, held(image_root, names), strict=True)
+        if not there
+    ]
 
 
 def _valid_people(annotations: Path, image_root: Path, category: str | int | None) -> Instances:
@@ -267,12 +263,3 @@ def _choose_category(entries: list, wanted: str | int | None, file: Path) -> tup
     except SSHPEError as error:
         problem = str(error).removeprefix(f"{file}: ")
         raise bad_input(file, f"category {number}", problem, "correct the category") from None
-
-
-def _listing(folder: Path) -> set[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if entry.is_file()}
-    except (OSError, ValueError):
-        # The latter for a name that no file can have, with a zero byte or a lone surrogate.
-        return set()

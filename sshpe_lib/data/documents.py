@@ -96,7 +96,7 @@ def version_of(path: Path) -> tuple[str, int, int]:
     try:
         status = path.stat()
     except OSError as error:
-        cure = "correct the path; a relative one starts at the data folder (SSHPE_DATA)"
+        cure = "correct the path: one as typed starts at the working folder, one of a profile at SSHPE_DATA"
         raise bad_input(path, "the file", f"it cannot be opened ({error.strerror})", cure) from None
     return str(path), status.st_size, status.st_mtime_ns
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
@@ -20,7 +21,7 @@ _REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}  # added to one of the above; OpenCV name
 _KINDS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # as Pillow names them
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-_AGAIN = "copy or download the file again, or take its image and its annotations out of the annotation file"
+_AGAIN = "copy or download the file again, or leave it out, with its annotations where it has any"
 
 
 def read_image(
@@ -63,7 +64,7 @@ def _read(path: Path, where: str) -> np.ndarray:
     try:
         data = np.fromfile(path, dtype=np.uint8)
     except FileNotFoundError:
-        raise bad_input(path, where, "the image file does not exist", _AGAIN) from None
+        raise bad_input(path, where, "the image file does not exist", f"correct its path, {_AGAIN}") from None
     except OSError as error:
         problem = f"the image file cannot be read ({error.strerror})"
         raise bad_input(path, where, problem, "correct its path or rights") from None
@@ -109,7 +110,7 @@ def _truncated(data: bytes) -> bool:
 
 
 def find_images(annotations: Path, names: Sequence[str]) -> Path | None:
-    """The folder that holds the first of the named images, looked for beside their annotation file, or None.
+    """The first folder that holds any of the named images, looked for beside their annotation file, or None.
 
     For x_train.json that is images/train, train, images or the file's own folder; for a file in annotations/ the same
     beside that folder, too.
@@ -119,4 +120,23 @@ def find_images(annotations: Path, names: Sequence[str]) -> Path | None:
     if annotations.parent.name == "annotations":
         bases.append(annotations.parent.parent)
     folders = [base / place for base in bases for place in (f"images/{split}", split, "images", ".")]
-    return next((folder for folder in folders if names and names[0] and (folder / names[0]).is_file()), None)
+    return next((folder for folder in folders if any(held(folder, names))), None)
+
+
+def held(root: Path, names: Sequence[str]) -> Iterator[bool]:
+    """For every name whether it is a file below `root`; each folder is listed once, when the first name in it comes."""
+    folders: dict[str, set[str]] = {}
+    for name in names:
+        folder, _, last = name.rpartition("/")
+        if folder not in folders:
+            folders[folder] = _listing(root / folder)
+        yield last in folders[folder]
+
+
+def _listing(folder: Path) -> set[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+    except (OSError, ValueError):
+        # The latter for a name that no file can have, with a zero byte or a lone surrogate.
+        return set()

@@ -7,7 +7,7 @@ from pathlib import Path
 from sshpe_lib import paths, records
 from sshpe_lib.config import CocoSource, Data, Experiment, Source, SyntheticSource
 from sshpe_lib.data import ai_challenger, coco, unlabelled
-from sshpe_lib.data.faults import bad_input
+from sshpe_lib.data.faults import bad_input, refuse
 from sshpe_lib.data.images import find_images
 from sshpe_lib.data.instances import Instances
 from sshpe_lib.data.synthetic import VERSION, SyntheticPeople, build
@@ -20,11 +20,14 @@ from sshpe_lib.skeleton import Skeleton
 def own(annotations: Path, images: Path | None = None) -> CocoSource:
     """A COCO-format keypoint file of one's own; images: their folder, found beside the file where left out.
 
-    Raises SSHPEError where the file cannot be read, or where its images are not beside it.
+    Raises SSHPEError where the file cannot be read, and where the images are looked for, for anything in it that
+    `sshpe data check` calls fatal, or if they are not beside it.
     """
     annotations = Path(annotations).absolute()
     if images is None:
-        names = coco.parse(annotations).images.names
+        parsed = coco.parse(annotations)
+        refuse(parsed.faults)  # names of images among them, by which the folder is looked for
+        names = parsed.images.names
         images = find_images(annotations, names)
         if images is None:
             problem = f"its images ({names[0] if names else 'none is listed'}) are not beside it"
@@ -115,7 +118,7 @@ def pin(experiment: Experiment) -> Experiment:
     if paths.data() is None and not all(Path(source.annotations).is_absolute() for source in files):
         return _as_recorded(experiment)
     return _with_sources(
-        experiment, {role: _pin(source, role) for role, source in _sources(experiment).items()}
+        experiment, {role: pin_source(source, role) for role, source in _sources(experiment).items()}
     )
 
 
@@ -157,7 +160,12 @@ def _same_files(ours: Source, theirs: Source) -> bool:
     return theirs.model_dump() == theirs.model_dump() | known
 
 
-def _pin(source: Source, role: str) -> Source:
+def pin_source(source: Source, role: str) -> Source:
+    """The source with the fingerprints of its files filled in.
+
+    role: what an experiment's data calls it, such as "val". Raises SSHPEError where a file is missing, or is not the
+    one that the source pins.
+    """
     if source.kind == "synthetic":
         return source
     update = {"fingerprint": _fingerprint(source.annotations, source.fingerprint, f"data.{role}.fingerprint")}

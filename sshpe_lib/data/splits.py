@@ -14,7 +14,7 @@ from sshpe_lib.data.documents import read_json
 from sshpe_lib.data.faults import bad_input, refuse
 from sshpe_lib.data.instances import Instances
 from sshpe_lib.seeding import numpy_stream
-from sshpe_lib.writing import written_whole
+from sshpe_lib.writing import check_writable, written_whole
 
 
 def first_instances(instances: Instances, count: int | None) -> np.ndarray:
@@ -69,7 +69,8 @@ def hold_out(
     the images stay beside them. Both keep everything the file says of their images; an entry of another category that
     belongs to no image is in neither. Returns the two files, train_of_NAME and val_of_NAME, each with its number of
     images.
-    Raises SSHPEError for anything that `sshpe data check` calls fatal, and for a share that leaves a part empty.
+    Raises SSHPEError for anything that `sshpe data check` calls fatal, for a share that leaves a part empty, and where
+    the folder takes no files.
     """
     annotations = Path(annotations)
     folder = annotations.parent if folder is None else Path(folder)
@@ -83,7 +84,7 @@ def hold_out(
     order = numpy_stream("hold-out", seed).permutation(len(ids))
     whole: dict = read_json(annotations)  # type: ignore[assignment]  # parsed above, but for its outlines
     places, _ = integers([one.get("image_id") for one in whole["annotations"]])
-    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder)
     written = []
     for part, rows in (("train", order[held:]), ("val", order[:held])):
         chosen = set(ids[rows].tolist())

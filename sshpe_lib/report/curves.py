@@ -53,8 +53,8 @@ def curves(study: Study) -> Figure:
 
 
 def _trained(study: Study) -> list[Result]:
-    """The results that were run, without those that are another test of runs that are there already."""
-    run = [result for result in study.results if result.records]
+    """The rows that were run, without those that are another test of runs that are there already."""
+    run = [result for result in study.rows if result.records]
     shown = {record.key for result in run if not result.cell.multi_scale for record in result.records}
     return [result for result in run if not result.cell.multi_scale or result.records[0].key not in shown]
 
@@ -118,7 +118,7 @@ def _loss_panel(axes: Axes, shown: Sequence[Result], study: Study) -> None:
 
 
 def _name(result: Result, study: Study) -> str:
-    several = len({other.cell.column for other in study.results if other.records}) > 1
+    several = len({other.cell.column for other in study.rows if other.records}) > 1
     return f"{result.cell.row}, {result.cell.column}" if several else result.cell.row
 
 

@@ -62,6 +62,11 @@ class Study:
         """Whether these numbers are measured on the paper's own data, so that the two may be subtracted."""
         return self.profile == "paper"
 
+    @property
+    def rows(self) -> tuple[Result, ...]:
+        """The results; the baselines where they alone were asked for."""
+        return self.results or self.baselines
+
     def baseline_of(self, cell: Cell) -> Result | None:
         """The baseline of a cell's column, backbone and amount of labels; None where the table has none."""
         return next((one for one in self.baselines if side_by_side(one.cell, cell)), None)
@@ -86,8 +91,8 @@ class Study:
 
     @property
     def best(self) -> Record:
-        """The first seed of the result with the highest mean. Raises SSHPEError where nothing was run."""
-        run = [result for result in self.results if result.records]
+        """The first seed of the row with the highest mean. Raises SSHPEError where nothing was run."""
+        run = [result for result in self.rows if result.records]
         if not run:
             raise SSHPEError(f"{self.table.name}: no row was run on the profile {self.profile}")
         return max(run, key=lambda result: result.scores(self.table.metric).mean()).records[0]

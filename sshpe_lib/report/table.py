@@ -113,7 +113,8 @@ class TableView:
             return []
         labels = {cell.amount: record.experiment.data.labels for cell, record in self.study.runs()}
         counts = {name: "all" if count is None else f"{count:,}" for name, count in labels.items()}
-        return ["Labels: " + ", ".join(f"{count} for {name}" for name, count in counts.items()) + "."]
+        told = ", ".join(f"{count} for {name}" for name, count in counts.items())
+        return [f"Labels: {told}."] if told else []
 
     def _test(self) -> list[str]:
         """What the p values are, and how little they can tell from so few seeds."""

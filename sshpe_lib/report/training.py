@@ -34,7 +34,7 @@ def training(study: Study) -> Figure:
 
     from sshpe_lib.report.style import SETTINGS, Plate, color, marker
 
-    runs = [(result.cell.row, result.records) for result in study.results if result.records]
+    runs = [(result.cell.row, result.records) for result in study.rows if result.records]
     if not runs:
         raise SSHPEError(f"{study.table.name}: no row was run on the profile {study.profile}, so no curve")
     everything = [record for _, records in runs for record in records]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sshpe_lib.data.check import check
+from sshpe_lib.data.sources import own
 from sshpe_lib.errors import SSHPEError
 
 
@@ -142,6 +143,30 @@ def test_images_can_be_elsewhere_or_nowhere(folder):
     assert [fault.entry for fault in faults] == ["image folder"] and faults[0].fatal
 
 
+def test_a_missing_first_image_is_a_fault_like_any_other(folder):
+    path = folder / "annotations/person_keypoints_train.json"
+    (folder / "images/train/1.png").unlink()
+    report = check(path)
+    assert report.files[0].image_root == folder / "images/train" and not report.ok
+    assert [fault.entry for fault in report.faults] == ["image '1.png'"]
+
+
+@pytest.mark.parametrize("name", [None, "../1.png"])
+def test_a_wrong_first_name_is_told_alike_by_all_who_look_for_images(folder, name):
+    path = edit(folder, lambda document: document["images"][0].update(file_name=name))
+    report = check(path)
+    assert report.files[0].image_root == folder / "images/train"
+    with pytest.raises(SSHPEError) as caught:
+        own(path)
+    assert str(caught.value) == str(report.faults[0])
+
+
+def test_ones_own_images_are_found_by_any_name(folder):
+    path = folder / "annotations/person_keypoints_train.json"
+    (folder / "images/train/1.png").unlink()
+    assert own(path).images == str(folder / "images/train")
+
+
 def test_a_folder_is_checked_file_by_file(folder):
     boxes = [
         {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5},
@@ -166,6 +191,7 @@ def test_a_folder_without_json_and_a_missing_file(tmp_path):
         check(tmp_path)
     report = check(tmp_path / "none.json")
     assert not report.ok and "cannot be opened" in report.faults[0].problem
+    assert report.faults[0].cure.startswith("correct the path: one as typed starts at the working folder")
 
 
 @pytest.mark.real_data

@@ -102,6 +102,12 @@ def test_a_hold_out_names_a_number_that_python_does_not_read(tmp_path: Path) -> 
         hold_out(file, 0.34)
 
 
+def test_a_hold_out_needs_a_folder(tmp_path: Path) -> None:
+    file = write(tmp_path, valid_document())
+    with pytest.raises(SSHPEError, match=r"people.json: cannot be written \(File exists\)"):
+        hold_out(file, 0.34, folder=file)
+
+
 def test_a_hold_out_is_drawn_by_its_seed(tmp_path: Path) -> None:
     document = valid_document()
     document["images"] += [dict(document["images"][2], id=number) for number in range(20, 60)]

@@ -407,7 +407,7 @@ class TestCache:
 
     def test_a_cache_that_cannot_be_written(self, tmp_path):
         (tmp_path / "file").write_text("")
-        with pytest.raises(SSHPEError, match="choose another cache"):
+        with pytest.raises(SSHPEError, match="name another folder or free space"):
             build(self.SPEC, tmp_path / "file", progress=False)
 
     def test_no_workers(self, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -101,9 +103,16 @@ def test_columns_are_named_where_there_are_several() -> None:
     assert [axes.get_title() for axes in report.curves(both).axes[:2]] == ["0.999, ResNet-18", "0.999, other"]
 
 
+def test_baselines_that_stand_alone_are_drawn() -> None:
+    made = fakes.study("quick")
+    alone = Study(made.table, "quick", 3, (), made.baselines)
+    assert report.curves(alone).axes[0].get_title() == "supervised"
+    assert alone.best == made.baselines[0].records[0]
+
+
 def test_nothing_to_draw_is_an_error() -> None:
     made = fakes.study("quick")
-    nothing = Study(made.table, "quick", 3, tuple(r for r in made.results if r.not_run), made.baselines)
+    nothing = Study(made.table, "quick", 3, tuple(replace(r, records=()) for r in made.results))
     with pytest.raises(SSHPEError, match="table4: no row was run on the profile quick"):
         report.curves(nothing)
     with pytest.raises(SSHPEError, match="table4: no row was run on the profile quick"):

@@ -186,6 +186,7 @@ def test_a_baseline_belongs_to_its_backbone_and_amount() -> None:
     view = report.table(fakes.study("smoke", table=figures, ap=ap))
     assert [find(view, name, "AP").gain.paper for name in ("1K", "5K")] == pytest.approx([8.5, 2.0])
     assert "Labels: 16 for 1K, 24 for 5K." in repr(view)
+    assert "Labels" not in repr(report.table(drawn("aid_table2")))  # nothing of it is run, so there are none
 
 
 def test_another_metric() -> None:

@@ -57,7 +57,7 @@ def build(spec: SyntheticPeople, cache: Path, progress: bool = True, workers: in
                 raise
     except OSError as error:
         raise SSHPEError(
-            f"{cache}: synthetic people cannot be written there ({error}); choose another cache or free space"
+            f"{cache}: synthetic people cannot be written there ({error}); name another folder or free space"
         ) from error
     return annotations
 
