@@ -1,4 +1,4 @@
-"""Small instances with real image files, for tests of loaders and trainers."""
+"""Small instances with real image files, and their ground truth, for tests of loaders, trainers and evaluations."""
 
 from pathlib import Path
 
@@ -34,3 +34,24 @@ def instances(folder: Path, count: int, seed: int = 0, width: int = 60, height: 
         areas=np.full(count, 3000.0, dtype=np.float32),
         box_scores=np.ones(count, dtype=np.float32),
     )
+
+
+def ground_truth(people: Instances, category: int = 1) -> dict:
+    """The parsed COCO file of such people."""
+    width, height = people.image_sizes[0].tolist()
+    return {
+        "images": [{"id": int(one), "width": width, "height": height} for one in np.unique(people.image_ids)],
+        "categories": [{"id": category, "name": "person"}],
+        "annotations": [
+            {
+                "id": int(people.annotation_ids[row]),
+                "image_id": int(people.image_ids[row]),
+                "category_id": category,
+                "iscrowd": 0,
+                "keypoints": people.keypoints[row].ravel().tolist(),
+                "bbox": people.boxes[row].tolist(),
+                "area": float(people.areas[row]),
+            }
+            for row in range(len(people))
+        ],
+    }

@@ -162,19 +162,68 @@ def test_alone_a_process_asks_nobody_else(crowd) -> None:
         np.testing.assert_array_equal(one[0], other[0])
 
 
+class Blind(nn.Module):
+    """Sees nobody."""
+
+    def forward(self, inputs: torch.Tensor) -> list[torch.Tensor]:
+        assert not self.training
+        size = inputs.shape[2] // 4, inputs.shape[3] // 4
+        return [inputs.new_zeros(len(inputs), 34, *size)]
+
+
 def test_modes_are_left_as_found_and_nobody_found_is_no_error(crowd) -> None:
     images, truth = crowd
-
-    class Blind(nn.Module):
-        def forward(self, inputs: torch.Tensor) -> list[torch.Tensor]:
-            assert not self.training
-            size = inputs.shape[2] // 4, inputs.shape[3] // 4
-            return [inputs.new_zeros(len(inputs), 34, *size)]
-
     blind = Blind().train()
     evaluation = BottomUpEvaluation(images, Grouping(), ground_truth=truth, side=SIDE)
     statistics = evaluation({"blind": blind})["blind"]
     assert blind.training and statistics["AP"] == 0
+
+
+@pytest.mark.parametrize(
+    ("unbiased", "scales", "read"),
+    [
+        (False, (1.0,), (SIDE, 2 * SIDE)),
+        (False, (0.5, 1.0, 2.0), (SIDE, 2 * SIDE)),
+        (True, (1.0,), (SIDE // 4, SIDE // 2)),
+        (True, (0.5, 1.0, 2.0), (SIDE // 2, SIDE)),
+    ],
+)
+def test_heatmaps_are_read_at_the_resolution_of_the_convention(crowd, unbiased: bool, scales, read) -> None:
+    """The official one's is that of the input at scale 1, UDP's that of the largest scale's heatmaps."""
+    images, truth = crowd
+    sizes = set()
+
+    def nobody(heatmaps: torch.Tensor, tags: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        sizes.add(tuple(heatmaps.shape[1:]))
+        return np.zeros((0, 17, 4)), np.zeros(0)
+
+    made = BottomUpEvaluation(
+        images, nobody, ground_truth=truth, side=SIDE, scales=scales, flip=False, unbiased=unbiased
+    )
+    made.predict({"blind": Blind()})
+    assert sizes == {read}
+
+
+def found_of(crowd, scores: np.ndarray) -> np.ndarray:
+    """What becomes of the scores of people who are found in an image, in this order."""
+    images, truth = crowd
+
+    def found(heatmaps: torch.Tensor, tags: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        return np.ones((len(scores), 17, 4)) * scores[:, None, None], scores
+
+    made = BottomUpEvaluation(images, found, ground_truth=truth, side=SIDE, flip=False)
+    people, told = made.predict({"blind": Blind()})["blind"][0]
+    np.testing.assert_array_equal(people[:, 0, 2], told)  # each person with its own score
+    return told
+
+
+def test_the_surest_people_come_first_and_faint_ones_are_kept(crowd) -> None:
+    assert found_of(crowd, np.array([0.02, 0.5, 0.3, 0.9])).tolist() == [0.9, 0.5, 0.3, 0.02]
+
+
+def test_of_too_many_people_the_surest_are_kept(crowd) -> None:
+    rising = np.arange(1.0, MOST + 3)
+    assert found_of(crowd, rising).tolist() == rising[:1:-1].tolist()
 
 
 def test_crowdpose_statistics_have_a_split_by_crowding(crowd) -> None:

@@ -42,6 +42,12 @@ def test_unlabelled_joints_and_people_without_any_do_not_count() -> None:
     assert of(person(0), person(1), person(2)) == 1  # two of others for each of one's own: 2, cut at 1
 
 
+def test_occluded_joints_count_as_visible_ones() -> None:
+    (first, box), (second, other) = person(0), person(1)
+    first[:, 2] = second[:, 2] = 1
+    assert crowd_index(np.stack([first, second]), np.array([box, other])) == 1
+
+
 def test_a_files_own_index_is_kept() -> None:
     (keypoints, box) = person(0)
     annotation = {"image_id": 2, "keypoints": keypoints.ravel().tolist(), "bbox": box}

@@ -80,6 +80,20 @@ def test_what_is_not_labelled_is_not_counted_and_explains_nothing() -> None:
     assert np.isnan(shares(kinds(predicted, truth))[6]).all()
 
 
+def test_jitter_is_no_swap_where_somebody_else_is_as_near() -> None:
+    predicted, truth = people(), people()
+    predicted[0, 0, 1] += away(0, (NEAR + EXACT) / 2)
+    truth[1, 0] = predicted[0, 0]
+    assert kinds(predicted, truth)[0, 0] == JITTER
+
+
+def test_what_is_not_labelled_of_somebody_else_explains_no_swap() -> None:
+    predicted, truth = people(), people()
+    truth[1, 9, 2] = 0
+    predicted[0, 9] = truth[1, 9]
+    assert kinds(predicted, truth)[0, 9] == MISS
+
+
 def test_oks_is_cocos() -> None:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
