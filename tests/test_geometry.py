@@ -14,8 +14,10 @@ from sshpe_lib.geometry import (
     crop_matrix,
     flip_heatmaps,
     flip_images,
+    from_reduced,
     half_body,
     invert_affine,
+    reduction,
     scale_matrix,
     transform_points,
     warp,
@@ -86,6 +88,11 @@ def test_box_to_center_size_contains_the_box_and_has_the_aspect():
     assert np.isclose(size, boxes[:, 2:]).any(axis=1).all()  # only one side grows
     np.testing.assert_array_equal(center, boxes[:, :2] + boxes[:, 2:] / 2)
     np.testing.assert_allclose(box_to_center_size(boxes, 0.75)[1], size * 1.25, rtol=1e-12)
+
+
+def test_a_box_grows_to_the_shape_of_a_wide_crop_too():
+    _, size = box_to_center_size(np.array([[10.0, 20, 100, 100], [0, 0, 400, 100]]), 2.0)
+    np.testing.assert_allclose(size, [[250, 125], [500, 250]])
 
 
 @pytest.mark.parametrize("case", range(10))
@@ -287,6 +294,18 @@ def test_the_unbiased_warp_equals_udps(reference, case):
     difference = np.abs(crop[::3, ::3].astype(int) - golden[f"{reference}{case}"])
     # One of the two inverts the matrix on the way; 32nds of a pixel decide some roundings.
     assert difference.max() <= 2 and (difference > 1).mean() < 1e-3
+
+
+@pytest.mark.parametrize("times", [1, 2, 4, 8])
+def test_a_pixel_of_a_reduced_image_stands_in_the_middle_of_its_block(times):
+    middle = np.arange(times).mean()
+    expected = np.array([3 * times + middle, 5 * times + middle, 1])
+    np.testing.assert_array_equal(from_reduced(times) @ [3, 5, 1], expected)
+
+
+@pytest.mark.parametrize(("scale", "times"), [(1.0, 1), (0.51, 1), (0.5, 2), (0.26, 2), (0.25, 4), (0.1, 8)])
+def test_an_image_is_reduced_to_no_less_than_a_pixel_for_every_one_of_its_crop(scale, times):
+    assert reduction(np.array([[scale, 0, 7], [0, scale, 9]])) == times
 
 
 def test_a_point_moves_with_the_image_it_is_drawn_on():
