@@ -90,6 +90,18 @@ def test_a_pool_smaller_than_the_processes_is_refused(crops):
         Batches(*crops, batch_size=11, steps=1, world=11)
 
 
+def test_every_pass_sees_other_views_of_the_same_image(tmp_path):
+    """Of one image at one place: in a burn-in of a step, and in two epochs of one step."""
+    labeled, unlabeled = (
+        Crops(toy.instances(tmp_path / name, 1), SIZE, weak=WeakAffine(), stream=name) for name in ("l", "u")
+    )
+    batches = Batches(labeled, unlabeled, batch_size=1, steps=3, burn_in=1)
+    supervised, first, second = (batches[step] for step in range(3))
+    assert not torch.equal(supervised.labeled.image, first.labeled.image)
+    assert not torch.equal(first.labeled.image, second.labeled.image)
+    assert not torch.equal(first.unlabeled.image, second.unlabeled.image)
+
+
 def test_orders_are_those_of_their_streams(crops):
     """The bits that every record rests on."""
     labeled = np.concatenate([numpy_stream(7, "supervised order", e).permutation(5) for e in range(4)])

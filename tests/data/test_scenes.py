@@ -106,6 +106,31 @@ def test_draws_depend_on_the_place_in_the_epoch_alone(people: Instances) -> None
     assert -30 <= draws[:, 1].min() < -28 and 28 < draws[:, 1].max() <= 30
 
 
+def test_a_square_moves_along_each_axis_for_itself() -> None:
+    rng = np.random.default_rng(0)
+    shifts = np.array([SceneAffine().draw(rng)[2] for _ in range(1000)])
+    assert 0.19 < np.abs(shifts).max() <= 0.2
+    assert abs(np.corrcoef(shifts.T)[0, 1]) < 0.1
+
+
+def test_each_stream_draws_for_itself(people: Instances) -> None:
+    one, other = (Scenes(people, 64, stream=stream).batch([0]) for stream in ("labeled", "unlabeled"))
+    assert not torch.equal(one.image, other.image)
+
+
+def test_of_too_many_people_the_first_are_taught(people: Instances) -> None:
+    both, one = (Scenes(people, 64, affine=STILL, most=most).batch([0, 2]) for most in (2, 1))
+    assert torch.equal(one.points, both.points[:, :1]) and torch.equal(one.visible, both.visible[:, :1])
+
+
+def test_a_mask_pixel_is_hidden_where_more_than_half_of_it_is(people: Instances) -> None:
+    """The last of hidden columns lies at 160 of a square of four pixels to one, the next column at 164."""
+    hidden = {int(people.image_ids[0]): [[[20, 0, 61, 0, 61, 80, 20, 80]]]}
+    scenes = Scenes(people, 320, affine=STILL, unlabelled=hidden, strides=(1,))
+    row = scenes.batch([0]).masks[0][0, 160]
+    assert not row[:162].any() and row[163:].all()
+
+
 @pytest.mark.parametrize("unbiased", [False, True])
 def test_what_nobody_labelled_is_masked_at_every_resolution(people: Instances, unbiased: bool) -> None:
     square = [[20, 0, 60, 0, 60, 40, 20, 40]]  # the upper left quarter of what is seen

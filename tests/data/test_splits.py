@@ -10,7 +10,13 @@ import pytest
 
 from sshpe_lib.data.coco import load_instances
 from sshpe_lib.data.instances import Instances
-from sshpe_lib.data.splits import first_instances, hold_out, random_instances
+from sshpe_lib.data.splits import (
+    first_images,
+    first_instances,
+    hold_out,
+    random_images,
+    random_instances,
+)
 from sshpe_lib.errors import SSHPEError
 from tests.data.people import valid_document, write
 
@@ -55,6 +61,19 @@ def test_a_random_split_is_seeded_sorted_and_grows(people):
         np.concatenate([random_instances(people, 10, seed) for seed in range(400)]), minlength=50
     )
     assert 45 < drawn.min() and drawn.max() < 115  # 80 expected, standard deviation 8
+
+
+def test_the_first_images_come_with_everybody_in_them(people):
+    assert first_images(people, 3).tolist() == list(range(6))
+    assert first_images(people, None).tolist() == first_images(people, 25).tolist() == list(range(50))
+
+
+def test_a_random_split_of_images_is_seeded_whole_and_grows(people):
+    ten = random_images(people, 10, seed=3)
+    assert ten.tolist() == random_images(people, 10, seed=3).tolist()
+    assert ten.tolist() != random_images(people, 10, seed=4).tolist()
+    assert np.array_equal(ten, np.flatnonzero(np.isin(people.image_index, people.image_index[ten])))
+    assert len(ten) == 20 and set(ten) < set(random_images(people, 20, seed=3))
 
 
 @pytest.mark.parametrize("count", [0, -1, 51])

@@ -1,0 +1,49 @@
+"""An experiment's data in its roles, drawn as its settings say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sshpe_lib import tables
+from sshpe_lib.config import Experiment
+from sshpe_lib.data import roles, sources, splits
+from tests import choices
+
+KINDS = pytest.mark.parametrize("method", ["pose-mum+", "pose-mum-whole+"], ids=["people", "whole images"])
+
+
+def smoke(method: str, **data: object) -> Experiment:
+    settings = {f"data.{name}": value for name, value in data.items()}
+    return tables.experiment("smoke", method, set=settings, **choices.of(method))
+
+
+@KINDS
+def test_a_random_split_is_that_of_its_own_seed(method: str) -> None:
+    made = smoke(method, split="random", split_seed=3, labels=5)
+    everyone = sources.instances(made.data.labeled)
+    draw = splits.random_images if made.bottom_up else splits.random_instances
+    found = roles.load(made, progress=False).labeled.instances
+    np.testing.assert_array_equal(found.annotation_ids, everyone.annotation_ids[draw(everyone, 5, 3)])
+
+
+@KINDS
+def test_views_are_drawn_from_a_stream_a_role_and_the_seed_of_the_run(method: str) -> None:
+    first = smoke(method)
+    made = first.model_copy(update={"start": first})
+    assert made.stream_seed != made.train.seed  # a second stage sees other views than its first
+    found = roles.load(made, progress=False)
+    drawn = [(role.seed, role.stream) for role in (found.labeled, found.unlabeled)]
+    assert drawn == [(made.stream_seed, "labeled"), (made.stream_seed, "unlabeled")]
+
+
+@pytest.mark.parametrize("method", ["supervised", "pose-mum+"])
+def test_more_labelled_people_are_learned_from_too(method: str) -> None:
+    """And make a supervised epoch longer, which has no pool of its own."""
+    plain = smoke(method)
+    source = plain.data.labeled.model_copy(update={"seed": 77, "images": 4})
+    made = plain.model_copy(update={"data": plain.data.model_copy(update={"extra": source})})
+    before, after = roles.load(plain, progress=False), roles.load(made, progress=False)
+    more = len(sources.instances(source))
+    assert len(after.labeled) == after.facts["labeled"] == len(before.labeled) + more > len(before.labeled)
+    assert after.pool == before.pool + (more if method == "supervised" else 0)
