@@ -18,6 +18,7 @@ from sshpe_lib.data import sources
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.experiment import run, train
 from sshpe_lib.machine import Machine
+from sshpe_lib.trainer import Trainer
 from tests import choices
 
 QUIET = Machine(threads=1, progress=False)
@@ -284,8 +285,6 @@ def test_a_bottom_up_run_gives_the_same_bits_and_others_with_another_seed(tmp_pa
 
 
 def test_a_bottom_up_run_that_is_stopped_goes_on_with_the_same_bits(tmp_path, monkeypatch):
-    from sshpe_lib.trainer import Trainer
-
     through = train(whole(), QUIET, tmp_path / "through")
     log = Trainer._log
 
@@ -309,6 +308,22 @@ def test_a_second_stage_of_whole_images_starts_from_the_first(tmp_path):
     record = run(made, QUIET, records_folder=tmp_path / "records", runs_folder=tmp_path / "runs")
     assert record.provenance.data["start"] == made.start.key()
     assert not made.start.augment.dropping and made.augment.dropping
+
+
+def test_a_second_stage_draws_from_a_seed_of_its_own(tmp_path, monkeypatch):
+    """The order of its data, and its augmentations: those of its views are tested with the roles of the data."""
+    seeds, fit = {}, Trainer.fit
+
+    def noted(self):
+        seeds[self.key] = self.batches.seed, self.seed
+        return fit(self)
+
+    monkeypatch.setattr(Trainer, "fit", noted)
+    first = smoke("affine-single", train__steps=1, evaluate__times=1)
+    second = first.model_copy(update={"start": first})
+    run(second, QUIET, records_folder=tmp_path / "records", runs_folder=tmp_path / "runs")
+    assert seeds == {made.key(): (made.stream_seed,) * 2 for made in (first, second)}
+    assert first.stream_seed != second.stream_seed
 
 
 def test_too_many_images_name_the_file(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
+from sshpe_lib import trainer as training
 from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.augment.view import Strong
 from sshpe_lib.codec import MSRAHeatmap
@@ -108,6 +109,15 @@ def interrupt(made: Trainer, step: int) -> None:
         made.fit()
 
 
+def logged(made: Trainer) -> list[dict[str, str]]:
+    with made.log.file.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def row(step: int) -> dict[str, float]:
+    return dict(zip(FIELDS, (step, 1e-3, 0.5, 0.25, 0.125), strict=True))
+
+
 @pytest.mark.parametrize(("teacher", "networks"), [("single", 1), ("eman", 2), ("dual", 2)])
 def test_statistics_of_each_network_are_sent_once(tmp_path, monkeypatch, teacher, networks):
     made, sent = trainer(tmp_path, teacher=teacher), []
@@ -176,6 +186,33 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
     assert [point.step for point in curve] == [3, 6]
 
 
+def test_a_finished_run_tells_its_metrics_again(tmp_path):
+    made = trainer(tmp_path)
+    made.fit()
+    again = trainer(tmp_path)
+    again.fit()
+    assert again.metrics == made.metrics != {}
+
+
+def test_a_run_that_goes_on_counts_the_time_before(tmp_path):
+    first = trainer(tmp_path)
+    first.seconds = 1000.0
+    interrupt(first, 4)
+    before = state(first)["seconds"]
+    second = trainer(tmp_path)
+    second.fit()
+    assert 1000 < before < second.seconds
+
+
+def test_a_checkpoint_is_written_when_its_time_has_come(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+    made, saved = trainer(tmp_path, evaluations=1), []
+    save = made.save
+    made.save = lambda: (saved.append(made.step), save())
+    made.fit()
+    assert saved == [1, 2, 3, 4, 5, 6]
+
+
 def test_the_burn_in_ends_with_a_copy_of_the_student(tmp_path):
     made = trainer(tmp_path, steps=6, burn_in=3)
     interrupt(made, 3)
@@ -194,24 +231,80 @@ def test_the_burn_in_ends_with_a_copy_of_the_student(tmp_path):
     assert all(torch.equal(seen[0][name], student[name]) for name in student)
 
 
-def test_the_rate_falls_at_the_milestones(tmp_path):
-    made, rates = trainer(tmp_path), []
-    update = made._update
-    made._update = lambda losses: (rates.append(made.optimizer.param_groups[0]["lr"]), update(losses))
+def rates(made: Trainer) -> list[float]:
+    """What the optimizer learns with, step by step, in a whole run."""
+    used, update = [], made._update
+    made._update = lambda losses: (used.append(made.optimizer.param_groups[0]["lr"]), update(losses))
     made.fit()
-    assert rates == pytest.approx([1e-3] * 3 + [1e-4] * 3)
+    return used
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path):
+def test_the_rate_falls_at_the_milestones(tmp_path):
+    assert rates(trainer(tmp_path)) == pytest.approx([1e-3] * 3 + [1e-4] * 3)
+
+
+def test_a_rate_is_warmed_up_evenly_from_a_thousandth(tmp_path):
+    made = trainer(tmp_path)
+    made.train = made.train.model_copy(update={"warmup": 4, "milestones": ()})
+    assert rates(made) == pytest.approx([1e-6, 2.5075e-4, 5.005e-4, 7.5025e-4, 1e-3, 1e-3])
+
+
+def test_a_milestone_between_two_steps_is_at_the_nearer_one(tmp_path):
+    made = trainer(tmp_path)
+    made.train = made.train.model_copy(update={"milestones": (0.45, 0.7)})  # 2.7 and 4.2 of 6 steps
+    assert rates(made) == pytest.approx([1e-3] * 3 + [1e-4] + [1e-5] * 2)
+
+
+def test_a_teacher_follows_from_the_first_step_that_it_teaches(tmp_path):
+    made = trainer(tmp_path, steps=3, burn_in=2)
+    made.fit()
+    assert made.teacher.step == 1
+
+
+def drawn(folder, seed: int) -> list[float]:
+    """The first number of every draw of strong augmentation and of information dropping, in three steps."""
+    numbers = []
+
+    def remember(view, heatmaps, draw):
+        numbers.append(draw.rand(1).item())
+        return view, heatmaps
+
+    made = trainer(folder, steps=3, burn_in=0)
+    made.seed, made.strong, made.dropping = seed, Strong([remember]), Strong([remember])
+    made.fit()
+    return numbers
+
+
+def test_steps_streams_and_the_runs_own_seeds_draw_different_numbers(tmp_path):
+    one, again, other = (drawn(tmp_path / name, seed) for name, seed in (("a", 5), ("b", 5), ("c", 6)))
+    assert one == again and len(one) == 3 * 2
+    assert len({*one, *other}) == 2 * len(one)
+
+
+def test_the_consistency_counts_as_much_as_it_is_told(tmp_path):
+    made = trainer(tmp_path, steps=1, burn_in=0, evaluations=1)
+    made.train = made.train.model_copy(update={"consistency": 1000.0})
+    (point,) = made.fit()
+    assert point.loss > 1.2 * point.supervised
+    assert point.loss == pytest.approx(point.supervised + 1000 * point.consistency, abs=1e-5)
+
+
+def test_evaluations_are_spread_evenly(tmp_path):
+    curve = trainer(tmp_path, steps=5, evaluations=3).fit()
+    assert [point.step for point in curve] == [2, 3, 5]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path, value):
     made = trainer(tmp_path, evaluations=6)
     forward = made._forward
 
     def exploding(batch):
         losses = forward(batch)
-        return losses._replace(total=losses.total * float("nan")) if made.step == 4 else losses
+        return losses._replace(total=losses.total * float(value)) if made.step == 4 else losses
 
     made._forward = exploding
-    with pytest.raises(SSHPEError, match=r"loss became nan at step 4; lower train.learning_rate"):
+    with pytest.raises(SSHPEError, match=rf"loss became {value} at step 4; lower train.learning_rate"):
         made.fit()
     assert state(made)["step"] == 4
 
@@ -248,9 +341,8 @@ def test_a_process_that_finds_another_checkpoint_than_the_first_is_told(tmp_path
 @pytest.mark.parametrize("cut", range(1, 26, 3))
 def test_a_row_that_was_half_written_is_forgotten(tmp_path, cut):
     log = TrainingLog(tmp_path)
-    rows = [dict(zip(FIELDS, (step, 1e-3, 0.5, 0.25, 0.125), strict=True)) for step in (20, 40, 120)]
-    for row in rows:
-        log.add(row)
+    for step in (20, 40, 120):
+        log.add(row(step))
     whole = log.file.read_bytes()
     log.file.write_bytes(whole[:-cut])
     log.forget_after(100)  # of 120 may be left 12, or 1
@@ -260,12 +352,34 @@ def test_a_row_that_was_half_written_is_forgotten(tmp_path, cut):
 def test_the_log_has_a_row_for_the_last_step(tmp_path):
     made = trainer(tmp_path)
     made.fit()
-    with made.log.file.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["step"] for row in rows] == ["6"]
-    assert float(rows[0]["loss"]) == pytest.approx(
-        float(rows[0]["supervised"]) + float(rows[0]["consistency"])
-    )
+    (last,) = logged(made)
+    assert last["step"] == "6"
+    assert float(last["loss"]) == pytest.approx(float(last["supervised"]) + float(last["consistency"]))
+
+
+def test_the_log_tells_the_rate_of_every_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "STEPS_BETWEEN_LOG_ROWS", 1)
+    made = trainer(tmp_path)
+    made.fit()
+    assert [float(one["rate"]) for one in logged(made)] == pytest.approx([1e-3] * 3 + [1e-4] * 3)
+
+
+def test_a_run_that_goes_on_forgets_the_rows_of_steps_that_it_takes_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "STEPS_BETWEEN_LOG_ROWS", 1)
+    first = trainer(tmp_path)
+    interrupt(first, 2)
+    first.log.add(row(3))
+    second = trainer(tmp_path)
+    second.fit()
+    assert [one["step"] for one in logged(second)] == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_a_run_that_starts_again_forgets_all_rows(tmp_path):
+    made = trainer(tmp_path)
+    made.folder.mkdir()
+    made.log.add(row(4))
+    made.fit()
+    assert [one["step"] for one in logged(made)] == ["6"]
 
 
 def test_teacher_and_student_are_both_evaluated_once_the_teacher_teaches(tmp_path):
