@@ -87,6 +87,34 @@ def test_tags_count_where_the_teacher_sees_joints() -> None:
     assert taught.consistency(found, pseudo) == 0
 
 
+@pytest.mark.parametrize(
+    ("heights", "shares"),
+    [
+        ((1.0, 0.5), (0.8, 0.2)),
+        ((3.0, 0.5), (0.8, 0.2)),  # a height counts as 1 at most
+        ((1.0, -0.5), (1.0, 0.0)),  # and not below 0
+        ((0.5, 0.5), (0.25, 0.25)),  # where little is seen, it is not made more of
+    ],
+)
+def test_a_tag_counts_as_the_square_of_the_teachers_height(heights, shares) -> None:
+    """Two joints, of which one's tag is 2 beside the teacher's."""
+    pseudo = torch.zeros(1, 2 * JOINTS, 8, 8)
+    pseudo[0, 0, 3, 4], pseudo[0, 1, 6, 6] = heights
+    found = pseudo.clone()
+    found[0, JOINTS + 1, 6, 6] += 2.0
+    common = 2 * shares[1]
+    apart = (common, 2 - common)
+    expected = sum(share * (1 - math.exp(-(one**2))) for share, one in zip(shares, apart, strict=True))
+    assert teaching(pull=1.0).consistency(found, pseudo).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_heatmaps_count_by_their_squared_distance() -> None:
+    pseudo = taught_maps()
+    found = pseudo.clone()
+    found[:, :JOINTS] += 0.5
+    assert teaching().consistency(found, pseudo).item() == pytest.approx(0.5**2)
+
+
 def test_tags_may_move_together_from_image_to_image() -> None:
     taught, maps = teaching(pull=1.0), taught_maps()
     found = maps.clone()

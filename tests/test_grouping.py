@@ -123,6 +123,44 @@ def test_no_more_joints_of_a_kind_than_people_allowed() -> None:
     assert all((people[:, joint, 2] > 0).sum() == 3 for joint in range(17))
 
 
+def found(*joints: list[tuple], **settings) -> np.ndarray:
+    """The people in maps of single bright pixels, in whole pixels: for every joint its (x, y, height, tag)."""
+    heat, tags = torch.zeros(len(joints), 32, 64), torch.zeros(len(joints), 32, 64, 1)
+    for joint, peaks in enumerate(joints):
+        for x, y, height, tag in peaks:
+            heat[joint, y, x], tags[joint, y, x] = height, tag
+    people, _ = Grouping(tuple(range(len(joints))), adjust=False, refine=False, **settings)(heat, tags)
+    return people
+
+
+def test_a_person_is_known_by_the_mean_of_its_tags() -> None:
+    """The third tag is 1.2 from the first, and 0.8 from the mean of two."""
+    (person,) = found([(5, 5, 0.9, 0.0)], [(5, 9, 0.9, 0.8)], [(5, 13, 0.9, 1.2)])
+    assert person[2, 2] > 0
+
+
+def test_of_tags_that_are_about_as_near_the_highest_peak_joins_the_person() -> None:
+    """Distances of 0.2 and 0.1 from the second of two people both count as none."""
+    peaks = [(5, 9, 0.7, 0.2), (25, 9, 0.3, 0.1), (50, 9, 0.2, 0.1)]
+    people = found([(5, 5, 0.9, 1.2), (25, 5, 0.8, 0.0)], peaks)
+    assert people[1, :, :2].tolist() == [[25, 5], [5, 9]]
+
+
+def test_joints_join_no_more_people_than_allowed() -> None:
+    """Of four people, whom two joints of two peaks each make, the last is not joined: a fifth one starts."""
+    apart = [(5, 5, 0.9, 0.0), (25, 5, 0.8, 10.0)], [(5, 9, 0.9, 20.0), (25, 9, 0.8, 30.0)]
+    for tag, count in ((10.2, 4), (30.2, 5)):
+        assert len(found(*apart, [(25, 13, 0.9, tag)], max_people=2)) == count
+
+
+def test_an_unbiased_joint_at_the_border_may_lie_beyond_it() -> None:
+    """Its person's other joint is looked for all the same, by the tag at the border."""
+    heat, tags = torch.zeros(2, 16, 16), torch.zeros(2, 16, 16, 1)
+    heat[0, 8, 14], heat[0, 8, 15], heat[1, 3, 3] = 0.89, 0.9, 0.08
+    ((one, other),), _ = Grouping((0, 1), unbiased=True)(heat, tags)
+    assert 15 < one[0] < 16 and abs(other[:2] - 3).max() < 1
+
+
 def test_nobody_in_the_image() -> None:
     people, scores = Grouping()(torch.zeros(17, 8, 8), torch.zeros(17, 8, 8, 2))
     assert people.shape == (0, 17, 5) and scores.shape == (0,)

@@ -41,6 +41,12 @@ def test_units_go_from_coarse_to_fine_and_an_earlier_stage_starts_one_wider() ->
     assert min(two[:4]) > 1  # only the last stage ends at the finest Gaussian
 
 
+def test_the_widths_of_units_are_those_of_udps_rsn() -> None:
+    """Its sub-pixel Gaussians, by the kernels they stand for: 15, 11, 9, 7 and 5, the last stage without the first."""
+    wide = [1.11 * scale for scale in unit_scales(2)]
+    assert wide == pytest.approx([2.6, 2.0, 1.7, 1.41, 2.0, 1.7, 1.41, 1.11])
+
+
 def test_one_output_is_the_plain_loss() -> None:
     codec, (image, points, visible) = MSRAHeatmap(**SIZES), people()
     teaching = Supervision(codec)

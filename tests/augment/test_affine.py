@@ -65,6 +65,17 @@ def test_heatmaps_move_with_the_points(angle):
     assert (scores > 0.85).all()
 
 
+def test_heatmaps_of_udp_are_enlarged_about_the_middle_between_their_ends():
+    """So that those which are their own mirror image stay it."""
+    heatmaps = torch.rand(4, 2, 16, 12, generator=torch.Generator().manual_seed(0))
+    heatmaps = heatmaps + heatmaps.flip(-1) + heatmaps.flip(-2) + heatmaps.flip(-1, -2)
+    enlarged = HardAffine(probability=0.0, unbiased=True)
+    _, moved = enlarged(View(torch.zeros(4, 3, 64, 48)), heatmaps, draw())
+    assert (moved - heatmaps).abs().amax((1, 2, 3)).min() > 0.1
+    for axis in (-1, -2):
+        torch.testing.assert_close(moved, moved.flip(axis), rtol=0, atol=1e-5)
+
+
 def test_what_leaves_the_frame_is_background():
     heatmaps = torch.zeros(1, 1, 16, 12)
     heatmaps[0, 0, 0, 0] = 1.0
@@ -72,6 +83,11 @@ def test_what_leaves_the_frame_is_background():
     object.__setattr__(operation, "draw", lambda batch, _: (torch.tensor([0.0]), torch.tensor([1.25])))
     view, moved = operation(View(torch.ones(1, 3, 64, 48)), heatmaps, draw())
     assert moved.sum() == 0  # enlarged about the centre: the corner is gone
+
+
+def test_the_legacy_form_turns_as_the_references():
+    theta = legacy_theta(torch.tensor([90.0]), torch.tensor([1.0]))[0]
+    torch.testing.assert_close(theta, torch.tensor([[0.0, 1, 0], [-1, 0, 0]]), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(("angle", "largest", "smallest"), [(30.0, 1.16, 0.87), (60.0, 1.28, 0.78)])

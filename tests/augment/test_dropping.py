@@ -185,6 +185,41 @@ def test_where_nothing_fits_the_image_stays():
     assert not dropped(RandomErasing(probability=1.0, area=(1, 1), aspect=(1, 1)), 4, (24, 32)).any()
 
 
+def test_a_square_is_measured_in_widths():
+    masks = dropped(InformationCutout(shape="square", length=0.25), 100, (96, 128))
+    assert masks.sum((1, 2)).max() == 24 * 24
+
+
+def test_both_radii_of_an_ellipse_are_drawn_for_themselves():
+    masks = dropped(InformationCutout(radius=(0.1, 0.2)), 200, (96, 128))
+    border = masks[:, [0, -1]].flatten(1).any(1) | masks[:, :, [0, -1]].flatten(1).any(1)
+    across, down = (masks[~border].any(axis).sum(1).double() for axis in (1, 2))
+    for diameter in (across, down):
+        assert diameter.min() == pytest.approx(2 * 9.6, abs=2)
+        assert diameter.max() == pytest.approx(2 * 19.2, abs=2)
+    assert torch.corrcoef(torch.stack([across, down]))[0, 1].abs() < 0.3
+
+
+def test_a_bar_is_no_wider_than_its_share():
+    """In float32, 0.6 of 100 is more than 60."""
+    assert bar(torch.tensor([100, 5, 10, 7]), 0.6).tolist() == [60, 3, 6, 5]
+
+
+def test_every_spacing_of_a_mesh_is_drawn_but_the_largest():
+    """From 24 pixels to 27, as the distances of neighbouring squares in upright meshes."""
+    masks = dropped(GridMask(spacing=(24 / 96, 27 / 96), rotate=0.0), 100, (96, 96))
+    spacings = set()
+    for columns in masks.any(1).int():
+        left = (columns.diff() == 1).nonzero()[:, 0]
+        spacings |= set(left.diff().tolist())
+    assert spacings == {24, 25, 26}
+
+
+def test_a_rectangle_stands_wherever_it_fits():
+    erasing = RandomErasing(probability=1.0, area=(0.25, 0.25), aspect=(1.0, 1.0))
+    assert dropped(erasing, 500, (8, 8)).any(0).all()
+
+
 @pytest.mark.parametrize("operation", [HideAndSeek(hide=1.0), HideAndSeek(hide=0.0)])
 def test_patches_are_all_hidden_or_none(operation):
     masks = dropped(operation, 200, (96, 128)).flatten(1)

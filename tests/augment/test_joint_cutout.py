@@ -169,6 +169,12 @@ def test_joints_of_negative_heatmaps_are_found_as_well():
     assert boxes.peaks(heatmaps, 192, 256).tolist() == [[[36.0, 200.0]]]
 
 
+def test_a_peak_is_placed_by_the_stride_of_each_axis():
+    heatmaps = torch.zeros(1, 1, 16, 24)
+    heatmaps[0, 0, 5, 7] = 1
+    assert boxes.peaks(heatmaps, 96, 128).tolist() == [[[28.0, 40.0]]]
+
+
 def test_the_first_of_equal_pixels_is_the_joint():
     heatmaps = torch.randint(0, 3, (8, 17, 16, 12), generator=torch.Generator().manual_seed(0)).float()
     index = torch.from_numpy(heatmaps.flatten(2).numpy().argmax(-1))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from sshpe_lib.augment import tiles
 from sshpe_lib.augment.draw import Draw
@@ -90,6 +91,11 @@ def test_every_tile_has_its_own_uniform_permutation():
     counts = torch.stack([(source == image).float().view(4, 3, -1, 4).mean(2) for image in range(4)])
     assert (counts - 0.25).abs().max() < 0.03  # 5 standard errors of a fair share of 6000
     assert not torch.equal(source[0, 0], source[0, 1])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_batch_of_one_group_is_mixed(seed):
+    assert not torch.equal(PoseMUM(group=4).draw(4, draw(seed)).at_image, torch.arange(4).expand(4, 3, 4))
 
 
 def test_a_remainder_is_left_unmixed():
@@ -306,6 +312,14 @@ def test_maps_that_do_not_divide_are_resized_and_keep_their_size():
     assert tiles.permute(features, source).shape == features.shape
     constant = torch.arange(8.0)[:, None, None, None].expand(8, 1, 2, 2).contiguous()  # smaller than the grid
     assert tiles.permute(constant, source).shape == constant.shape
+
+
+def test_maps_that_do_not_divide_are_mixed_at_the_next_smaller_size():
+    maps = torch.rand(2, 3, 9, 7, generator=torch.Generator().manual_seed(0))
+    swapped = torch.tensor([1, 0]).expand(4, 3, 2)
+    smaller = F.interpolate(maps.flip(0), (8, 6), mode="bilinear", align_corners=False)
+    expected = F.interpolate(smaller, (9, 7), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(tiles.permute(maps, swapped), expected)
 
 
 def test_an_image_that_does_not_divide_is_refused():

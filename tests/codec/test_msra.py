@@ -74,7 +74,7 @@ def test_encode_and_decode_return_to_the_nearest_pixel():
     assert inner.any() and torch.equal(refined[inner], decoded[inner])
 
 
-@pytest.mark.parametrize("sigma, radius", [(2.0, 6), (3.0, 9), (1.0, 3), (1.5, 4)])
+@pytest.mark.parametrize("sigma, radius", [(2.0, 6), (3.0, 9), (1.0, 3), (1.5, 4), (2.6, 7)])
 def test_encode_cuts_off_at_three_sigma(sigma, radius):
     maps, _ = MSRAHeatmap(sigma=sigma).encode(torch.tensor([[[96.0, 128.0]]]), torch.ones(1, 1))
     ys, xs = np.mgrid[:64, :48]
@@ -226,6 +226,10 @@ def test_heatmaps_of_another_size_are_refused(shape):
     told = re.escape(f"heatmaps have shape {shape}, and the codec reads (B, K, 64, 48)")
     with pytest.raises(SSHPEError, match=told):
         MSRAHeatmap().decode(torch.zeros(shape))
+
+
+def test_a_scaled_codec_draws_wider():
+    assert MSRAHeatmap(sigma=2.0).scaled(1.5) == MSRAHeatmap(sigma=3.0)
 
 
 def test_sizes_are_width_first():

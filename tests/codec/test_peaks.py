@@ -59,6 +59,20 @@ def test_no_map_with_one_peak_is_blurred_whole(monkeypatch):
     assert torch.equal(found[0], whole[0])
 
 
+def test_a_long_ridge_beats_a_higher_point_far_away():
+    maps = torch.zeros(1, 1, 41, 48)
+    maps[..., 3:8, :], maps[..., 3:8, 24], maps[..., 30:35, :] = 1.0, 1.08, 1.03
+    check(maps, 15)
+    assert highest_blurred_pixels(maps[:, :, None], 15)[0][..., 1] == 32
+
+
+def test_a_map_without_a_height_above_zero_has_its_peak_at_the_origin():
+    maps = -0.1 - torch.rand(1, 2, 16, 12, generator=torch.Generator().manual_seed(0))
+    maps[0, 1] = 0
+    assert not highest_pixels(maps)[0].any()
+    assert not highest_blurred_pixels(maps[:, :, None], 15)[0].any()
+
+
 def test_a_nan_wins_and_an_empty_map_has_no_peak():
     maps = torch.zeros(1, 3, 64, 48)
     maps[0, 1, 40, 20] = torch.nan

@@ -149,6 +149,22 @@ def test_offset_decode_equals_the_later_reference(golden):
     np.testing.assert_allclose(image_points(points, golden), golden["mmpose_udp_comb_k7"], rtol=0, atol=1e-3)
 
 
+def test_maps_are_not_stretched_before_dark_unless_asked(heatmaps):
+    plain, stretched = (UDPHeatmap(rescale=rescale).decode(heatmaps)[0] for rescale in (False, True))
+    assert torch.equal(UDPHeatmap().decode(heatmaps)[0], plain) and not torch.equal(plain, stretched)
+
+
+def test_dark_reads_heights_from_a_thousandth_to_fifty():
+    heat = torch.tensor([[0.0, 1e-6, 0.2], [0.01, 60.0, 0.5], [0.0, 0.4, 7.0]])[None, None]
+    pixel = torch.ones(1, 1, 2)
+    whole, cut, higher, lower = (
+        dark_refine(pixel, heights, kernel=1)
+        for heights in (heat, heat.clamp(0.001, 50.0), heat.clamp(min=0.0011), heat.clamp(max=49.0))
+    )
+    assert torch.equal(whole, cut)
+    assert not torch.equal(whole, higher) and not torch.equal(whole, lower)
+
+
 def test_dark_refines_many_people_on_the_maps_of_one_image(golden):
     pixels, maps = torch.from_numpy(golden["bu_coords"]).float(), torch.from_numpy(golden["bu_heat"]).float()
     refined = dark_refine(pixels, maps, kernel=3, rescale=False).numpy()
