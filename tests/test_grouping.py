@@ -133,6 +133,11 @@ def found(*joints: list[tuple], **settings) -> np.ndarray:
     return people
 
 
+def test_as_many_people_are_found_as_the_reference_looks_for() -> None:
+    """30, `MAX_NUM_PEOPLE` of HigherHRNet."""
+    assert len(found([(x, 5, 0.9, 2.0 * x) for x in range(0, 64)], window=1)) == 30
+
+
 def test_a_person_is_known_by_the_mean_of_its_tags() -> None:
     """The third tag is 1.2 from the first, and 0.8 from the mean of two."""
     (person,) = found([(5, 5, 0.9, 0.0)], [(5, 9, 0.9, 0.8)], [(5, 13, 0.9, 1.2)])

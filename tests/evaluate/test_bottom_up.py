@@ -226,6 +226,11 @@ def test_of_too_many_people_the_surest_are_kept(crowd) -> None:
     assert found_of(crowd, rising).tolist() == rising[:1:-1].tolist()
 
 
+def test_as_many_people_are_kept_as_the_reference_knows_in_an_image(crowd) -> None:
+    """30, `MAX_NUM_PEOPLE` of HigherHRNet."""
+    assert len(found_of(crowd, np.linspace(1.0, 0.1, 40))) == 30
+
+
 def test_crowdpose_statistics_have_a_split_by_crowding(crowd) -> None:
     images, truth = crowd
     evaluation = BottomUpEvaluation(
