@@ -73,6 +73,16 @@ def test_a_student_that_answers_as_its_teacher_is_consistent() -> None:
     assert taught.consistency(maps, maps.detach()) == 0
 
 
+@pytest.mark.parametrize("unbiased", [False, True])
+def test_maps_are_resized_by_the_convention(unbiased: bool) -> None:
+    """Tags that rise along x: from corner to corner as UDP, else from the middle of the first pixel on."""
+    tags = torch.arange(16.0).expand(1, 2 * JOINTS, 16, 16)
+    maps = teaching(unbiased).maps([tags, torch.zeros(1, JOINTS, 32, 32)])
+    plain = ((torch.arange(32) + 0.5) / 2 - 0.5).clamp(0, 15)
+    expected = torch.linspace(0, 15, 32) if unbiased else plain
+    torch.testing.assert_close(maps[:, JOINTS:], expected.expand(1, JOINTS, 32, 32))
+
+
 def test_tags_count_where_the_teacher_sees_joints() -> None:
     taught = teaching(pull=1.0)
     pseudo = torch.zeros(1, 2 * JOINTS, 8, 8)

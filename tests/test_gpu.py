@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sshpe_lib import tables
+from sshpe_lib.codec.crowd import CrowdHeatmap
 from sshpe_lib.experiment import train
 from sshpe_lib.machine import Machine
 from sshpe_lib.parcel import pack
@@ -112,3 +113,11 @@ def test_a_run_with_graphs_ends_as_the_run_without(tmp_path):
     replayed = train(made, machine, tmp_path / "replayed")
     for one, other in zip(plain.curve, replayed.curve, strict=True):
         assert other.loss == pytest.approx(one.loss, rel=SAME_RUN)
+
+
+def test_a_joint_that_is_nowhere_leaves_the_maps_of_others_alone():
+    """A GPU draws it too, with nothing, where a CPU leaves it out."""
+    points = torch.tensor([[[[5.0, 6.0]], [[torch.nan, torch.nan]]]])
+    visible = torch.tensor([[[1.0], [0.0]]])
+    maps = CrowdHeatmap((16, 16)).encode(points.cuda(), visible.cuda()).cpu()
+    torch.testing.assert_close(maps, CrowdHeatmap((16, 16)).encode(points, visible))

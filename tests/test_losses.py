@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.losses import associative_embedding, heatmap_mse, masked_mse, offset_mse
+from sshpe_lib.losses import associative_embedding, averaged, heatmap_mse, masked_mse, offset_mse
 
 GOLDEN = Path(__file__).parent / "goldens" / "data_losses.npz"
 
@@ -35,6 +35,19 @@ def test_the_hardest_keypoints_equal_the_reference(golden) -> None:
 def test_offset_mse_equals_the_reference(golden) -> None:
     found = offset_mse(golden["off_pred"], golden["off_target"], golden["td_weight"][..., 0])
     torch.testing.assert_close(found, golden["udp_offset_loss_hm"] + golden["udp_offset_loss_os"])
+
+
+def test_heatmaps_of_half_precision_are_compared_in_their_targets() -> None:
+    predicted, target = torch.rand(2, 1, 3, 8, 6, generator=torch.Generator().manual_seed(0))
+    found = heatmap_mse(predicted.bfloat16(), target)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, heatmap_mse(predicted.bfloat16().float(), target))
+
+
+def test_losses_of_several_students_are_averaged() -> None:
+    terms = [torch.tensor(value) for value in (1.0, 2.0, 6.0)]
+    assert averaged(terms) == 3
+    assert averaged(terms[:1]) is terms[0]
 
 
 @pytest.mark.parametrize(("loss", "channels"), [(heatmap_mse, 5), (offset_mse, 15)])
@@ -144,3 +157,16 @@ def test_equal_tags_are_pulled_by_nothing_and_pushed_most() -> None:
         near, _ = associative_embedding(torch.zeros(1, 4), index, form)
         far, pull = associative_embedding(torch.tensor([[0.0, 0.0, 9.0, 9.0]]), index, form)
         assert near.item() == pytest.approx(0.5) and far.item() < 1e-9 and pull.item() == 0
+
+
+def test_people_who_are_far_apart_are_not_pushed() -> None:
+    """With "max", a distance above 1 counts for nothing, and never for less."""
+    index = torch.tensor([[[0], [1], [2]]])
+    push, _ = associative_embedding(torch.tensor([[0.0, 9.0, 18.0]]), index, "max")
+    assert push.item() == 0
+
+
+def test_a_tag_is_read_at_the_first_pixel_too() -> None:
+    """Tags of 0 and of 2 at two pixels vary by 1."""
+    _, pull = associative_embedding(torch.tensor([[0.0, 2.0]]), torch.tensor([[[0, 1]]]))
+    assert pull.item() == 1

@@ -57,6 +57,15 @@ def test_one_output_is_the_plain_loss() -> None:
     assert torch.equal(teaching.loss([output], labeled), heatmap_mse(output, target, weight))
 
 
+def test_a_joint_counts_where_the_finest_target_shows_it() -> None:
+    """Six heatmap pixels beside the map, a Gaussian of the finest unit is not seen, and one of the coarsest is."""
+    codec, scales = MSRAHeatmap(**SIZES, sigma=1.0), unit_scales(1)
+    points, visible = torch.tensor([[[-6 * 4.0, 30.0], [20.0, 30.0]]]), torch.ones(1, 2)
+    labeled = Supervision(codec, scales).label(torch.zeros(1, 3, 64, 48), batch(points, visible))
+    assert codec.scaled(scales[0]).encode(points, visible)[1].tolist() == [[1, 1]]
+    assert labeled.weight.tolist() == [[0, 1]]
+
+
 @pytest.mark.parametrize("stages", [1, 2])
 def test_every_unit_is_taught_and_the_last_of_a_stage_counts_whole(stages: int) -> None:
     codec, (image, points, visible) = UDPHeatmap(**SIZES, sigma=1.0), people()

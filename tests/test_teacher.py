@@ -319,20 +319,21 @@ def test_another_student_takes_the_first_ones_place() -> None:
         assert torch.equal(teacher.network.conv1.weight, student.conv1.weight)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("std", [False, True])
-def test_a_bf16_student_has_a_float32_teacher(std: bool) -> None:
-    student = small().to(torch.bfloat16)
+def test_a_student_of_half_precision_has_a_float32_teacher(std: bool, dtype: torch.dtype) -> None:
+    student = small().to(dtype)
     teacher = EMAN(student, decay=0.999, std=std)
     floating = [tensor for tensor in teacher.network.state_dict().values() if tensor.is_floating_point()]
     assert {tensor.dtype for tensor in floating} == {torch.float32}
     before = snapshot(teacher.network)
     disturb(student, 1)
     teacher.update(student)
-    assert student.conv1.weight.dtype == torch.bfloat16
+    assert student.conv1.weight.dtype == dtype
     expected = before["conv1.weight"].lerp(student.conv1.weight.float(), 1 - 0.999)
     assert torch.equal(teacher.network.conv1.weight, expected)
     assert torch.equal(teacher.network.bn1.num_batches_tracked, student.bn1.num_batches_tracked)
-    assert teacher.predict(images().bfloat16()).dtype == torch.float32
+    assert teacher.predict(images().to(dtype)).dtype == torch.float32
 
 
 def test_mixed_dtypes_are_all_averaged() -> None:

@@ -74,6 +74,21 @@ def test_a_joint_counts_where_its_whole_pixel_lies_in_the_map(x, y, there) -> No
     assert index == (int(y) * 48 + int(x) if there else -1)
 
 
+def test_a_joint_stands_in_its_row_and_column_of_a_map_that_is_no_square() -> None:
+    points = torch.tensor([[[[40.0, 20.0], [3.0, 30.0]]]])
+    maps = CrowdHeatmap((48, 32)).encode(points, torch.ones(1, 1, 2))
+    assert maps.flatten(2).argmax(-1).tolist() == [[20 * 48 + 40, 30 * 48 + 3]]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_people_in_half_precision_are_drawn_in_float32(people, dtype) -> None:
+    points, visible = people
+    codec = CrowdHeatmap((64, 64), unbiased=True)
+    maps = codec.encode(points.to(dtype), visible)
+    assert maps.dtype == torch.float32
+    assert torch.equal(maps, codec.encode(points.to(dtype).float(), visible))
+
+
 def test_nobody_gives_empty_maps() -> None:
     assert not CrowdHeatmap((8, 8)).encode(torch.zeros(2, 0, 3, 2), torch.zeros(2, 0, 3)).any()
     assert not CrowdHeatmap((8, 8)).encode(torch.zeros(2, 4, 3, 2), torch.zeros(2, 4, 3)).any()

@@ -95,6 +95,14 @@ def test_filter_equals_the_reference_on_random_files(tmp_path):
     assert np.array_equal(people.boxes, np.array([box for _, box in expected], dtype=np.float32))
 
 
+def test_a_person_whose_joints_have_places_but_no_labels_is_kept_as_by_the_reference(folder):
+    document = valid_document()
+    document["annotations"].append(person(17, 9, bbox=[1, 1, 5, 5], keypoints=[4, 3, 0, 0, 0, 0]))
+    people = load_instances(write(folder, document), folder)
+    assert people.annotation_ids.tolist() == [number for number, _ in slow_filter(document)]
+    assert 17 in people.annotation_ids
+
+
 def test_clip_keeps_a_box_of_one_pixel():
     boxes, left = clip_boxes(
         np.array([[3.0, 4, 1, 1], [63, 0, 5, 5], [64, 0, 5, 5]]), np.array([[64, 48]] * 3)

@@ -48,6 +48,13 @@ def test_sizes_and_regions_equal_the_references(sizes) -> None:
     assert below == [(333, 500)] * 5  # of 768.8 the official code takes 768, and not the next multiple
 
 
+def test_a_side_between_multiples_of_64_becomes_the_next_one() -> None:
+    """`get_multi_scale_size` of HigherHRNet: the short side of the smallest scale, `(side + 63) // 64 * 64`."""
+    assert region((640, 480), 500).size == (704, 512)
+    assert region((640, 480), 513).size == (768, 576)
+    assert [region((640, 480), 500, scale, 0.5).size[1] for scale in (0.5, 1)] == [256, 512]
+
+
 @pytest.mark.parametrize("scale", [0.5, 1, 2])
 @pytest.mark.parametrize("kind", ["orig", "udp"])
 def test_inputs_equal_the_references(sizes, scale: float, kind: str) -> None:
