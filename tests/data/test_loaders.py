@@ -103,6 +103,27 @@ def test_orders_are_those_of_their_streams(crops):
         assert torch.cat([s.labeled.index for s in steps]).tolist() == pairs.integers(5, size=10).tolist()
 
 
+class Asked:
+    """So many people, who only say what they are asked for."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def batch(self, indices, epoch, places):
+        return epoch, places.tolist()
+
+
+def test_what_a_person_draws_is_named_by_epoch_and_place():
+    """Steps of the burn-in count on through all of it, in an epoch of their own."""
+    batches = Batches(Asked(5), Asked(6), batch_size=4, steps=6, burn_in=2)
+    wanted = [(0, [0, 1, 2, 3]), (0, [4, 5]), (1, [0, 1, 2, 3]), (1, [4, 5])]
+    assert [batches[step].labeled for step in range(6)] == [(-1, [0, 1, 2, 3]), (-1, [4, 5, 6, 7]), *wanted]
+    assert [batches[step].unlabeled for step in range(2, 6)] == wanted
+
+
 @pytest.mark.parametrize("semi", [False, True])
 def test_an_order_is_drawn_once_a_pass_and_not_a_step(crops, semi, monkeypatch):
     drawn = []
