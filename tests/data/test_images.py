@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sshpe_lib.data import cache
 from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.images import read_image
 from sshpe_lib.errors import SSHPEError
@@ -156,3 +157,15 @@ def test_the_orientation_tag_is_obeyed_where_asked(folder):
     assert np.array_equal(turned, np.rot90(before, -1))
     assert np.array_equal(ImageCache(upright=True).read(path, "x", (48, 64)), turned)
     assert read_image(path, "x", size=(48, 64), reduction=2, upright=True).shape == (32, 24, 3)
+
+
+@pytest.mark.parametrize(("lacking", "decoded"), [(0, "abcdc"), (1, "abcdbc")])
+def test_images_are_kept_until_the_memory_is_full(tmp_path, monkeypatch, lacking, decoded):
+    read = []
+    monkeypatch.setattr(cache, "read_image", lambda *given: read.append(given[0].stem) or read_image(*given))
+    for name in "abcd":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((8, 8, 3), np.uint8))
+    images = ImageCache(limit=2 * 8 * 8 * 3 - lacking)
+    for name in "abcdabc":
+        images.read(tmp_path / f"{name}.png", "x")
+    assert "".join(read) == decoded

@@ -67,6 +67,14 @@ def test_crops_of_packed_images_have_the_same_bits(people):
     assert cache.bytes == 0
 
 
+def test_an_image_that_is_asked_for_smaller_is_read_from_its_file(people, tmp_path):
+    cv2.imwrite(str(tmp_path / "a.jpg"), np.zeros((48, 64, 3), np.uint8))
+    pictures = replace(people.pictures, names=("a.jpg",), sizes=np.array([[64, 48]]))
+    cache = ImageCache(packs=[pack(pictures, show=False)])
+    assert cache.read(tmp_path / "a.jpg", "the test", reduction=2).shape == (24, 32, 3)
+    assert cache.read(tmp_path / "a.jpg", "the test").shape == (48, 64, 3)
+
+
 def interrupted(people, monkeypatch, at):
     """Pack until this image, and no further."""
 
