@@ -30,6 +30,12 @@ def test_a_run_is_over_at_its_last_step(tmp_path: Path, step: int, steps: int, o
     assert (checkpoints.finished(path, "k1") is not None) == over
 
 
+def test_a_state_that_counts_no_steps_is_not_over(tmp_path: Path) -> None:
+    path = checkpoints.of(tmp_path)
+    checkpoints.write(path, {"key": "k1", "student": {}})
+    assert checkpoints.finished(path, "k1") is None
+
+
 def test_a_run_that_never_began_is_not_over(tmp_path: Path) -> None:
     assert checkpoints.finished(checkpoints.of(tmp_path), "k1") is None
 
