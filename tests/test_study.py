@@ -81,7 +81,17 @@ def test_only_what_is_missing_is_trained_and_each_is_announced(
     assert len(trained) == 3 and capsys.readouterr().out == ""
 
 
-def test_cells_of_one_experiment_are_trained_once(trained: list) -> None:
+def test_processes_that_train_together_miss_what_the_first_one_misses(
+    trained: list, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many records are written between its look and theirs."""
+    fakes.write(fakes.study("smoke", seeds=1), folder)
+    monkeypatch.setattr(Machine, "agreed", lambda machine, find: {})
+    study("table4", "smoke", machine=Machine(progress=False))
+    assert len(trained) == 6
+
+
+def test_cells_of_one_experiment_are_trained_once(trained: list, capsys: pytest.CaptureFixture) -> None:
     table = tables.load_table("table4")
     twice = table.model_copy(
         update={"cells": (*table.cells, table.cells[0].model_copy(update={"row": "again"}))}
@@ -90,6 +100,8 @@ def test_cells_of_one_experiment_are_trained_once(trained: list) -> None:
     assert len(trained) == 6
     assert made.results[-1].records == made.results[0].records
     assert len(list(made.runs())) == 6
+    told = capsys.readouterr().out
+    assert "0.999, ResNet-18, seed 0" in told and "again" not in told  # the first cell names it
 
 
 def test_a_folder_of_records_may_be_named(trained: list, folder: Path, tmp_path: Path) -> None:
