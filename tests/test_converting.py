@@ -125,6 +125,20 @@ def test_keypoints_are_named_by_a_file(tmp_path: Path) -> None:
     assert converting.convert(file, keypoints=people).skeleton == CROWDPOSE14
 
 
+def test_a_network_of_whole_images_has_no_offsets(tmp_path: Path) -> None:
+    file = tmp_path / "pose_higher_hrnet_w8_128.pth"
+    checkpoint(HigherHRNet(keypoints=51, **NARROW), file)
+    with pytest.raises(SSHPEError, match=r"answers with 51 channels, which are not coco17's 17 keypoints"):
+        converting.convert(file)
+
+
+def test_a_longer_number_in_a_name_is_no_size(tmp_path: Path) -> None:
+    file = tmp_path / "pose_hrnet_20211128x96.pth"
+    checkpoint(HRNet(channels=17, **NARROW), file)
+    with pytest.raises(SSHPEError, match="its name does not tell the size"):
+        converting.convert(file)
+
+
 def test_the_size_is_told_by_the_name_or_by_hand(tmp_path: Path) -> None:
     file = tmp_path / "model_best.pth"
     checkpoint(HRNet(channels=17, **NARROW), file)
