@@ -119,6 +119,54 @@ def test_a_process_alone_agrees_with_itself() -> None:
     assert Machine().agreed(lambda: 3) == 3 and not torch.distributed.is_initialized()
 
 
+@pytest.fixture
+def told(monkeypatch) -> list:
+    """What the first of two processes sends, which the second one receives."""
+    sent: list = []
+
+    def broadcast(told: list, src: int) -> None:
+        assert src == 0
+        if machine.first_process():
+            sent[:] = told
+        else:
+            told[:] = sent
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "broadcast_object_list", broadcast)
+    return sent
+
+
+@pytest.mark.parametrize("found", [3, None, {"key": "value"}])
+def test_processes_agree_on_what_the_first_one_finds(monkeypatch, told, found) -> None:
+    monkeypatch.setenv("RANK", "0")
+    assert Machine().agreed(lambda: found) == found
+    monkeypatch.setenv("RANK", "1")
+    assert Machine().agreed(lambda: pytest.fail("it looked for itself")) == found
+
+
+def test_processes_agree_on_what_the_first_one_cannot_do(monkeypatch, told) -> None:
+    """One that raised before the others know would leave them waiting for its word."""
+
+    def refuse() -> None:
+        raise SSHPEError("the folder cannot be locked")
+
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(SSHPEError, match="^the folder cannot be locked$"):
+        Machine().agreed(refuse)
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SSHPEError, match="^the folder cannot be locked$"):
+        Machine().agreed(lambda: pytest.fail("it looked for itself"))
+
+
+def test_a_run_of_several_processes_leaves_buffers_to_the_trainer(tmp_path, made, monkeypatch) -> None:
+    """A step forwards twice before it goes backwards, which DDP's own broadcast of buffers forbids."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    Machine(accelerator="cpu").fabric("32-true", tmp_path)
+    assert made["strategy"]._ddp_kwargs == {"forward_sync_buffers": False}
+
+
 @pytest.mark.parametrize(("threads", "inside"), [(1, 1), (2, 2), (0, 3)])
 def test_threads_are_given_back(threads, inside) -> None:
     before = torch.get_num_threads()

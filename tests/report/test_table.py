@@ -102,6 +102,15 @@ def test_a_metric_that_a_seed_lacks_is_not_averaged() -> None:
     assert one.others["APL"] == (None, None) and one.ours.seeds == 2
 
 
+def test_the_best_row_has_the_highest_mean_and_not_the_luckiest_seed() -> None:
+    def ap(cell: Cell, seed: int) -> float:
+        return {"0.9": [20.0, 20.0, 29.0], "0.6": [24.0, 24.0, 24.0]}.get(cell.row, [10.0] * 3)[seed]
+
+    made = fakes.study(seeds=3, ap=ap)
+    steady = next(result for result in made.results if result.cell.row == "0.6")
+    assert made.best == steady.records[0]
+
+
 def test_other_data_than_the_papers_is_never_subtracted() -> None:
     view = report.table(fakes.study("quick"))
     assert all(one.difference is None for one in view.entries)
