@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from sshpe_lib.machine import Machine
 from sshpe_lib.models import published
 from sshpe_lib.plan import cost, data, devices
 from sshpe_lib.plan.devices import Rates, Size
-from sshpe_lib.plan.measure import measure
+from sshpe_lib.plan.measure import Speed, measure
 from sshpe_lib.skeleton import AIC14, COCO17
 from sshpe_lib.tables import Cell
 from tests import fakes
@@ -103,6 +104,29 @@ def test_the_burn_in_is_supervised() -> None:
     smoke = tables.experiment("smoke", "affine-single", set={"train.burn_in": 0.25})
     whole = cost.run_cost(smoke, 48, 16)
     assert whole.training == 3 * whole.step * 3 // 7 + 9 * whole.step
+
+
+def test_the_burn_in_is_rounded_to_a_step_as_in_training() -> None:
+    made = tables.experiment("smoke", "affine-single", set={"train.burn_in": 0.29, "train.steps": 100})
+    whole = cost.run_cost(made, 48, 16)
+    assert whole.training == 29 * whole.step * 3 // 7 + 71 * whole.step
+
+
+def test_there_are_no_more_evaluations_than_steps_and_each_scale_costs_its_pixels() -> None:
+    def evaluation(times: int, scales: tuple[float, ...] = ()) -> int:
+        made = tables.experiment("smoke", "supervised", set={"train.steps": 4})
+        settings = made.evaluate.model_copy(update={"times": times, "multi_scale": scales})
+        return cost.evaluation_flops(made.model_copy(update={"evaluate": settings}), 1000, 4, 16)
+
+    assert evaluation(2) * 2 == evaluation(4) == evaluation(9)
+    assert evaluation(4, (0.5, 1.0, 2.0)) == evaluation(4) * (4 + 5.25) / 4
+
+
+def test_every_teacher_that_averages_is_a_second_network() -> None:
+    eman, ema = (
+        cost.run_cost(paper("pose-mum+", teacher__kind=kind), PEOPLE, TESTED) for kind in ("eman", "ema")
+    )
+    assert eman == ema
 
 
 def test_what_is_not_known_is_none() -> None:
@@ -377,6 +401,33 @@ def test_the_time_side_by_side_and_the_price_are_told() -> None:
     assert made.hours / 8 < (made.hours_on(8) or 0) < made.hours == pytest.approx(made.hours_on(1))
 
 
+def test_a_cpu_is_looked_for_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(provenance, "device_name", lambda device: asked.append(device.type) or "an abacus")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for accelerator in ("cpu", "auto", "cuda"):
+        asked.clear()
+        devices.rates([paper()], replace(QUIET, accelerator=accelerator))
+        assert set(asked) == {"cpu" if accelerator == "cpu" else "cuda"}
+
+
+def test_of_one_size_a_run_with_a_teacher_and_of_one_network_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured = []
+    speed = Speed(1.0, "wall time", 10, 3)
+    monkeypatch.setattr(devices, "measure", lambda one, *_: measured.append(one.teacher.kind) or speed)
+    dual, single = (paper("affine-single", teacher__kind=kind) for kind in ("dual", "single"))
+    for asked, kind in (
+        ([paper("supervised"), dual], "dual"),
+        ([paper("supervised"), dual, paper()], "eman"),
+        ([dual, paper("affine-ema"), paper("supervised"), single, paper()], "single"),
+    ):
+        measured.clear()
+        found = devices.rates(asked, QUIET, measured=True)
+        assert measured == [kind] and list(found.by_size.values()) == [10.0]
+
+
 def test_an_assumed_throughput_is_told_as_one() -> None:
     made = planned(tflops=2.5)
     assert made.lines[0].hours == pytest.approx(made.lines[0].cost.flops / 2.5e12 / 3600)
@@ -435,6 +486,29 @@ def test_measuring_times_real_steps_and_keeps_nothing(tmp_path: Path, method: st
     assert speed.flops == cost.run_cost(smoke, 48, 16).step
     assert 0 < speed.seconds < 60 and speed.flops_per_second == speed.flops / speed.seconds
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("machine", "seconds", "clock"),
+    [
+        (QUIET, 3.0, "CPU time"),
+        (replace(QUIET, threads=2), 3.0, "wall time"),
+        (replace(QUIET, accelerator="cuda"), 3.0 / 20, "wall time"),
+    ],
+    ids=["one thread", "two threads", "GPU"],
+)
+def test_the_fastest_step_after_the_warm_up_counts(
+    monkeypatch: pytest.MonkeyPatch, machine: Machine, seconds: float, clock: str
+) -> None:
+    """A GPU's steps are timed twenty together."""
+
+    def trainer(experiment, machine, batches, folder):
+        return SimpleNamespace(fit=lambda: batches.asked.extend([0.0, 1.0, 5.0, 8.0, 12.0]))
+
+    monkeypatch.setattr("sshpe_lib.plan.measure.unsaved_trainer", trainer)
+    speed = measure(tables.experiment("smoke", "supervised"), machine)
+    assert (speed.seconds, speed.clock) == (seconds, clock)
+    assert speed.flops_per_second == pytest.approx(speed.flops / seconds)
 
 
 def test_measured_rates_are_one_a_size_and_make_hours() -> None:
