@@ -18,7 +18,7 @@ from sshpe_lib.config import AIChallengerSource, CocoSource, Experiment, Synthet
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.machine import Machine
 from sshpe_lib.models import published
-from sshpe_lib.plan import cost, data, devices
+from sshpe_lib.plan import cost, data, devices, text
 from sshpe_lib.plan.devices import Rates, Size
 from sshpe_lib.plan.measure import Speed, measure
 from sshpe_lib.skeleton import AIC14, COCO17
@@ -233,6 +233,26 @@ def test_the_expected_data_is_recognised(coco: Path, monkeypatch: pytest.MonkeyP
         assert found.there and all("as expected" in said and "NOT" not in said for said in found.said)
 
 
+def test_a_file_with_as_many_people_in_other_images_is_not_the_expected_one(
+    coco: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, expected in data.EXPECTED.items():
+        count = 5 if "train" in name else 3
+        monkeypatch.setitem(data.EXPECTED, name, replace(expected, people=count, images=count + 1))
+    assert all("NOT AS EXPECTED" in found.said[0] for _, found in planned().found)
+
+
+def test_images_whose_people_are_left_out_are_not_learned_from(tmp_path: Path) -> None:
+    source = write_people(tmp_path / "people.json", tmp_path / "images", drawn=2)
+    document = json.loads((tmp_path / "people.json").read_text())
+    document["annotations"][-1]["iscrowd"] = 1
+    (tmp_path / "people.json").write_text(json.dumps(document))
+    found = data.look(source)
+    assert (found.people, found.images, found.peopled, found.there) == (2, 3, 2, True)
+    assert (found.learned_from(True), found.learned_from(False)) == (2, 2)
+    assert (found.tested(True), found.tested(False)) == (3, 2)
+
+
 @pytest.mark.parametrize(
     ("drawn", "told"), [(2, "1 of 3 images with people ARE MISSING, the first: image '000000000003.png'")]
 )
@@ -288,6 +308,13 @@ def test_further_labelled_people_make_an_epoch_longer_and_are_looked_for() -> No
     assert [line.pool for line in made.lines] == [48, 88]
     assert made.lines[0].cost.steps < made.lines[1].cost.steps
     assert ("further labelled",) in [kinds for kinds, _ in made.found]
+    taught = longer.model_copy(
+        update={"method": "affine-single"}
+    )  # an epoch passes over the unlabelled alone
+    one = plan.make(
+        table.model_copy(update={"cells": (taught,)}), "smoke", seeds=1, tflops=1.0, machine=QUIET
+    )
+    assert [line.pool for line in one.lines] == [48]
 
 
 def test_synthetic_people_are_counted_without_being_drawn(empty_cache: Path) -> None:
@@ -541,9 +568,37 @@ def test_long_names_and_large_numbers_are_folded() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("show", "values"),
+    [
+        (text.number_of_bytes, {0: "0 B", 999: "999 B", 999.6: "1 KB", 246e6: "246 MB", 2e12: "2 TB"}),
+        (text.operations, {0: "0 ", 999: "999 ", 1e3: "1 k", 183e15: "183 P", 2e18: "2 E", None: "? "}),
+        (text._hours, {0.123: "0.12", 9.94: "9.9", 9.96: "10", 99.4: "99", 12345: "12,345", None: "?"}),
+    ],
+)  # fmt: skip
+def test_numbers_have_a_unit_of_their_size(show, values: dict) -> None:
+    assert {number: show(number) for number in values} == values
+
+
+def test_a_run_stops_where_more_labels_are_wanted_than_there_are() -> None:
+    for labels, stops in ((48, False), (49, True)):
+        cell = Cell(row="a", column="b", method="supervised", set={"data.labels": labels})
+        table = tables.load_table("table4").model_copy(update={"cells": (cell,), "baseline": None})
+        told = plan.to_text(plan.make(table, "smoke", seeds=1, machine=QUIET))
+        assert ("A RUN WOULD STOP: 49 labels are wanted of 48 people" in told) == stops
+
+
+def test_the_largest_step_of_a_size_is_told() -> None:
+    made = planned(profile="smoke", tflops=1.0)
+    (size, step), *others = text._largest_steps(made)
+    assert not others and step == max(line.cost.step for line in made.distinct)
+    turned = replace(made, lines=made.lines[::-1])
+    assert list(text._largest_steps(turned)) == [(size, step)]
+
+
 def test_a_row_reads_as_planned() -> None:
-    text = plan.to_text(planned(tflops=10.0))
-    row = next(one for one in text.splitlines() if one.startswith("0.6 "))
+    told = plan.to_text(planned(tflops=10.0))
+    row = next(one for one in told.splitlines() if one.startswith("0.6 "))
     assert row.split() == "0.6 pose-mum+ R18 1,000 149,813 30 140,460 185 P 5.1 246 MB 0 of 1".split()
 
 
