@@ -53,7 +53,9 @@ def train_one(project: Path, method: str = "pose-mum+", **chosen) -> records.Rec
 def test_a_file_holds_the_network_that_the_record_quotes(project, method, chosen) -> None:
     record = train_one(project, method, **chosen)
     path = project / "network.safetensors"
-    trained.save(trained.from_record(record, COCO17), path)
+    made = trained.from_record(record, COCO17)
+    assert not made.network.training
+    trained.save(made, path)
     loaded = trained.load(path)
     assert loaded.experiment == record.experiment and loaded.skeleton == COCO17 and loaded.key == record.key
     assert state_sha256(loaded.network) == record.provenance.checkpoint_sha256
@@ -105,6 +107,9 @@ def with_about(path: Path, change) -> Path:
             "cannot be read .*more blocks than the file has tensors",
         ),
         (lambda about: about["skeleton"].update(keypoints=[]), "cannot be read .*skeleton: an index is none"),
+        (lambda about: about["skeleton"].update(limbs=[[0, 17]]), "skeleton: an index is none of 17"),
+        (lambda about: about["skeleton"].update(flip_pairs=[[-1, 2]]), "skeleton: an index is none of 17"),
+        (lambda about: about["skeleton"].update(upper_body=[17]), "skeleton: an index is none of 17"),
         (lambda about: about["skeleton"].update(sigmas=[1]), "cannot be read .*not as many sigmas"),
         (lambda about: about["skeleton"].update(flip_pairs=5), "cannot be read .*flip_pairs"),
         (lambda about: about.update(metrics=None), "cannot be read .*metrics: Input should be a valid dict"),
