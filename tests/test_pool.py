@@ -137,6 +137,16 @@ def test_processes_that_train_together_end_at_the_first_failure(tmp_path, monkey
     assert len(asked) == 1
 
 
+def test_processes_that_train_together_keep_one_order(tmp_path, monkeypatch):
+    """Each would see another run in work elsewhere, and wait for the others in a run of its own."""
+    wanted, asked = [smoke("supervised"), smoke("mum")], []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(pool, "busy", lambda one: one == wanted[0])
+    monkeypatch.setattr(pool, "run", lambda one, *_, **__: asked.append(one) or fakes.record(one))
+    run_all(wanted, QUIET, 1, tmp_path)
+    assert asked == wanted
+
+
 @pytest.mark.parametrize(
     ("code", "told"),
     [
