@@ -265,3 +265,8 @@ def test_a_supervised_run_has_no_settings_of_a_teachers() -> None:
     train = {"steps": 2, "burn_in": 0.5, "consistency": 2.0}
     values = {"data": {"labels": 3, "unlabeled": {}}, "train": train}
     assert tables.supervised_only(values) == {"data": {"labels": 3}, "train": {"steps": 2}}
+
+
+def test_a_setting_that_is_typed_wins_over_the_seed() -> None:
+    assert tables.experiment("quick", "mum", seed=3).train.seed == 3
+    assert tables.experiment("quick", "mum", seed=3, set={"train.seed": 7}).train.seed == 7
