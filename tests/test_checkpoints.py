@@ -30,6 +30,12 @@ def test_a_run_is_over_at_its_last_step(tmp_path: Path, step: int, steps: int, o
     assert (checkpoints.finished(path, "k1") is not None) == over
 
 
+def test_a_state_that_counts_no_steps_is_not_over(tmp_path: Path) -> None:
+    path = checkpoints.of(tmp_path)
+    checkpoints.write(path, {"key": "k1", "student": {}})
+    assert checkpoints.finished(path, "k1") is None
+
+
 def test_a_run_that_never_began_is_not_over(tmp_path: Path) -> None:
     assert checkpoints.finished(checkpoints.of(tmp_path), "k1") is None
 
@@ -48,3 +54,19 @@ def test_a_foreign_or_broken_file_is_named_with_the_cure(tmp_path: Path, reader)
     torch.save([1], path)
     with pytest.raises(SSHPEError, match="belongs to experiment None"):
         reader(path, "k1")
+
+
+def test_tensors_are_read_to_the_device_that_is_asked_for(tmp_path: Path) -> None:
+    path = checkpoints.of(tmp_path)
+    checkpoints.write(path, state())
+    assert checkpoints.read(path, "k1", "meta")["student"]["w"].is_meta
+
+
+def test_what_a_killed_run_left_is_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run holds its folder's lock, so nobody else writes there, and every left one has the size of the networks."""
+    names, save = [], torch.save
+    monkeypatch.setattr(torch, "save", lambda state, file: names.append(file.name) or save(state, file))
+    for process in (1, 2):
+        monkeypatch.setattr("os.getpid", lambda process=process: process)
+        checkpoints.write(checkpoints.of(tmp_path), state())
+    assert len(set(names)) == 1

@@ -339,6 +339,14 @@ def test_a_machine_that_a_record_does_not_note_may_be_another(
     assert Comparison(known, known).same_machine is True
 
 
+def test_records_are_bit_equal_in_weights_metrics_and_curve(saved: Record) -> None:
+    metrics = {name: one | {"AP50": 1.0} for name, one in saved.metrics.items()}
+    for change in ({"metrics": metrics}, {"curve": saved.curve[:-1]}):
+        other = Comparison(saved, saved.model_copy(update=change))
+        assert not other.bit_equal and not other.agrees and "DIFFERS, though machine" in other.describe()
+    assert Comparison(saved, saved).bit_equal
+
+
 def test_compare_tells_all_and_fails_on_one(sshpe, folder: Path, saved: Record, twins) -> None:
     other = fakes.record(tables.experiment("smoke", "mum"))
     records.write(folder, other)

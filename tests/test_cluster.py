@@ -41,6 +41,32 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "records"
 
 
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ("", "RuntimeError"),
+        ("no such library", "no such library"),
+        (
+            "Traceback\na.First: one\nThe above was the cause of\nb.c.Second: the other\n  at line 3",
+            "the other",
+        ),
+        ("daemonic processes are not allowed to have children", f"have children ({cluster.NO_LOADERS})"),
+    ],
+)
+def test_of_a_traceback_from_far_away_the_last_error_is_told(told: str, reason: str) -> None:
+    assert cluster._reason(RuntimeError(told)).endswith(reason)
+
+
+def test_only_jobs_that_still_wait_are_cancelled() -> None:
+    cancelled = []
+
+    def job(name: str, done: bool) -> SimpleNamespace:
+        return SimpleNamespace(done=lambda: done, cancel=lambda check: cancelled.append((name, check)))
+
+    cluster._cancel([job("over", True), job("waiting", False)])
+    assert cancelled == [("waiting", False)]
+
+
 @pytest.mark.parametrize("name", ["dask", "local"])
 def test_a_cluster_gives_the_bits_of_one_machine_and_tells_what_failed(
     folder: Path, tmp_path: Path, name: str

@@ -125,6 +125,20 @@ def test_keypoints_are_named_by_a_file(tmp_path: Path) -> None:
     assert converting.convert(file, keypoints=people).skeleton == CROWDPOSE14
 
 
+def test_a_network_of_whole_images_has_no_offsets(tmp_path: Path) -> None:
+    file = tmp_path / "pose_higher_hrnet_w8_128.pth"
+    checkpoint(HigherHRNet(keypoints=51, **NARROW), file)
+    with pytest.raises(SSHPEError, match=r"answers with 51 channels, which are not coco17's 17 keypoints"):
+        converting.convert(file)
+
+
+def test_a_longer_number_in_a_name_is_no_size(tmp_path: Path) -> None:
+    file = tmp_path / "pose_hrnet_20211128x96.pth"
+    checkpoint(HRNet(channels=17, **NARROW), file)
+    with pytest.raises(SSHPEError, match="its name does not tell the size"):
+        converting.convert(file)
+
+
 def test_the_size_is_told_by_the_name_or_by_hand(tmp_path: Path) -> None:
     file = tmp_path / "model_best.pth"
     checkpoint(HRNet(channels=17, **NARROW), file)
@@ -133,6 +147,9 @@ def test_the_size_is_told_by_the_name_or_by_hand(tmp_path: Path) -> None:
     ):
         converting.convert(file)
     assert converting.convert(file, size=(384, 288)).experiment.data.input_size == (288, 384)
+    told = converting.run(file, tmp_path / "made.safetensors", "384x288")
+    assert "input 384x288" in told
+    assert trained.load(tmp_path / "made.safetensors").experiment.data.input_size == (288, 384)
     done = CliRunner().invoke(cli.app, ["weights", "convert", str(file), "--size", "big"])
     assert "'big' is no size" in str(done.exception)
 
@@ -185,6 +202,11 @@ def test_published_weights_are_fetched_and_verified(tmp_path: Path, monkeypatch:
         zoo.verify(place)
     with pytest.raises(SSHPEError, match=r"no published weights 'resnet19.pth'; choose one of: resnet18-"):
         zoo.fetch("resnet19.pth")
+
+
+def test_a_shipped_trunk_is_known_from_its_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained.shipped().parent)
+    assert "as its record says" in zoo.verify(Path("objects-r18-w16-s32.safetensors"))
 
 
 def test_what_a_file_of_weights_is(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """Which passes of a training step are replayed, and that they compute the same; recordings are pretended here."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -8,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 from sshpe_lib import tables
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.experiment import train
-from sshpe_lib.graphs import Graphs, Replay, parts_of
+from sshpe_lib.graphs import Graphs, Replay, StepGraphs, parts_of
 from sshpe_lib.machine import Machine
 from sshpe_lib.models import resnet
 from sshpe_lib.trainer import Trainer
@@ -23,6 +26,7 @@ class Pretended:
 
     def __init__(self):
         self.parts, self.asked, self.replayed = [], [], []
+        self.outputs, self.replays = [], []
 
     def record(self, callables, samples, allow_unused_input):
         assert allow_unused_input and len(callables) == len(samples)
@@ -30,8 +34,10 @@ class Pretended:
         assert not torch.is_autocast_cache_enabled()
         self.parts.append([call.part for call in callables])
         for call, sample in zip(callables, samples, strict=True):
-            call(*sample)  # as a warm-up does: batch norms see it
-        return [self._replay(call, sample) for call, sample in zip(callables, samples, strict=True)]
+            self.outputs.append(call(*sample))  # as a warm-up does: batch norms see it
+        replays = [self._replay(call, sample) for call, sample in zip(callables, samples, strict=True)]
+        self.replays += map(weakref.ref, replays)
+        return replays
 
     def _replay(self, call, sample):
         run = call.forward
@@ -54,9 +60,10 @@ class Asked(Replay):
 
     def __init__(self, run, replayed):
         super().__init__(run)
-        self.replayed = replayed
+        self.replayed, self.shapes = replayed, []
 
     def _recorded(self, here):
+        self.shapes.append(tuple(here.shape))
         assert not torch.is_grad_enabled() and not torch.is_autocast_cache_enabled()
         self._run(here)
 
@@ -119,6 +126,32 @@ def test_what_takes_more_than_tensors_or_runs_twice_is_looked_into_or_left():
     assert given.requires_grad and given.is_leaf
 
 
+class Named(nn.Module):
+    """One part is called with a name, and what the other one got is written over."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(2, 2), nn.Linear(2, 2)
+
+    def forward(self, x):
+        found = self.last(x)
+        with torch.no_grad():
+            x.zero_()
+        return self.first(input=found)
+
+
+def test_a_part_that_is_called_with_names_is_left():
+    net = Named()
+    parts, _ = parts_of(net, lambda: net(torch.ones(1, 2)))
+    assert list(parts) == [net.last]
+
+
+def test_what_a_part_got_is_a_copy():
+    net = Named()
+    parts, _ = parts_of(net, lambda: net(torch.ones(1, 2)))
+    assert torch.equal(parts[net.last][0], torch.ones(1, 2))
+
+
 def test_only_steps_of_the_recorded_shape_are_replayed():
     made, net, plain = Pretended(), network(), network()
     replaying = Graphs(net, made.record, made.replay)
@@ -165,6 +198,96 @@ def test_a_network_gets_its_own_passes_back():
     assert not any("forward" in part.__dict__ for part in net.modules())
     assert net(IMAGES).shape == (4, 17, 16, 12)
     assert odd(torch.zeros(1, 2)).shape == (1, 2) and "forward" in odd.holder.__dict__
+
+
+def test_a_pass_that_was_not_recorded_runs_as_it_would():
+    """A third one of a step, and one without gradients that mixes."""
+    made, net, plain = Pretended(), network(), network()
+    replaying = Graphs(net, made.record, made.replay)
+    with replaying.recording(), torch.no_grad():
+        net(IMAGES)
+    with replaying.recording():
+        net(IMAGES)
+    with replaying.step():
+        found = [net(IMAGES), net(IMAGES, after_stage=mixed)]
+        with torch.no_grad():
+            found.append(net(IMAGES, after_stage=mixed))
+    wanted = [plain(IMAGES), plain(IMAGES, after_stage=mixed), plain(IMAGES, after_stage=mixed)]
+    assert made.replayed == [net]
+    assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
+
+
+def test_a_shape_is_recorded_once():
+    made, net = Pretended(), network()
+    replaying = Graphs(net, made.record, made.replay)
+    for images in (IMAGES, IMAGES, IMAGES[:2]):
+        with replaying.recording(), torch.no_grad():
+            net(images)
+    assert [one.shapes for one in made.asked] == [[tuple(IMAGES.shape), tuple(IMAGES[:2].shape)], []]
+
+
+def test_a_step_records_every_network_and_lets_them_go(pretended):
+    networks = network(), network()
+    graphs = StepGraphs(networks, wanted=True)
+    graphs.record(lambda: [net(IMAGES) for net in networks])
+    assert pretended.parts == [[networks[1]], [networks[0]]] and graphs.wanted
+    graphs.close()
+    assert not graphs.wanted and not StepGraphs(networks, wanted=False).wanted
+
+
+def test_a_network_recorded_twice_gets_its_own_passes_back():
+    made, net = Pretended(), network()
+    replaying = Graphs(net, made.record, made.replay)
+    for images in (IMAGES, IMAGES[:2]):
+        with replaying.recording():
+            net(images, after_stage=mixed)
+    for images in (IMAGES, IMAGES[:2]):
+        made.replayed.clear()
+        with replaying.step():
+            net(images, after_stage=mixed)
+        assert made.replayed == made.parts[0] == made.parts[1]
+    replaying.close()
+    assert not any("forward" in part.__dict__ for part in net.modules())
+
+
+def test_recordings_are_let_go_with_their_graphs_of_gradients():
+    """Gradients would be added up on the stream of the recording while one lived, and memory held."""
+    made, net = Pretended(), network()
+    replaying = Graphs(net, made.record, made.replay)
+    with replaying.recording():
+        net(IMAGES, after_stage=mixed)
+    assert made.outputs and not any(leaf.grad_fn for leaf in tree_leaves(made.outputs))
+    assert all(one() is not None for one in made.replays)
+    replaying.close()
+    gc.collect()
+    assert made.replays and not any(one() is not None for one in made.replays)
+
+
+def test_a_part_in_evaluation_mode_is_not_replayed():
+    """As a batch norm with frozen statistics: it was recorded with those of the batch."""
+    made, net = Pretended(), network()
+    replaying = Graphs(net, made.record, made.replay)
+    with replaying.recording():
+        net(IMAGES, after_stage=mixed)
+    net.bn1.eval()
+    with replaying.step():
+        net(IMAGES, after_stage=mixed)
+    assert made.replayed == [part for part in made.parts[0] if part is not net.bn1]
+
+
+def test_nothing_is_replayed_or_recorded_after_a_step_that_failed():
+    made, net = Pretended(), network()
+    replaying = Graphs(net, made.record, made.replay)
+    with replaying.recording():
+        net(IMAGES)
+    for block in (replaying.step, replaying.recording):
+        with pytest.raises(ZeroDivisionError), block():
+            raise ZeroDivisionError
+        net(IMAGES)
+        assert not made.replayed
+    with replaying.step():
+        net(IMAGES)
+    assert made.replayed == [net] and len(made.parts) == 1
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 
 from sshpe_lib import group, tables
 from sshpe_lib.augment.joint_cutout import JointCutout
+from sshpe_lib.data import sources
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.report.meeting import Stage
 from sshpe_lib.report.mixing import StrongViews, joints_covered
@@ -79,6 +82,41 @@ def test_the_seed_decides_everything(views: StrongViews) -> None:
     for name in ("cut", "mixed", "sources"):
         assert np.array_equal(getattr(again, name), getattr(views, name))
         assert not np.array_equal(getattr(other, name), getattr(views, name))
+    assert np.array_equal(again.group.images, views.group.images)
+    assert not np.array_equal(other.group.images, views.group.images)
+
+
+def test_the_seed_decides_what_is_dropped_and_who_meets() -> None:
+    one, other = (dict(group.dropped_views("smoke", count=3, seed=seed)) for seed in (1, 2))
+    assert not any(np.array_equal(one[name], other[name]) for name in one)
+    dropped = [
+        {name: (seen[name] != seen["original"]).any(-1) for name in ("Random Erasing", "Cutout")}
+        for seen in (one, other)
+    ]
+    assert not any(np.array_equal(dropped[0][name], dropped[1][name]) for name in dropped[0])
+    met, again, otherwise = (group.meetings(groups=10, seed=seed).measured for seed in (0, 0, 1))
+    assert np.array_equal(met, again) and not np.array_equal(met, otherwise)
+
+
+def test_everybody_who_is_whole_may_be_in_a_group() -> None:
+    with pytest.raises(SSHPEError, match="people have every joint") as caught:
+        group.strong_views("smoke", group=999)
+    whole = int(re.search(r"(\d+) people have every joint", str(caught.value))[1])
+    assert len(group.strong_views("smoke", group=whole).mixed) == whole
+
+
+def test_people_with_an_unlabelled_joint_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = sources.instances
+
+    def unlabelled(source):
+        people = made(source)
+        keypoints = people.keypoints.copy()
+        keypoints[:, 3, 2] = 0
+        return replace(people, keypoints=keypoints)
+
+    monkeypatch.setattr(sources, "instances", unlabelled)
+    with pytest.raises(SSHPEError, match="0 people have every joint inside their box"):
+        group.strong_views("smoke")
 
 
 def test_both_figures_show_the_same_people(views: StrongViews) -> None:

@@ -4,10 +4,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from sshpe_lib import initial, paths, tables
+from sshpe_lib import initial, paths, seeding, tables
 from sshpe_lib.config import RSN, HigherHRNet, HRNet, SimpleBaseline
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import published
+from sshpe_lib.models.stages import seeded
 
 SMALL = {"width": 8, "deconv_channels": 16, "output_stride": 16}
 
@@ -31,6 +32,15 @@ def test_scratch_is_decided_by_the_seed_and_the_global_generator_is_left_alone(m
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not any(torch.equal(one[name], other[name]) for name in one if one[name].ndim == 4)
+
+
+def test_weights_are_drawn_from_a_stream_of_their_own():
+    """The bits that every record from scratch rests on."""
+    model = SimpleBaseline(init="scratch", **SMALL)
+    with seeded(seeding.derive(5, "init")):
+        expected = initial.network(model, 17).state_dict()
+    made = initial.build(model, 17, 5).state_dict()
+    assert all(torch.equal(made[name], tensor) for name, tensor in expected.items())
 
 
 def test_imagenet_weights_fill_the_trunk_and_leave_the_head(tmp_path, monkeypatch):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+
 import pytest
 import torch
 
@@ -48,8 +51,120 @@ def test_several_devices_want_a_process_each(tmp_path) -> None:
         Machine(accelerator="cpu", devices=2).fabric("32-true", tmp_path)
 
 
+@pytest.fixture
+def made(monkeypatch) -> dict:
+    """What a Fabric is made with, in place of it, and whether its logger speaks meanwhile."""
+    found: dict = {}
+
+    class Fabric:
+        def __init__(self, **settings):
+            speaks = logging.getLogger("lightning_fabric.utilities.rank_zero").isEnabledFor(logging.INFO)
+            found.update(settings, speaks=speaks)
+
+        def launch(self) -> None:
+            found["launched"] = True
+
+    monkeypatch.setattr("lightning_fabric.Fabric", Fabric)
+    return found
+
+
+def test_one_device_may_be_asked_for(tmp_path, made) -> None:
+    Machine(accelerator="cpu", devices=1).fabric("32-true", tmp_path)
+    assert made["launched"] and (made["devices"], made["num_nodes"], made["strategy"]) == (1, 1, "auto")
+
+
+def test_processes_on_several_machines_are_counted_by_machine(tmp_path, made, monkeypatch) -> None:
+    """The fifth of eight is the first one on its own machine, and not the one that speaks."""
+    for name, value in {"WORLD_SIZE": 8, "LOCAL_WORLD_SIZE": 4, "RANK": 4, "LOCAL_RANK": 0}.items():
+        monkeypatch.setenv(name, str(value))
+    Machine(accelerator="cpu").fabric("32-true", tmp_path)
+    assert (made["devices"], made["num_nodes"]) == (4, 2)
+    assert machine.processes() == 8 and not machine.first_process()
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_fabric_speaks_only_where_progress_is_shown(tmp_path, made, progress) -> None:
+    logger = logging.getLogger("lightning_fabric.utilities.rank_zero")
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        Machine(accelerator="cpu", progress=progress).fabric("32-true", tmp_path)
+        assert made["speaks"] == progress and logger.level == logging.INFO
+    finally:
+        logger.setLevel(before)
+
+
+@pytest.mark.parametrize(
+    ("settings", "runs", "jobs"),
+    [
+        ({}, 3, 3), ({}, 99, 8), ({}, 0, 1), ({"threads": 2}, 99, 4), ({"threads": 3}, 99, 2),
+        ({"threads": 16}, 99, 1), ({"threads": 0}, 99, 1), ({"accelerator": "cuda"}, 99, 1),
+    ],
+)  # fmt: skip
+def test_a_run_has_cores_of_its_own(monkeypatch, settings, runs, jobs) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 8)
+    assert Machine(**{"accelerator": "cpu"} | settings).jobs_for(runs) == jobs
+    monkeypatch.setenv("WORLD_SIZE", "2")  # which train one run together
+    assert Machine(**{"accelerator": "cpu"} | settings).jobs_for(runs) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="a Mac has no such call")
+def test_a_container_has_the_cores_that_it_was_given(monkeypatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5})
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert machine.cores() == 2
+
+
 def test_a_process_alone_agrees_with_itself() -> None:
     assert Machine().agreed(lambda: 3) == 3 and not torch.distributed.is_initialized()
+
+
+@pytest.fixture
+def told(monkeypatch) -> list:
+    """What the first of two processes sends, which the second one receives."""
+    sent: list = []
+
+    def broadcast(told: list, src: int) -> None:
+        assert src == 0
+        if machine.first_process():
+            sent[:] = told
+        else:
+            told[:] = sent
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "broadcast_object_list", broadcast)
+    return sent
+
+
+@pytest.mark.parametrize("found", [3, None, {"key": "value"}])
+def test_processes_agree_on_what_the_first_one_finds(monkeypatch, told, found) -> None:
+    monkeypatch.setenv("RANK", "0")
+    assert Machine().agreed(lambda: found) == found
+    monkeypatch.setenv("RANK", "1")
+    assert Machine().agreed(lambda: pytest.fail("it looked for itself")) == found
+
+
+def test_processes_agree_on_what_the_first_one_cannot_do(monkeypatch, told) -> None:
+    """One that raised before the others know would leave them waiting for its word."""
+
+    def refuse() -> None:
+        raise SSHPEError("the folder cannot be locked")
+
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(SSHPEError, match="^the folder cannot be locked$"):
+        Machine().agreed(refuse)
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SSHPEError, match="^the folder cannot be locked$"):
+        Machine().agreed(lambda: pytest.fail("it looked for itself"))
+
+
+def test_a_run_of_several_processes_leaves_buffers_to_the_trainer(tmp_path, made, monkeypatch) -> None:
+    """A step forwards twice before it goes backwards, which DDP's own broadcast of buffers forbids."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    Machine(accelerator="cpu").fabric("32-true", tmp_path)
+    assert made["strategy"]._ddp_kwargs == {"forward_sync_buffers": False}
 
 
 @pytest.mark.parametrize(("threads", "inside"), [(1, 1), (2, 2), (0, 3)])

@@ -60,3 +60,13 @@ def test_numbers_of_every_kind_can_be_packed():
     """What augmentations send together; tests/test_gpu.py sends it to a GPU."""
     numbers = (torch.rand(5) < 0.5, torch.arange(7), torch.rand(3, 2, 3), torch.zeros(0, 2, dtype=torch.long))
     assert_same(pack(numbers).open(), numbers)
+
+
+def test_memory_that_is_given_holds_a_parcel_that_just_fits_and_lends_no_more_than_it_needs():
+    batch = TrainBatch(crops(2), None)
+    needed = pack(batch).memory.numel()
+    for given in (torch.empty(needed, dtype=torch.uint8), torch.empty(10 * needed, dtype=torch.uint8)):
+        parcel = pack(batch, given)
+        assert parcel.memory.data_ptr() == given.data_ptr() and parcel.memory.numel() == needed
+        assert_same(parcel.open(), batch)
+    assert pack(batch, torch.empty(needed - 1, dtype=torch.uint8)).memory.numel() == needed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,9 +18,9 @@ from sshpe_lib.config import AIChallengerSource, CocoSource, Experiment, Synthet
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.machine import Machine
 from sshpe_lib.models import published
-from sshpe_lib.plan import cost, data, devices
+from sshpe_lib.plan import cost, data, devices, text
 from sshpe_lib.plan.devices import Rates, Size
-from sshpe_lib.plan.measure import measure
+from sshpe_lib.plan.measure import Speed, measure
 from sshpe_lib.skeleton import AIC14, COCO17
 from sshpe_lib.tables import Cell
 from tests import fakes
@@ -103,6 +104,29 @@ def test_the_burn_in_is_supervised() -> None:
     smoke = tables.experiment("smoke", "affine-single", set={"train.burn_in": 0.25})
     whole = cost.run_cost(smoke, 48, 16)
     assert whole.training == 3 * whole.step * 3 // 7 + 9 * whole.step
+
+
+def test_the_burn_in_is_rounded_to_a_step_as_in_training() -> None:
+    made = tables.experiment("smoke", "affine-single", set={"train.burn_in": 0.29, "train.steps": 100})
+    whole = cost.run_cost(made, 48, 16)
+    assert whole.training == 29 * whole.step * 3 // 7 + 71 * whole.step
+
+
+def test_there_are_no_more_evaluations_than_steps_and_each_scale_costs_its_pixels() -> None:
+    def evaluation(times: int, scales: tuple[float, ...] = ()) -> int:
+        made = tables.experiment("smoke", "supervised", set={"train.steps": 4})
+        settings = made.evaluate.model_copy(update={"times": times, "multi_scale": scales})
+        return cost.evaluation_flops(made.model_copy(update={"evaluate": settings}), 1000, 4, 16)
+
+    assert evaluation(2) * 2 == evaluation(4) == evaluation(9)
+    assert evaluation(4, (0.5, 1.0, 2.0)) == evaluation(4) * (4 + 5.25) / 4
+
+
+def test_every_teacher_that_averages_is_a_second_network() -> None:
+    eman, ema = (
+        cost.run_cost(paper("pose-mum+", teacher__kind=kind), PEOPLE, TESTED) for kind in ("eman", "ema")
+    )
+    assert eman == ema
 
 
 def test_what_is_not_known_is_none() -> None:
@@ -209,6 +233,26 @@ def test_the_expected_data_is_recognised(coco: Path, monkeypatch: pytest.MonkeyP
         assert found.there and all("as expected" in said and "NOT" not in said for said in found.said)
 
 
+def test_a_file_with_as_many_people_in_other_images_is_not_the_expected_one(
+    coco: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, expected in data.EXPECTED.items():
+        count = 5 if "train" in name else 3
+        monkeypatch.setitem(data.EXPECTED, name, replace(expected, people=count, images=count + 1))
+    assert all("NOT AS EXPECTED" in found.said[0] for _, found in planned().found)
+
+
+def test_images_whose_people_are_left_out_are_not_learned_from(tmp_path: Path) -> None:
+    source = write_people(tmp_path / "people.json", tmp_path / "images", drawn=2)
+    document = json.loads((tmp_path / "people.json").read_text())
+    document["annotations"][-1]["iscrowd"] = 1
+    (tmp_path / "people.json").write_text(json.dumps(document))
+    found = data.look(source)
+    assert (found.people, found.images, found.peopled, found.there) == (2, 3, 2, True)
+    assert (found.learned_from(True), found.learned_from(False)) == (2, 2)
+    assert (found.tested(True), found.tested(False)) == (3, 2)
+
+
 @pytest.mark.parametrize(
     ("drawn", "told"), [(2, "1 of 3 images with people ARE MISSING, the first: image '000000000003.png'")]
 )
@@ -264,6 +308,13 @@ def test_further_labelled_people_make_an_epoch_longer_and_are_looked_for() -> No
     assert [line.pool for line in made.lines] == [48, 88]
     assert made.lines[0].cost.steps < made.lines[1].cost.steps
     assert ("further labelled",) in [kinds for kinds, _ in made.found]
+    taught = longer.model_copy(
+        update={"method": "affine-single"}
+    )  # an epoch passes over the unlabelled alone
+    one = plan.make(
+        table.model_copy(update={"cells": (taught,)}), "smoke", seeds=1, tflops=1.0, machine=QUIET
+    )
+    assert [line.pool for line in one.lines] == [48]
 
 
 def test_synthetic_people_are_counted_without_being_drawn(empty_cache: Path) -> None:
@@ -377,6 +428,33 @@ def test_the_time_side_by_side_and_the_price_are_told() -> None:
     assert made.hours / 8 < (made.hours_on(8) or 0) < made.hours == pytest.approx(made.hours_on(1))
 
 
+def test_a_cpu_is_looked_for_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(provenance, "device_name", lambda device: asked.append(device.type) or "an abacus")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for accelerator in ("cpu", "auto", "cuda"):
+        asked.clear()
+        devices.rates([paper()], replace(QUIET, accelerator=accelerator))
+        assert set(asked) == {"cpu" if accelerator == "cpu" else "cuda"}
+
+
+def test_of_one_size_a_run_with_a_teacher_and_of_one_network_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured = []
+    speed = Speed(1.0, "wall time", 10, 3)
+    monkeypatch.setattr(devices, "measure", lambda one, *_: measured.append(one.teacher.kind) or speed)
+    dual, single = (paper("affine-single", teacher__kind=kind) for kind in ("dual", "single"))
+    for asked, kind in (
+        ([paper("supervised"), dual], "dual"),
+        ([paper("supervised"), dual, paper()], "eman"),
+        ([dual, paper("affine-ema"), paper("supervised"), single, paper()], "single"),
+    ):
+        measured.clear()
+        found = devices.rates(asked, QUIET, measured=True)
+        assert measured == [kind] and list(found.by_size.values()) == [10.0]
+
+
 def test_an_assumed_throughput_is_told_as_one() -> None:
     made = planned(tflops=2.5)
     assert made.lines[0].hours == pytest.approx(made.lines[0].cost.flops / 2.5e12 / 3600)
@@ -437,6 +515,29 @@ def test_measuring_times_real_steps_and_keeps_nothing(tmp_path: Path, method: st
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("machine", "seconds", "clock"),
+    [
+        (QUIET, 3.0, "CPU time"),
+        (replace(QUIET, threads=2), 3.0, "wall time"),
+        (replace(QUIET, accelerator="cuda"), 3.0 / 20, "wall time"),
+    ],
+    ids=["one thread", "two threads", "GPU"],
+)
+def test_the_fastest_step_after_the_warm_up_counts(
+    monkeypatch: pytest.MonkeyPatch, machine: Machine, seconds: float, clock: str
+) -> None:
+    """A GPU's steps are timed twenty together."""
+
+    def trainer(experiment, machine, batches, folder):
+        return SimpleNamespace(fit=lambda: batches.asked.extend([0.0, 1.0, 5.0, 8.0, 12.0]))
+
+    monkeypatch.setattr("sshpe_lib.plan.measure.unsaved_trainer", trainer)
+    speed = measure(tables.experiment("smoke", "supervised"), machine)
+    assert (speed.seconds, speed.clock) == (seconds, clock)
+    assert speed.flops_per_second == pytest.approx(speed.flops / seconds)
+
+
 def test_measured_rates_are_one_a_size_and_make_hours() -> None:
     made = planned(profile="smoke", measured=True)
     assert len(made.rates.by_size) == 1
@@ -467,9 +568,37 @@ def test_long_names_and_large_numbers_are_folded() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("show", "values"),
+    [
+        (text.number_of_bytes, {0: "0 B", 999: "999 B", 999.6: "1 KB", 246e6: "246 MB", 2e12: "2 TB"}),
+        (text.operations, {0: "0 ", 999: "999 ", 1e3: "1 k", 183e15: "183 P", 2e18: "2 E", None: "? "}),
+        (text._hours, {0.123: "0.12", 9.94: "9.9", 9.96: "10", 99.4: "99", 12345: "12,345", None: "?"}),
+    ],
+)  # fmt: skip
+def test_numbers_have_a_unit_of_their_size(show, values: dict) -> None:
+    assert {number: show(number) for number in values} == values
+
+
+def test_a_run_stops_where_more_labels_are_wanted_than_there_are() -> None:
+    for labels, stops in ((48, False), (49, True)):
+        cell = Cell(row="a", column="b", method="supervised", set={"data.labels": labels})
+        table = tables.load_table("table4").model_copy(update={"cells": (cell,), "baseline": None})
+        told = plan.to_text(plan.make(table, "smoke", seeds=1, machine=QUIET))
+        assert ("A RUN WOULD STOP" in told) == stops == ("49 labels are wanted of 48 people" in told)
+
+
+def test_the_largest_step_of_a_size_is_told() -> None:
+    made = planned(profile="smoke", tflops=1.0)
+    (size, step), *others = text._largest_steps(made)
+    assert not others and step == max(line.cost.step for line in made.distinct)
+    turned = replace(made, lines=made.lines[::-1])
+    assert list(text._largest_steps(turned)) == [(size, step)]
+
+
 def test_a_row_reads_as_planned() -> None:
-    text = plan.to_text(planned(tflops=10.0))
-    row = next(one for one in text.splitlines() if one.startswith("0.6 "))
+    told = plan.to_text(planned(tflops=10.0))
+    row = next(one for one in told.splitlines() if one.startswith("0.6 "))
     assert row.split() == "0.6 pose-mum+ R18 1,000 149,813 30 140,460 185 P 5.1 246 MB 0 of 1".split()
 
 

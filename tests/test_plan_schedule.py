@@ -14,6 +14,7 @@ from sshpe_lib.plan.schedule import makespan
         ([3, 1, 2], [None] * 3, 64, 3),
         ([2, 2], [None, 0], 8, 4),  # a second stage waits, whatever there is
         ([1, 1, 1, 3], [None, None, None, 2], 2, 4),  # the run that another waits for goes first
+        ([1, 1, 1, 3], [None, 0, 0, 0], 2, 4),  # and of those that waited the longest
         ([], [], 4, 0),
     ],
 )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
 import pytest
 from filelock import FileLock
+from tqdm import tqdm
 
 from sshpe_lib import pool, records, tables
 from sshpe_lib.errors import SSHPEError
@@ -76,6 +80,34 @@ def test_what_another_process_trains_is_left_for_later(tmp_path, monkeypatch, st
     assert order == wanted
 
 
+def test_steps_are_known_where_every_run_counts_them():
+    one, other = smoke("supervised", train__steps=3), smoke("mum", train__steps=4)
+    epochs = smoke("mum", train__steps=None, train__epochs=2)
+    assert pool.steps_of([one, other]) == 7
+    assert pool.steps_of([one, epochs]) is None and pool.steps_of([]) == 0
+
+
+def test_a_bar_shows_the_steps_that_logs_tell(tmp_path, monkeypatch):
+    """It never goes back, as where a run that ended had more steps in its log than were counted."""
+    monkeypatch.setenv("SSHPE_RUNS", str(tmp_path))
+    for key, log in (("a", "step,loss\n1,0.5\n12,0.4\n"), ("b", "step,loss\n"), ("c", "")):
+        (tmp_path / key).mkdir()
+        (tmp_path / key / "log.csv").write_text(log)
+    bar = tqdm(total=100, file=io.StringIO())
+    pool.advance(bar, 30, ["a", "b", "c", "none"], 1, 5)
+    assert bar.n == 42 and bar.postfix == "1 of 5 runs done"
+    pool.advance(bar, 41, [], 5, 5)
+    assert bar.n == 42
+
+
+def test_a_task_is_the_same_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    task = pool.Task.of(smoke("supervised"), Machine(threads=3), Path("records"))
+    assert task.records_folder == str(tmp_path / "records")
+    assert task.machine["threads"] == 3 and not task.machine["progress"]
+    assert json.loads(json.dumps(asdict(task))) == asdict(task)
+
+
 def test_one_after_another_too_a_failing_run_is_told_and_the_others_are_kept(tmp_path, monkeypatch):
     good, bad, worse = (smoke("supervised", train__seed=seed) for seed in range(3))
 
@@ -103,6 +135,16 @@ def test_processes_that_train_together_end_at_the_first_failure(tmp_path, monkey
     with pytest.raises(SSHPEError, match="^the disk of this one is full$"):
         run_all([smoke("supervised"), smoke("mum")], QUIET, 1, tmp_path)
     assert len(asked) == 1
+
+
+def test_processes_that_train_together_keep_one_order(tmp_path, monkeypatch):
+    """Each would see another run in work elsewhere, and wait for the others in a run of its own."""
+    wanted, asked = [smoke("supervised"), smoke("mum")], []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(pool, "busy", lambda one: one == wanted[0])
+    monkeypatch.setattr(pool, "run", lambda one, *_, **__: asked.append(one) or fakes.record(one))
+    run_all(wanted, QUIET, 1, tmp_path)
+    assert asked == wanted
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -52,7 +53,9 @@ def train_one(project: Path, method: str = "pose-mum+", **chosen) -> records.Rec
 def test_a_file_holds_the_network_that_the_record_quotes(project, method, chosen) -> None:
     record = train_one(project, method, **chosen)
     path = project / "network.safetensors"
-    trained.save(trained.from_record(record, COCO17), path)
+    made = trained.from_record(record, COCO17)
+    assert not made.network.training
+    trained.save(made, path)
     loaded = trained.load(path)
     assert loaded.experiment == record.experiment and loaded.skeleton == COCO17 and loaded.key == record.key
     assert state_sha256(loaded.network) == record.provenance.checkpoint_sha256
@@ -104,6 +107,9 @@ def with_about(path: Path, change) -> Path:
             "cannot be read .*more blocks than the file has tensors",
         ),
         (lambda about: about["skeleton"].update(keypoints=[]), "cannot be read .*skeleton: an index is none"),
+        (lambda about: about["skeleton"].update(limbs=[[0, 17]]), "skeleton: an index is none of 17"),
+        (lambda about: about["skeleton"].update(flip_pairs=[[-1, 2]]), "skeleton: an index is none of 17"),
+        (lambda about: about["skeleton"].update(upper_body=[17]), "skeleton: an index is none of 17"),
         (lambda about: about["skeleton"].update(sigmas=[1]), "cannot be read .*not as many sigmas"),
         (lambda about: about["skeleton"].update(flip_pairs=5), "cannot be read .*flip_pairs"),
         (lambda about: about.update(metrics=None), "cannot be read .*metrics: Input should be a valid dict"),
@@ -197,6 +203,7 @@ def test_a_bottom_up_network_takes_no_boxes(project, pictures) -> None:
         ([], "it lists no boxes"),
         ([{"file_name": "a.png"}], r"entry 0: file_name 'a.png', bbox None"),
         ([{"file_name": "a.png", "bbox": [0, 0, -1, 5]}], "entry 0"),
+        ([{"file_name": "a.png", "bbox": [0, 0, 4, 0]}], "entry 0"),
         ([{"file_name": "a.png", "bbox": [0, 0, 4, 5]}, {"bbox": [0, 0, 4, 5]}], "entry 1: file_name None"),
         ([{"file_name": "a.png", "bbox": "wide"}], "entry 0"),
         ([{"file_name": "a.png", "bbox": [0, 0, 10**400, 5]}], "entry 0"),
@@ -216,6 +223,55 @@ def test_wrong_boxes_name_the_entry(tmp_path, entries, told) -> None:
     path.write_text(json.dumps(entries))
     with pytest.raises(SSHPEError, match=rf"boxes.json: .*{told}.*give a list of"):
         predict.read_boxes(path)
+
+
+def test_boxes_are_of_an_image_whatever_folder_it_lies_in(tmp_path) -> None:
+    path = tmp_path / "boxes.json"
+    entries = [("deep/a.png", [0, 0, 4, 5]), ("a.png", [1, 2, 3, 4.5])]
+    path.write_text(json.dumps([{"file_name": name, "bbox": box} for name, box in entries]))
+    found = predict.read_boxes(path)
+    assert list(found) == ["a.png"] and found["a.png"].tolist() == [[0, 0, 4, 5], [1, 2, 3, 4.5]]
+
+
+def test_a_box_that_is_partly_in_its_image_is_taken(pictures) -> None:
+    boxes = {"000000.png": [[95, 127, 3, 4], [-2, -3, 3, 4]]}
+    (found,) = predict.predict(trained.load(trained.shipped()), pictures[:1], boxes, QUIET)
+    assert len(found.people) == 2
+
+
+def with_settings(network: trained.Trained, **changes) -> trained.Trained:
+    """The network with other settings of parts of its experiment."""
+    parts = {name: getattr(network.experiment, name).model_copy(update=new) for name, new in changes.items()}
+    return replace(network, experiment=network.experiment.model_copy(update=parts))
+
+
+def test_a_network_that_reads_bgr_gets_it_and_shows_rgb(tmp_path, pictures) -> None:
+    plain = trained.load(trained.shipped())
+    swapped = tmp_path / pictures[0].name
+    cv2.imwrite(str(swapped), read_image(pictures[0], "x"))
+    (expected,) = predict.predict(plain, swapped, None, QUIET)
+    (found,) = predict.predict(with_settings(plain, data={"color": "bgr"}), pictures[0], None, QUIET)
+    assert np.array_equal(found.people, expected.people)
+    assert np.array_equal(found.image, read_image(pictures[0], "x"))
+
+
+def test_a_persons_score_leaves_out_joints_below_the_threshold(pictures) -> None:
+    network = trained.load(trained.shipped())
+    (one,) = predict.predict(network, pictures[0], None, QUIET)
+    threshold = float(np.median(one.people[0, :, 2]))
+    (found,) = predict.predict(
+        with_settings(network, evaluate={"score_threshold": threshold}), pictures[0], None, QUIET
+    )
+    sure = one.people[0, :, 2] > threshold
+    assert found.scores.tolist() == pytest.approx([one.people[0, sure, 2].mean()])
+
+
+def test_pictures_are_drawn_in_their_own_colours(tmp_path, pictures) -> None:
+    predict.run(pictures[:1], None, None, tmp_path, QUIET)
+    (found,) = predict.predict(trained.load(trained.shipped()), pictures[:1], None, QUIET)
+    assert np.array_equal(read_image(tmp_path / "000000.pose.png", "x"), found.drawn())
+    shown = cv2.imdecode(np.frombuffer(found._repr_png_(), np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert np.array_equal(shown, found.drawn())
 
 
 def test_boxes_of_a_coco_file_and_of_strangers(tmp_path, pictures) -> None:
@@ -241,6 +297,8 @@ def test_boxes_of_a_coco_file_and_of_strangers(tmp_path, pictures) -> None:
         ([[1, 2, 3, 1e300]], "is no box"),
         ([[96, 2, 3, 4]], "lies outside 96x128 pixels"),
         ([[1, -4, 3, 4]], "lies outside 96x128 pixels"),
+        ([[1, 128, 3, 4]], "lies outside 96x128 pixels"),
+        ([[-3, 2, 3, 4]], "lies outside 96x128 pixels"),
     ],
 )
 def test_boxes_that_are_none_are_refused(pictures, given, told: str) -> None:

@@ -81,3 +81,11 @@ def test_a_method_without_settings_is_named(tmp_path: Path, value: Any) -> None:
 def test_a_setting_inside_a_number_is_told() -> None:
     with pytest.raises(SSHPEError, match="data.labels: Input should be a valid integer"):
         tables.experiment("smoke", "pose-mum+", set={"data.labels.x": 3})
+
+
+def test_what_was_read_may_be_changed(tmp_path: Path) -> None:
+    """A file's text is parsed once, and everybody has a copy of it."""
+    path = tmp_path / "some.yaml"
+    path.write_text("a: {b: [1]}")
+    read_yaml(path)["a"]["b"].append(2)
+    assert read_yaml(path) == {"a": {"b": [1]}}

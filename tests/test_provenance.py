@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -34,3 +36,41 @@ def test_what_is_noted_of_a_run() -> None:
     assert (found.started, found.command) == ("2026-01-01T00:00:00+00:00", "sshpe reproduce abcd")
     assert (found.checkpoint_sha256, found.data, found.precision) == ("ab" * 32, {"labeled": 48}, "32-true")
     assert found.instructions == torch.backends.cpu.get_cpu_capability()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with one commit, in which the library lies."""
+    for name in ("sshpe_lib/provenance.py", "params/table.yaml", "README.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("as committed")
+    who = ("-c", "user.name=somebody", "-c", "user.email=somebody@example.org")
+    for words in (("init", "-q"), ("add", "."), (*who, "commit", "-qm", "all")):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "sshpe_lib" / "provenance.py"))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("changed", "dirty"),
+    [
+        ("sshpe_lib/provenance.py", True), ("params/table.yaml", True), ("README.md", False),
+        ("sshpe_lib/notes.txt", False),
+    ],
+)  # fmt: skip
+def test_only_a_change_of_what_decides_numbers_is_told(checkout: Path, changed: str, dirty: bool) -> None:
+    """Records and notebooks change while the table is run, and files beside the code are not part of it."""
+    commit, before = provenance.revision()
+    assert len(commit) == 40 and not before
+    (checkout / changed).write_text("changed")
+    assert provenance.revision() == (commit, dirty)
+
+
+def test_without_a_checkout_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert provenance.revision() == ("unknown", False)
+
+
+def test_only_a_cpu_has_instructions() -> None:
+    assert provenance.instructions(torch.device("meta")) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -77,6 +78,14 @@ def test_ap_is_the_headline_networks(record: Record, experiment: Experiment) -> 
     assert record.model_copy(update={"headline": "student"}).ap == 23.623
 
 
+def test_a_records_precision_is_what_the_run_had(experiment: Experiment) -> None:
+    asked = experiment.model_copy(
+        update={"train": experiment.train.model_copy(update={"precision": "bf16-mixed"})}
+    )
+    assert fakes.record(asked, precision="32-true").precision == "32-true"
+    assert fakes.record(asked).precision == "bf16-mixed"  # as those from before it was noted
+
+
 def cut(text: str) -> str:
     return text[: len(text) // 2]
 
@@ -121,6 +130,25 @@ def test_a_renamed_record_is_not_believed(tmp_path: Path, record: Record) -> Non
     records.write(tmp_path, record).rename(records.path_of(tmp_path, other))
     with pytest.raises(SSHPEError, match="it was edited or renamed"):
         records.find(tmp_path, other)
+
+
+def test_a_record_is_asked_for_by_the_beginning_of_its_key(tmp_path: Path, record: Record) -> None:
+    records.write(tmp_path, record)
+    assert records.only(tmp_path, record.key[:4]) == records.only(tmp_path, record.key) == record
+    with pytest.raises(SSHPEError, match=f"no record's key starts with '{record.key[1:]}'"):
+        records.only(tmp_path, record.key[1:])
+
+
+@pytest.mark.parametrize("longer", [True, False])
+def test_a_record_that_changed_is_read_anew(tmp_path: Path, record: Record, longer: bool) -> None:
+    """Either its size or its time tells: of the same length, or within the clock's tick."""
+    path = records.write(tmp_path, record)
+    time = records.find(tmp_path, record.key) and path.stat().st_mtime_ns
+    path.write_text(
+        path.read_text().replace('"dirty": false', '"dirty": ' + ("true  " if longer else "true "))
+    )
+    os.utime(path, ns=(time, time) if longer else (time + 1000, time + 1000))
+    assert records.find(tmp_path, record.key).provenance.dirty
 
 
 def test_binary_rubbish_and_a_folder_are_errors(tmp_path: Path, record: Record) -> None:

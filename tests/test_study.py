@@ -81,7 +81,17 @@ def test_only_what_is_missing_is_trained_and_each_is_announced(
     assert len(trained) == 3 and capsys.readouterr().out == ""
 
 
-def test_cells_of_one_experiment_are_trained_once(trained: list) -> None:
+def test_processes_that_train_together_miss_what_the_first_one_misses(
+    trained: list, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many records are written between its look and theirs."""
+    fakes.write(fakes.study("smoke", seeds=1), folder)
+    monkeypatch.setattr(Machine, "agreed", lambda machine, find: {})
+    study("table4", "smoke", machine=Machine(progress=False))
+    assert len(trained) == 6
+
+
+def test_cells_of_one_experiment_are_trained_once(trained: list, capsys: pytest.CaptureFixture) -> None:
     table = tables.load_table("table4")
     twice = table.model_copy(
         update={"cells": (*table.cells, table.cells[0].model_copy(update={"row": "again"}))}
@@ -90,6 +100,8 @@ def test_cells_of_one_experiment_are_trained_once(trained: list) -> None:
     assert len(trained) == 6
     assert made.results[-1].records == made.results[0].records
     assert len(list(made.runs())) == 6
+    told = capsys.readouterr().out
+    assert "0.999, ResNet-18, seed 0" in told and "again" not in told  # the first cell names it
 
 
 def test_a_folder_of_records_may_be_named(trained: list, folder: Path, tmp_path: Path) -> None:
@@ -294,6 +306,8 @@ def test_pictures_are_the_records_people() -> None:
     record = fakes.record(source).model_copy(update={"examples": examples})
     drawn = pictures(record)
     assert len(drawn) == 2
+    hard = pictures(record.model_copy(update={"hard_cases": examples[1:]}), hard=True)
+    assert len(hard) == 1 and np.array_equal(hard[0].image, drawn[1].image)
     for one, row in zip(drawn, chosen, strict=True):
         width, height = people.image_sizes[people.image_index[row]]
         assert one.image.shape == (height, width, 3) and one.image.dtype == np.uint8
@@ -326,6 +340,26 @@ def test_overview_counts_what_is_shared_in_every_table_that_shows_it(folder: Pat
     assert [done[f"table{number}"] for number in range(1, 6)] == [(2, 5), (2, 5), (8, 8), (1, 6), (2, 9)]
     # Table 2's Single again; supervised, Single and Pose-MUM of the fewest labels
     assert done["figure3_4"] == (1, 4) and done["photographs"] == (3, 12)
+
+
+def test_overview_counts_an_experiment_of_several_cells_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = tables.load_table
+
+    def twice(name: str) -> tables.Table:
+        table = load(name)
+        again = [cell.model_copy(update={"row": f"{cell.row} again"}) for cell in table.cells]
+        return table.model_copy(update={"cells": (*table.cells, *again)})
+
+    once = {line.table: line.total for line in overview("smoke")}
+    monkeypatch.setattr(tables, "load_table", twice)
+    assert {line.table: line.total for line in overview("smoke")} == once
+
+
+def test_overview_leaves_out_what_a_profile_does_not_run() -> None:
+    """Such as a table that nobody but the paper can measure."""
+    shown = {line.table for line in overview("smoke")}
+    unmeasured = {name for name in tables.names() if tables.load_table(name).unmeasured}
+    assert unmeasured and not shown & unmeasured
 
 
 def test_overview_of_all_profiles_says_whose_data_is_missing(photos: str) -> None:

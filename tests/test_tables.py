@@ -236,3 +236,37 @@ def test_a_baseline_needs_its_figure_only_where_there_is_one() -> None:
         31.5, 46.4, 51.1
     ]  # fmt: skip
     assert baseline_of(table, "ResNet-101", "5K").paper is None
+
+
+def test_a_cell_may_be_of_another_protocol_than_its_table() -> None:
+    found = 0
+    for cell, seed, made in tables.cell_experiments(tables.load_table("aid_table1"), "quick", 1):
+        if cell.protocol is not None and isinstance(made, Experiment):
+            names = ("backbone", "amount", "size", "schedule", "set", "protocol")
+            chosen = {name: getattr(cell, name) for name in names}
+            assert made == tables.experiment("quick", cell.method, seed=seed, **chosen)
+            found += 1
+    assert found
+
+
+def test_a_baseline_is_of_its_cells_protocol_and_size() -> None:
+    table = tables.load_table("table4")
+    beside = table.baseline_cell(table.cells[0].model_copy(update={"protocol": "aid", "size": "384x288"}))
+    assert (beside.method, beside.protocol, beside.size) == ("supervised", "aid", "384x288")
+
+
+def test_a_quoted_number_is_quoted_in_a_table_that_nobody_can_measure_too() -> None:
+    table = tables.load_table("aid_table2")
+    reasons = {(cell.method is None, why) for cell, _, why in tables.cell_experiments(table, "smoke", 1)}
+    assert reasons == {(True, "quoted by the paper from other work"), (False, table.unmeasured)}
+
+
+def test_a_supervised_run_has_no_settings_of_a_teachers() -> None:
+    train = {"steps": 2, "burn_in": 0.5, "consistency": 2.0}
+    values = {"data": {"labels": 3, "unlabeled": {}}, "train": train}
+    assert tables.supervised_only(values) == {"data": {"labels": 3}, "train": {"steps": 2}}
+
+
+def test_a_setting_that_is_typed_wins_over_the_seed() -> None:
+    assert tables.experiment("quick", "mum", seed=3).train.seed == 3
+    assert tables.experiment("quick", "mum", seed=3, set={"train.seed": 7}).train.seed == 7

@@ -272,6 +272,10 @@ def test_a_student_of_other_shapes_is_refused(kind: type[EMA], method: str) -> N
         getattr(teacher, method)(wider)
     with pytest.raises(SSHPEError, match=r"absent for \(8,\).*unwrapped"):
         getattr(teacher, method)(nn.ModuleDict({"module": small()}))
+    larger = small()
+    larger.head = nn.Linear(2, 2)
+    with pytest.raises(SSHPEError, match=r"2 tensors differ, the first head\.bias, \(2,\) for absent"):
+        getattr(teacher, method)(larger)
     assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.network.state_dict().items())
 
 
@@ -309,6 +313,17 @@ def test_tensors_that_were_replaced_are_gathered_again() -> None:
     student.load_state_dict(snapshot(small(seed=3)), assign=True)
     teacher.update(student)
     assert all(torch.equal(t, student.state_dict()[n]) for n, t in teacher.network.state_dict().items())
+
+
+def test_a_cast_that_replaces_no_tensor_is_noticed() -> None:
+    """A module casts its parameters in place, and one without batch norms has nothing else."""
+    student = nn.Linear(2, 2)
+    teacher = EMAN(student, decay=0.0)
+    teacher.update(student)
+    student.double()
+    disturb(student, 1)
+    teacher.update(student)
+    assert torch.equal(teacher.network.weight, student.weight.float())
 
 
 def test_another_student_takes_the_first_ones_place() -> None:

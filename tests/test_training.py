@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sshpe_lib import cli, experiment, predict, trained, training
-from sshpe_lib.data import splits
+from sshpe_lib.data import sources, splits
 from sshpe_lib.data.synthetic import SyntheticPeople, build
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.machine import Machine
@@ -44,6 +44,31 @@ def test_a_network_for_ones_own_people(files: tuple[Path, Path], tmp_path: Path)
 def test_every_label_counts_unless_told(files: tuple[Path, Path]) -> None:
     made = training.own_experiment(*files, "supervised", "quick", None, None, "resnet18")
     assert made.data.labels is None and made.data.unlabeled is None and made.train.steps == 2000
+
+
+def test_labels_may_be_typed_as_a_setting(files: tuple[Path, Path]) -> None:
+    asked = *files, "supervised", "quick", None, None, "resnet18"
+    assert training.own_experiment(*asked, set={"data.labels": 3}).data.labels == 3
+    assert training.own_experiment(*asked, size=None, seed=None).data.labels is None
+
+
+def test_of_several_processes_the_first_writes_and_speaks(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others have no progress to show."""
+    monkeypatch.setattr(training, "train", lambda *_, **__: trained.load(trained.shipped()))
+    output = tmp_path / "mine.safetensors"
+    assert training.run(output, QUIET, *files) == ("", "") and not output.exists()
+    told, about = training.run(output, replace(QUIET, progress=True), *files)
+    assert str(output) in told and json.loads(about)["network"] == str(output) and output.exists()
+
+
+def test_what_is_kept_of_a_first_stage_is_told_too(files: tuple[Path, Path]) -> None:
+    asked = training.own_experiment(
+        *files, "aid-cutout", "smoke", None, None, "hrnet-w32", protocol="aid", schedule="S3"
+    )
+    made = sources.pin(asked)
+    assert training._keys(made) == [made.key(), made.start.key()]
 
 
 def test_a_further_file_is_the_unlabelled_pool(files: tuple[Path, Path]) -> None:

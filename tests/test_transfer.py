@@ -1,5 +1,7 @@
 """Between a CPU and its device: on a CPU nothing is copied, and nothing is left undone. What a GPU adds: test_gpu."""
 
+import gc
+import weakref
 from contextlib import contextmanager
 
 import torch
@@ -88,3 +90,22 @@ def test_a_reading_holds_the_numbers_of_its_time():
     with torch.no_grad():
         one.zero_()
     assert reading.values() == [float(torch.tensor(0.1)), 2.0]
+
+
+def test_a_reading_does_not_keep_the_graph_of_its_step():
+    """Steps are read many later: each would hold all its activations until then."""
+
+    class Activations:
+        pass
+
+    class Loss(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, weights):
+            ctx.kept = Activations()
+            graphs.append(weakref.ref(ctx.kept))
+            return weights.sum()
+
+    graphs: list = []
+    reading = Reading([Loss.apply(torch.ones(3, requires_grad=True))])
+    gc.collect()
+    assert graphs[0]() is None and reading.values() == [3.0]

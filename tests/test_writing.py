@@ -4,6 +4,7 @@ import errno
 import os
 import platform
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -85,6 +86,34 @@ def test_what_killed_processes_left_goes_and_what_others_may_still_write_stays(t
     with written_whole(path) as partial:
         partial.write_text("newer")
     assert just_now.exists() and path.read_text() == "newer"
+
+
+def test_what_somebody_elses_process_still_writes_stays(tmp_path, monkeypatch):
+    def refused(process, signal):
+        raise PermissionError
+
+    theirs = left(tmp_path / "file.txt", 12345, seconds=90)
+    monkeypatch.setattr(os, "kill", refused)
+    with written_whole(tmp_path / "file.txt") as partial:
+        partial.write_text("new")
+    assert theirs.exists()
+
+
+def test_threads_of_one_process_do_not_write_over_one_another(tmp_path):
+    path, names = tmp_path / "file.txt", []
+
+    def write(text):
+        with written_whole(path) as partial:
+            names.append(partial)
+            partial.write_text(text)
+
+    with written_whole(path) as partial:
+        partial.write_text("last")
+        other = threading.Thread(target=write, args=("first",))
+        other.start()
+        other.join()
+        assert path.read_text() == "first" and names != [partial]
+    assert path.read_text() == "last"
 
 
 def test_a_disk_that_fills_up_is_one_error(tmp_path, monkeypatch):

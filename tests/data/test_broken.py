@@ -161,11 +161,21 @@ def folder(tmp_path: Path) -> Path:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:12", "line 1 column 1", "is not JSON"),
         (json.dumps(valid_document()).encode()[:-30], "line 1 column", "is cut short"),
         (json.dumps(valid_document(), indent=1).encode()[:200], "line 17 column 4", "is cut short"),
+        (b'{"images": [1, \n\n', "line 3 column 1", "is cut short"),
         (b'{"images": [1 2]}', "line 1 column 15", "is not JSON"),
         (b"\x1f\x8b\x08\x00\xff\xfe\xfd", "the file", "not text"),
         (b"[" * 100_000, "the file", "nested too deeply"),
     ],
-    ids=["empty", "git-lfs pointer", "cut in an entry", "cut in a name", "comma", "gzip", "deep"],
+    ids=[
+        "empty",
+        "git-lfs pointer",
+        "cut in an entry",
+        "cut in a name",
+        "cut in space",
+        "comma",
+        "gzip",
+        "deep",
+    ],
 )
 def test_what_is_no_json_is_told_apart_from_what_is_cut_short(content, entry, problem, tmp_path):
     path = tmp_path / "people.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import warnings
 import zlib
@@ -12,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sshpe_lib.data import cache
 from sshpe_lib.data.cache import ImageCache
-from sshpe_lib.data.images import read_image
+from sshpe_lib.data.images import find_images, held, read_image
 from sshpe_lib.errors import SSHPEError
 from tests.data.people import valid_document, write
 
@@ -41,6 +43,18 @@ def test_bytes_after_the_end_of_a_jpeg_do_no_harm(folder):
     before = read_image(path, "x")
     path.write_bytes(path.read_bytes() + b"\n\0\0")
     assert np.array_equal(read_image(path, "x"), before)
+
+
+@pytest.mark.parametrize(("reduction", "shape"), [(1, (49, 65)), (2, (25, 33)), (4, (13, 17)), (8, (7, 9))])
+def test_a_jpeg_is_decoded_smaller_and_any_other_image_whole(tmp_path, reduction, shape):
+    """The size is that of the file, whatever is decoded of it."""
+    pixels = np.zeros((49, 65, 3), np.uint8)
+    for suffix, expected in ((".jpg", shape), (".png", (49, 65))):
+        path = tmp_path / f"a{suffix}"
+        cv2.imwrite(str(path), pixels)
+        assert read_image(path, "x", size=(65, 49), reduction=reduction).shape[:2] == expected
+        with pytest.raises(SSHPEError, match="the annotation file says 99x49"):
+            read_image(path, "x", size=(99, 49), reduction=reduction)
 
 
 def bomb(side: int) -> bytes:
@@ -156,3 +170,54 @@ def test_the_orientation_tag_is_obeyed_where_asked(folder):
     assert np.array_equal(turned, np.rot90(before, -1))
     assert np.array_equal(ImageCache(upright=True).read(path, "x", (48, 64)), turned)
     assert read_image(path, "x", size=(48, 64), reduction=2, upright=True).shape == (32, 24, 3)
+
+
+@pytest.mark.parametrize(("lacking", "decoded"), [(0, "abcdc"), (1, "abcdbc")])
+def test_images_are_kept_until_the_memory_is_full(tmp_path, monkeypatch, lacking, decoded):
+    read = []
+    monkeypatch.setattr(cache, "read_image", lambda *given: read.append(given[0].stem) or read_image(*given))
+    for name in "abcd":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((8, 8, 3), np.uint8))
+    images = ImageCache(limit=2 * 8 * 8 * 3 - lacking)
+    for name in "abcdabc":
+        images.read(tmp_path / f"{name}.png", "x")
+    assert "".join(read) == decoded
+
+
+@pytest.mark.parametrize(
+    ("annotations", "place", "found"),
+    [
+        ("x_train.json", "images/train", True),
+        ("x_train.json", "train", True),
+        ("x_train.json", "images", True),
+        ("x_train.json", ".", True),
+        ("x_train.json", "images/val", False),
+        ("annotations/x_train.json", "annotations/images", True),
+        ("annotations/x_train.json", "images/train", True),
+        ("annotations/x_train.json", "train", True),
+        ("labels/x_train.json", "images/train", False),
+        ("labels/x_train.json", ".", False),
+    ],
+)
+def test_images_are_looked_for_beside_their_file_and_nowhere_else(tmp_path, annotations, place, found):
+    (tmp_path / place).mkdir(parents=True, exist_ok=True)
+    (tmp_path / place / "b.jpg").touch()
+    assert find_images(tmp_path / annotations, ["a.jpg", "b.jpg"]) == (tmp_path / place if found else None)
+
+
+def test_the_folder_of_the_split_comes_before_what_holds_all(tmp_path):
+    for place in (".", "images", "train", "images/train"):
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        (tmp_path / place / "a.jpg").touch()
+    assert find_images(tmp_path / "x_train.json", ["a.jpg"]) == tmp_path / "images/train"
+
+
+def test_what_is_held_is_a_file_and_each_folder_is_listed_once(tmp_path, monkeypatch):
+    (tmp_path / "deep/er/folder.jpg").mkdir(parents=True)
+    for name in ("a.jpg", "deep/er/b.jpg", "deep/c.jpg"):
+        (tmp_path / name).touch()
+    listed, scandir = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda folder: listed.append(Path(folder)) or scandir(folder))
+    names = ["a.jpg", "deep/er/b.jpg", "deep/c.jpg", "deep/er/folder.jpg", "b.jpg", "nowhere/a.jpg"]
+    assert list(held(tmp_path, names)) == [True, True, True, False, False, False]
+    assert len(listed) == len(set(listed)) == 4

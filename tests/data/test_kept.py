@@ -1,8 +1,10 @@
 """People of large files kept as arrays: the same people, of the same bytes, or made anew."""
 
+import gc
 import json
 import logging
-from dataclasses import fields
+import os
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -75,6 +77,25 @@ def test_a_changed_file_and_another_category_are_read_anew(file, monkeypatch):
     assert len(calls) == 2
 
 
+def test_a_file_that_was_moved_or_touched_is_known_by_its_bytes(file, monkeypatch):
+    first = load(file)
+    calls = parsed_again(monkeypatch)
+    (file.parent / "elsewhere").mkdir()
+    moved = file.rename(file.parent / "elsewhere" / "other.json")
+    os.utime(moved, (0, 0))
+    again = load(moved)
+    assert not calls and (again.source, again.image_root) == (moved, moved.parent)
+    assert_same(replace(again, source=first.source, image_root=first.image_root), first)
+
+
+def test_people_of_another_version_of_the_reader_are_read_anew(file, monkeypatch):
+    load(file)
+    calls = parsed_again(monkeypatch)
+    monkeypatch.setattr(kept, "FORMAT", kept.FORMAT + 1)
+    load(file)
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 not an archive", "half"])
 def test_what_cannot_be_read_is_made_anew_and_said(file, monkeypatch, caplog, damage):
     first = load(file)
@@ -116,3 +137,43 @@ def test_the_quick_reader_and_the_plain_one_read_the_same(file):
     for odd in ('{"annotations": [1, {"id": 2}]}', '{"annotations": 3}', "[1, 2]", '{"images": NaN}'):
         file.write_text(odd)
         assert repr(documents.read_annotations(file)) == repr(json.loads(odd))
+
+
+def test_a_file_that_grew_within_the_clocks_tick_is_another(file):
+    before = documents.fingerprint(file), documents.read_annotations(file)
+    time = file.stat().st_mtime_ns
+    file.write_text(file.read_text().replace('"bbox": [1.25', '"bbox": [31.25', 1))
+    os.utime(file, ns=(time, time))
+    assert documents.fingerprint(file) != before[0]
+    assert documents.read_annotations(file) != before[1]
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_the_collector_runs_again_only_where_it_ran(running):
+    before = gc.isenabled()
+    gc.enable() if running else gc.disable()
+    try:
+        with pytest.raises(KeyError), documents.collector_paused():
+            assert not gc.isenabled()
+            raise KeyError
+        assert gc.isenabled() == running
+    finally:
+        gc.enable() if before else gc.disable()
+
+
+@pytest.mark.parametrize(
+    ("entry", "kept"),
+    [
+        ({"keypoints": [10, 12, 2, 20, 22, 1]}, False),
+        ({"keypoints": [10, 12, 2, 20, 22, 1], "iscrowd": 1}, True),
+        ({"keypoints": [10, 12, 0, 20, 22, 0]}, True),
+        ({"keypoints": [10, 12, None, 20, 22, None]}, True),
+        ({"keypoints": [0, 0, 0, 20, 22, 1], "iscrowd": 0}, False),
+        ({}, True),
+    ],
+)
+def test_outlines_are_kept_of_crowds_and_of_people_without_a_labelled_keypoint(file, entry, kept):
+    file.write_text(json.dumps({"annotations": [entry | {"segmentation": [[1, 2, 3.5, 4]]}]}))
+    (found,) = documents.read_annotations(file, outlines=True)["annotations"]
+    assert found == (entry | {"segmentation": [[1, 2, 3.5, 4]]} if kept else entry)
+    assert documents.read_annotations(file)["annotations"] == [entry]

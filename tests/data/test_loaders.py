@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from sshpe_lib.data import loaders
-from sshpe_lib.data.loaders import Batches, steps_per_epoch
+from sshpe_lib.data.loaders import Batches, TrainBatch, steps_per_epoch
 from sshpe_lib.data.top_down import Crops, WeakAffine
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.seeding import numpy_stream
 from tests import toy
+from tests.test_parcel import crops as small_crops
 
 SIZE = (48, 64)
 
@@ -113,6 +114,39 @@ def test_orders_are_those_of_their_streams(crops):
         order, pairs = numpy_stream(7, "order", epoch), numpy_stream(7, "pairs", epoch)
         assert torch.cat([s.unlabeled.index for s in steps]).tolist() == order.permutation(10).tolist()
         assert torch.cat([s.labeled.index for s in steps]).tolist() == pairs.integers(5, size=10).tolist()
+
+
+def test_both_parts_of_a_batch_go_to_the_device():
+    there = TrainBatch(small_crops(2), small_crops(1)).to("meta")
+    assert there.labeled.image.is_meta and there.unlabeled.image.is_meta
+    assert TrainBatch(small_crops(2), None).to("meta").unlabeled is None
+
+
+@pytest.mark.parametrize(("burn_in", "usual"), [(0, 0), (2, 2), (6, 0)])
+def test_a_usual_batch_has_unlabelled_images_where_there_are_any(burn_in, usual):
+    batches = Batches(Asked(5), Asked(6) if burn_in < 6 else None, batch_size=4, steps=6, burn_in=burn_in)
+    assert loaders.usual_step(batches) == usual
+
+
+class Asked:
+    """So many people, who only say what they are asked for."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def batch(self, indices, epoch, places):
+        return epoch, places.tolist()
+
+
+def test_what_a_person_draws_is_named_by_epoch_and_place():
+    """Steps of the burn-in count on through all of it, in an epoch of their own."""
+    batches = Batches(Asked(5), Asked(6), batch_size=4, steps=6, burn_in=2)
+    wanted = [(0, [0, 1, 2, 3]), (0, [4, 5]), (1, [0, 1, 2, 3]), (1, [4, 5])]
+    assert [batches[step].labeled for step in range(6)] == [(-1, [0, 1, 2, 3]), (-1, [4, 5, 6, 7]), *wanted]
+    assert [batches[step].unlabeled for step in range(2, 6)] == wanted
 
 
 @pytest.mark.parametrize("semi", [False, True])

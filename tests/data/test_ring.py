@@ -10,7 +10,7 @@ import torch
 
 from sshpe_lib.data import loaders
 from sshpe_lib.data.ring import Ring, Turn
-from sshpe_lib.parcel import Parcel
+from sshpe_lib.parcel import Parcel, pack
 from sshpe_lib.trainer import STEPS_AHEAD
 from tests.test_parcel import assert_same, crops
 
@@ -20,10 +20,17 @@ def test_a_batch_lies_where_its_step_says():
     with Ring(3, 10_000) as ring:
         turns = [ring.put(step, batch) for step, batch in enumerate(batches)]
         assert [turn.place for turn in turns] == [0, 1, 2, 0, 1]
+        assert [turn.bytes for turn in turns] == [pack(batch).memory.numel() for batch in batches]
         for turn, batch in list(zip(turns, batches, strict=True))[2:]:
             found = ring.open(turn).open()
             assert_same(found, batch)
             assert found.image.untyped_storage().data_ptr() == ring._memory.untyped_storage().data_ptr()
+
+
+def test_places_of_any_number_of_bytes_hold_numbers_of_every_size():
+    batch = crops(2)
+    with Ring(3, 10_001) as ring:
+        assert_same(ring.open(ring.put(1, batch)).open(), batch)
 
 
 def test_what_is_too_large_is_a_parcel_of_its_own():
@@ -77,6 +84,17 @@ def test_nothing_is_sent_but_where_a_batch_lies(monkeypatch):
     sent = []
     monkeypatch.setattr(Ring, "open", lambda self, found: sent.append(found))
     list(Counted().loader(36, 1))
+    assert all(isinstance(one, Turn) for one in sent) and len(sent) == 4
+
+
+def test_a_batch_with_a_few_more_people_than_usual_finds_room(monkeypatch):
+    class Fuller(Counted):
+        def __getitem__(self, step):
+            return loaders.TrainBatch(torch.full((120 if step else 100,), step), None)
+
+    sent = []
+    monkeypatch.setattr(Ring, "open", lambda self, found: sent.append(found))
+    list(Fuller().loader(36, 1))
     assert all(isinstance(one, Turn) for one in sent) and len(sent) == 4
 
 

@@ -64,6 +64,42 @@ def test_load_state_keeps_a_module_prefix_that_some_names_lack(tmp_path: Path) -
     assert list(load_state(path)) == ["module.a", "b"]
 
 
+def test_load_state_unwraps_more_than_once(tmp_path: Path) -> None:
+    path = tmp_path / "wrapped.pth"
+    torch.save({"state_dict": {"epoch": 3, "state_dict": {"a": torch.ones(1)}}}, path)
+    assert list(load_state(path)) == ["a"]
+
+
+def test_load_state_takes_off_the_first_module_alone(tmp_path: Path) -> None:
+    path = tmp_path / "deep.pth"
+    torch.save({"module.a.module.b": torch.ones(1), "module.c": torch.ones(1)}, path)
+    assert list(load_state(path)) == ["a.module.b", "c"]
+
+
+@pytest.mark.parametrize("length", range(8))
+def test_tensors_start_where_they_can_be_mapped(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "saved.safetensors"
+    save_state(torch.nn.Linear(2, 2), path, {"note": "x" * length})
+    header = int.from_bytes(path.read_bytes()[:8], "little")
+    assert header % 8 == 0 and set(load_state(path)) == {"weight", "bias"}
+
+
+def test_a_batch_counter_that_only_some_layers_lack_is_missing(model: SimpleBaseline, tmp_path: Path) -> None:
+    state = dict(model.state_dict())
+    del state["bn1.num_batches_tracked"]
+    torch.save(state, tmp_path / "cut.pth")
+    with pytest.raises(
+        SSHPEError, match=r"does not fit SimpleBaseline: 1 missing \(bn1.num_batches_tracked\)"
+    ):
+        load_pose(model, tmp_path / "cut.pth")
+
+
+def test_a_tensor_that_lies_the_other_way_round_does_not_fit(tmp_path: Path) -> None:
+    torch.save({"weight": torch.ones(3, 2), "bias": torch.ones(2)}, tmp_path / "turned.pth")
+    with pytest.raises(SSHPEError, match=r"1 of another shape \(weight \(3, 2\) for \(2, 3\)\)"):
+        load_pose(torch.nn.Linear(3, 2), tmp_path / "turned.pth")
+
+
 def repacked(path: Path, rewrite: Callable[[zipfile.ZipFile, zipfile.ZipFile], None]) -> Path:
     """The zip at `path`, written anew under another name."""
     other = path.with_name(f"repacked{path.suffix}")

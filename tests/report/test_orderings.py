@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from sshpe_lib.report.orderings import CLEAR, CONTRARY, LIKELY, UNLIKELY, orderings
+from sshpe_lib.report.paired import smallest_ratio
+from sshpe_lib.report.results import side_by_side
+from sshpe_lib.tables import Cell
 from tests import fakes
 
 # Table 4, ResNet-18: 0.6 is the paper's best, then 0.9, 0.5, 0.99, 0.999; the baseline 31.5.
@@ -61,3 +67,45 @@ def test_the_sentence_counts() -> None:
     assert made.counts == {CLEAR: 15}
     assert made.sentence.startswith("15 of 15 pairs of rows stand in the paper's order, 15 of them beyond")
     assert len(made.frame) == 15
+
+
+def test_a_pair_is_told_apart_below_five_percent_only() -> None:
+    spread = np.linspace(-1, 1, 3)
+    for level, verdict in ((0.06, LIKELY), (0.04, CLEAR)):
+        lead = 20 + spread / spread.std(ddof=1) + smallest_ratio(3, level)
+        study = fakes.study(seeds=3, ap=lambda cell, seed, lead=lead: lead[seed] if cell.row == "0.6" else 20)
+        (pair,) = [one for one in orderings(study).pairs if (one.better, one.worse) == ("0.6", "0.9")]
+        assert pair.p == pytest.approx(level) and pair.verdict == verdict
+
+
+def test_rows_of_one_figure_or_of_other_seeds_are_not_ranked() -> None:
+    study = ranked()
+    first, second, *rest = study.results
+    same = replace(second, cell=second.cell.model_copy(update={"paper": first.cell.paper}))
+    fewer = replace(second, records=second.records[:2])
+    for changed in (same, fewer):
+        made = orderings(replace(study, results=(first, changed, *rest)))
+        pairs = [{pair.better, pair.worse} for pair in made.pairs]
+        assert {first.cell.row, second.cell.row} not in pairs
+        assert len(pairs) == (14 if changed is same else 10)
+
+
+def test_the_sentence_tells_the_fewest_seeds() -> None:
+    study = ranked()
+    fewer = [replace(one, records=one.records[:2]) for one in study.results[:2]]
+    assert "noise of 3 seeds" in orderings(study).sentence
+    made = orderings(replace(study, results=(*fewer, *study.results[2:])))
+    assert {pair.ours.seeds for pair in made.pairs} == {2, 3} and "noise of 2 seeds" in made.sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("column", "another"), ("backbone", "resnet101"), ("amount", "5K"), ("size", "384x288"), ("protocol", "aid"),
+        ("multi_scale", True),
+    ],
+)  # fmt: skip
+def test_cells_are_set_against_each_other_where_all_but_the_method_is_the_same(name, value) -> None:
+    one = Cell(row="a", column="here", method="mum")
+    assert side_by_side(one, Cell(row="b", column="here", method="supervised", paper=3.0))
+    assert not side_by_side(one, one.model_copy(update={name: value}))

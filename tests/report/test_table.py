@@ -83,6 +83,34 @@ def test_gains_are_counted_seed_by_seed_on_each_sides_own_data() -> None:
     assert one.gain.p == pytest.approx(stats.ttest_rel([25.0, 28.5, 24.0], [20.0, 23.0, 18.0]).pvalue)
 
 
+def test_other_seeds_than_the_baselines_give_no_gain() -> None:
+    made = fakes.study(seeds=3)
+    fewer = tuple(replace(one, records=one.records[:1]) for one in made.baselines)
+    one = find(report.table(replace(made, baselines=fewer)), "0.9")
+    assert one.gain.ours is None and one.gain.p is None and one.gain.paper is not None
+
+
+def test_a_metric_that_a_seed_lacks_is_not_averaged() -> None:
+    table = tables.load_table("table4").model_copy(update={"others": ("APL",)})
+    made = fakes.study(seeds=2, table=table)
+    run, *rest = [result for result in made.results if result.records]
+    assert find(report.table(made), run.cell.row).others["APL"][1].seeds == 2
+    first, second = run.records
+    metrics = {name: {"AP": one["AP"]} for name, one in second.metrics.items()}
+    lacking = replace(run, records=(first, second.model_copy(update={"metrics": metrics})))
+    one = find(report.table(replace(made, results=(lacking, *rest))), run.cell.row)
+    assert one.others["APL"] == (None, None) and one.ours.seeds == 2
+
+
+def test_the_best_row_has_the_highest_mean_and_not_the_luckiest_seed() -> None:
+    def ap(cell: Cell, seed: int) -> float:
+        return {"0.9": [20.0, 20.0, 29.0], "0.6": [24.0, 24.0, 24.0]}.get(cell.row, [10.0] * 3)[seed]
+
+    made = fakes.study(seeds=3, ap=ap)
+    steady = next(result for result in made.results if result.cell.row == "0.6")
+    assert made.best == steady.records[0]
+
+
 def test_other_data_than_the_papers_is_never_subtracted() -> None:
     view = report.table(fakes.study("quick"))
     assert all(one.difference is None for one in view.entries)
