@@ -571,8 +571,8 @@ def test_long_names_and_large_numbers_are_folded() -> None:
 @pytest.mark.parametrize(
     ("show", "values"),
     [
-        (text.number_of_bytes, {0: "0 B", 999: "999 B", 999.6: "1 KB", 246e6: "246 MB", 2e12: "2 TB"}),
-        (text.operations, {0: "0 ", 999: "999 ", 1e3: "1 k", 183e15: "183 P", 2e18: "2 E", None: "? "}),
+        (text.number_of_bytes, {0: "0 B", 999: "999 B", 999.6: "1 KB", 246e6: "246 MB", 5e15: "5,000 TB"}),
+        (text.operations, {0: "0 ", 999: "999 ", 1e3: "1 k", 183e15: "183 P", 4e21: "4,000 E", None: "? "}),
         (text._hours, {0.123: "0.12", 9.94: "9.9", 9.96: "10", 99.4: "99", 12345: "12,345", None: "?"}),
     ],
 )  # fmt: skip

@@ -52,6 +52,7 @@ def test_world_size_two_is_world_size_one(kind, request):
         for name, tensor in one[network].items():
             assert torch.equal(first[network][name], second[network][name])
             assert torch.allclose(first[network][name], tensor, rtol=1e-3, atol=2e-5), name
+    assert first["losses"] == second["losses"] == pytest.approx(one["losses"], rel=1e-4)
 
 
 def test_two_processes_predict_every_person_once(plain):

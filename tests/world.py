@@ -23,6 +23,7 @@ from sshpe_lib.data.top_down import Crops, WeakAffine
 from sshpe_lib.evaluate.top_down import TopDownEvaluation
 from sshpe_lib.machine import Machine
 from sshpe_lib.models import resnet
+from sshpe_lib.records import Point
 from sshpe_lib.supervision import Supervision
 from sshpe_lib.teacher import EMA, EMAN
 from sshpe_lib.trainer import Trainer
@@ -60,6 +61,11 @@ class Whole(nn.Module):
         return [self.coarse(features), self.fine(features)]
 
 
+def losses_of(curve: list[Point]) -> list[float]:
+    """The last point's losses, which are of all processes."""
+    return [curve[-1].loss, curve[-1].supervised, curve[-1].consistency]
+
+
 def whole(folder: Path, fabric) -> None:
     """A bottom-up network and its teacher on whole images."""
     torch.manual_seed(0)
@@ -80,8 +86,12 @@ def whole(folder: Path, fabric) -> None:
         lambda networks: {name: {"AP": 0.0} for name in networks}, key="world", folder=folder / "run",
         strong=Strong([HardAffine(), PoseMUM(tiles=(4, 4), sites=("layer1",), unmix="stage4")]), progress=False,
     )  # fmt: skip
-    trainer.fit()
-    state = {"student": network.state_dict(), "teacher": trainer.teacher.network.state_dict()}
+    curve = trainer.fit()
+    state = {
+        "student": network.state_dict(),
+        "teacher": trainer.teacher.network.state_dict(),
+        "losses": losses_of(curve),
+    }
     torch.save(state, folder / f"rank{fabric.global_rank}.pt")
 
 
@@ -117,11 +127,12 @@ def main() -> None:
         lambda networks: {name: {"AP": 0.0} for name in networks}, key="world", folder=folder / "run",
         strong=Strong([HardAffine(), PoseMUM(sites=("layer1",))]), progress=False,
     )  # fmt: skip
-    trainer.fit()
+    curve = trainer.fit()
     predicted = torch.from_numpy(evaluation.predict({"teacher": trainer.teacher.network})["teacher"])
     state = {
         "student": network.state_dict(),
         "teacher": trainer.teacher.network.state_dict(),
+        "losses": losses_of(curve),
         "predicted": predicted,
     }
     torch.save(state, folder / f"rank{fabric.global_rank}.pt")

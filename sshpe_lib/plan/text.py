@@ -200,7 +200,12 @@ def number_of_bytes(count: float) -> str:
         if count < 999.5:
             return f"{count:.3g} {unit}"
         count /= 1000
-    return f"{count:,.3g} TB"
+    return f"{_three_digits(count)} TB"
+
+
+def _three_digits(value: float) -> str:
+    """Three digits below 1,000, whole numbers above."""
+    return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
 
 
 def _hours(value: float | None) -> str:
@@ -218,7 +223,7 @@ def operations(flops: float | None) -> str:
         if flops < 999.5:
             return f"{flops:.3g} {prefix}"
         flops /= 1000
-    return f"{flops:,.3g} E"
+    return f"{_three_digits(flops)} E"
 
 
 def _count(value: int | None) -> str:
