@@ -9,7 +9,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike
 
 from sshpe_lib import parts, trained
 from sshpe_lib.data.cache import ImageCache
@@ -30,7 +29,8 @@ from sshpe_lib.writing import check_writable
 
 PERSON = 1  # the category of results, COCO's
 
-Boxes = Mapping[str, ArrayLike]  # file name -> (P, 4) x, y, width, height in pixels; P is 0 where nobody is
+# File name -> (P, 4) x, y, width, height in pixels; P is 0 where nobody is.
+Boxes = Mapping[str, np.ndarray | Sequence[Sequence[float]]]
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def _crops(
     return parts.crops_of(network.experiment.data, instances, cache)
 
 
-def _placed(name: str, given: ArrayLike, size: Sequence[int]) -> np.ndarray:
+def _placed(name: str, given: np.ndarray | Sequence[Sequence[float]], size: Sequence[int]) -> np.ndarray:
     """The boxes of one image, (P, 4) float32. Raises SSHPEError where they are none, or nothing of one is in it."""
     cure = f"give {name} a list of boxes, each x, y, width and height in its pixels as stored"
     try:
