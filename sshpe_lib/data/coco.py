@@ -171,14 +171,15 @@ def _valid_people(annotations: Path, image_root: Path, category: str | int | Non
     """The people of a file, of a large one out of the cache where they are in it."""
     instances = kept.recall(annotations, image_root, category)
     if instances is None:
-        parsed = parse(annotations, category)
-        refuse(parsed.faults)
-        instances = _people(parsed, annotations, image_root)
+        with collector_paused():  # until the document is gone again
+            instances = _parsed_people(annotations, image_root, category)
         kept.keep(instances, annotations, category)
     return instances
 
 
-def _people(parsed: Parsed, annotations: Path, image_root: Path) -> Instances:
+def _parsed_people(annotations: Path, image_root: Path, category: str | int | None) -> Instances:
+    parsed = parse(annotations, category)
+    refuse(parsed.faults)
     people, images = parsed.people, parsed.images
     boxes, _ = clip_boxes(people.boxes, images.sizes_at(people.image_rows))
     reasons = exclusions(people, images)

@@ -46,6 +46,18 @@ def numbers(values: list, width: int) -> np.ndarray:
     return matrix
 
 
+def column(values: list) -> np.ndarray:
+    """(N,) float64; what is no number becomes NaN, a number beyond LARGEST infinite."""
+    try:
+        whole = np.array(values)
+    except (ValueError, OverflowError):  # ragged, or beyond the largest float
+        whole = np.array(None)
+    if whole.dtype.kind not in "if" or whole.ndim != 1:
+        return numbers([[value] for value in values], 1)[:, 0]
+    whole = whole.astype(np.float64)
+    return np.where(np.abs(whole) > LARGEST, np.inf, whole)
+
+
 def _is_number(value: object) -> bool:
     return type(value) is float or (type(value) is int and abs(value) < 2**63)
 

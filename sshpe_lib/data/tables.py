@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sshpe_lib.data.columns import brief, integers, numbers, state, states, wrong_numbers
+from sshpe_lib.data.columns import brief, column, integers, numbers, state, states, wrong_numbers
 from sshpe_lib.data.faults import Fault, FaultList
 from sshpe_lib.skeleton import Skeleton
 
@@ -155,7 +155,7 @@ def detection_table(
     else:
         image_rows = _image_rows(detected, images, found)
     boxes = _boxes(detected, found)
-    scores = numbers([[entry.get("score")] for entry in detected], 1)[:, 0]
+    scores = column([entry.get("score") for entry in detected])
     found.add(~np.isfinite(scores), states(detected, "score"), "give the detector's score, a finite number")
     return DetectionTable(image_rows, boxes, scores), found.faults
 
@@ -212,7 +212,7 @@ def _boxes(entries: Sequence[Mapping], found: FaultList) -> np.ndarray:
 
 def _areas(people: Sequence[Mapping], boxes: np.ndarray, found: FaultList) -> np.ndarray:
     missing = np.array(["area" not in person for person in people], dtype=bool)
-    areas = numbers([[person.get("area", 0)] for person in people], 1)[:, 0]
+    areas = column([person.get("area", 0) for person in people])
     wrong = ~(np.isfinite(areas) & (areas >= 0))
     found.add(wrong, states(people, "area"), "give the area in square pixels, or leave 'area' out")
     return np.where(missing, AREA_OF_BOX * boxes[:, 2] * boxes[:, 3], areas)

@@ -177,3 +177,19 @@ def test_entries_are_counted_in_the_file_and_not_in_their_category():
     table, found = detection_table([box, {**box, "category_id": 1, "score": np.inf}], IMAGES, 1, FILE)
     assert faults(found) == [("detections[1]", True)] and len(table.boxes) == 1
     assert len(detection_table([box, {**box, "category_id": 1}], None, None, FILE)[0].boxes) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ([1, 2.5, 0], [1, 2.5, 0]),
+        ([1, None, 2], [1, np.nan, 2]),
+        ([1, "2", [3]], [1, np.nan, np.nan]),
+        ([True, False], [np.nan, np.nan]),
+        ([1e16, -1e16, -(2**63), 2**63 - 1], [np.inf] * 4),
+        ([2**63, 10**400, 1], [np.nan, np.nan, 1]),
+    ],
+)
+def test_a_column_holds_the_numbers_of_its_entries(given, read):
+    np.testing.assert_array_equal(columns.column(given), read)
+    np.testing.assert_array_equal(columns.column(given), columns.numbers([[one] for one in given], 1)[:, 0])
