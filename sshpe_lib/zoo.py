@@ -65,11 +65,11 @@ def verify(path: Path) -> str:
     if (one := downloads().get(path.name)) is not None:
         published.verify(one, path)
         return f"{path}: {one.note}"
+    if trained.is_network(path):
+        made = trained.load(path)  # strictly, and every tensor finite
+        return f"{path}: {made.experiment.model} of {len(made.skeleton)} keypoints, {made.about}"
     state = weights.load_state(path)
     weights.check_finite(state, path)
-    if trained.is_network(path):
-        made = trained.load(path)
-        return f"{path}: {made.experiment.model} of {len(made.skeleton)} keypoints, {made.about}"
     if path.resolve().parent == (paths.params() / "weights").resolve():
         return f"{path}: {shipped.verified(path)['name']}, as its record says"
     return f"{path}: {len(state):,} tensors, all finite; nothing says what network they are of"

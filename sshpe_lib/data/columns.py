@@ -15,10 +15,7 @@ LARGEST = (
 
 def integers(values: list) -> tuple[np.ndarray, np.ndarray]:
     """Whole numbers from 0 as (N,) int64, and which are; the others become -1."""
-    try:
-        column = np.array(values)
-    except (ValueError, OverflowError):  # ragged, or beyond 64 bits
-        column = np.array(None)
+    column = _array(values)
     if column.dtype.kind != "i" or column.ndim != 1:
         whole = [value if type(value) is int and 0 <= value < 2**63 else -1 for value in values]
         column = np.array(whole, dtype=np.int64)
@@ -31,10 +28,7 @@ def numbers(values: list, width: int) -> np.ndarray:
     matrix = np.empty((len(values), width))
     for start in range(0, len(values), _CHUNK):
         chunk = values[start : start + _CHUNK]
-        try:
-            block = np.array(chunk)
-        except (ValueError, OverflowError):  # ragged, or beyond the largest float
-            block = np.array(None)
+        block = _array(chunk)
         rows = matrix[start : start + len(chunk)]
         if block.dtype.kind in "if" and block.shape == rows.shape:
             rows[:] = block
@@ -48,14 +42,19 @@ def numbers(values: list, width: int) -> np.ndarray:
 
 def column(values: list) -> np.ndarray:
     """(N,) float64; what is no number becomes NaN, a number beyond LARGEST infinite."""
-    try:
-        whole = np.array(values)
-    except (ValueError, OverflowError):  # ragged, or beyond the largest float
-        whole = np.array(None)
+    whole = _array(values)
     if whole.dtype.kind not in "if" or whole.ndim != 1:
         return numbers([[value] for value in values], 1)[:, 0]
     whole = whole.astype(np.float64)
     return np.where(np.abs(whole) > LARGEST, np.inf, whole)
+
+
+def _array(values: list) -> np.ndarray:
+    """The values as NumPy takes them; an array of no numbers where it cannot."""
+    try:
+        return np.array(values)
+    except (ValueError, OverflowError):  # ragged, or beyond 64 bits or the largest float
+        return np.array(None)
 
 
 def _is_number(value: object) -> bool:
