@@ -171,9 +171,12 @@ def status(
         counts = f"{line.done} of {line.total}", f"{line.total - line.done}"
         grid.add_row(line.table, line.profile, *counts, line.command)
     Console().print(grid)
+    troubles: dict[tuple[str, str], list[str]] = {}
     for line in lines:
         if line.trouble:
-            typer.echo(f"{line.table} on {line.profile}: {line.trouble}")
+            troubles.setdefault((line.profile, line.trouble), []).append(line.table)
+    for (profile, trouble), names in troubles.items():
+        typer.echo(f"{', '.join(names)} on {profile}: {trouble}")
 
 
 @app.command()

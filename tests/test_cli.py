@@ -12,10 +12,11 @@ from types import SimpleNamespace
 import pytest
 from filelock import FileLock
 
-from sshpe_lib import checkpoints, cli, experiment, paths, pool, records, tables
+from sshpe_lib import checkpoints, cli, experiment, overview, paths, pool, records, tables
 from sshpe_lib.config import Experiment
 from sshpe_lib.data import check
 from sshpe_lib.machine import Machine
+from sshpe_lib.overview import Line
 from sshpe_lib.records import Record
 from sshpe_lib.reproduce import TOLERANCE, Comparison
 from tests import fakes
@@ -142,7 +143,22 @@ def test_status_of_every_profile_says_what_cannot_be_known(sshpe, photos: str) -
     assert code == 0
     assert row(out, photos)[2:] == ["0 of 6", "6", "sshpe run table4 --profile photos"]
     assert row(out, "smoke")[2:4] == ["0 of 6", "6"]
-    assert "table4 on photos: photos/people.json: where is the data? Set SSHPE_DATA" in out
+    (told,) = [
+        line for line in out.splitlines() if "photos/people.json: where is the data? Set SSHPE_DATA" in line
+    ]
+    assert "table4" in told.partition(" on photos: ")[0].split(", ")
+
+
+def test_status_says_once_what_several_tables_lack(
+    sshpe, photos: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [
+        Line(name, photos, 0, 1, "", trouble)
+        for name, trouble in (("a", "no x"), ("b", "no y"), ("c", "no x"))
+    ]
+    monkeypatch.setattr(overview, "overview", lambda profile: lines)
+    _, out, _ = sshpe("status")
+    assert out.splitlines()[-2:] == ["a, c on photos: no x", "b on photos: no y"]
 
 
 def test_status_of_an_unknown_profile_is_refused(sshpe) -> None:
