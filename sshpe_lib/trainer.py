@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
@@ -31,16 +29,15 @@ from sshpe_lib.methods.step import CrowdLabeled, Labeled, Losses, Prepared, Supe
 from sshpe_lib.parcel import Parcel
 from sshpe_lib.records import Point
 from sshpe_lib.seeding import torch_stream
+from sshpe_lib.tally import Tally
 from sshpe_lib.teacher import Single
 from sshpe_lib.training_log import TrainingLog
-from sshpe_lib.transfer import Reading
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 # A run that is killed loses at most this much work, and the step that it was at.
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
-STEPS_BETWEEN_LOG_ROWS = 20
 # Whose losses are not read yet: so much work a GPU has while the CPU waits for a batch, or for its turn. Their batches
 # stay where they are so long.
 STEPS_AHEAD = IN_USE - 1
@@ -119,16 +116,13 @@ class Trainer:
         self.step, self.seconds = 0, 0.0
         self.curve: list[Point] = []
         self.metrics: dict[str, dict[str, float]] = {}
-        self._sums = {"count": 0, "loss": 0.0, "supervised": 0.0, "consistency": 0.0}
+        self.tally = Tally(fabric, self.log, self.steps)
         self._feed = Feed(fabric.device)
         # A teacher may be the student itself, or the network that learns beside it: each of them once.
         self.all_networks = list(
             dict.fromkeys([*self.networks, *([] if teacher is None else [teacher.network])])
         )
         self.graphs = StepGraphs(self.all_networks, cuda_graphs)
-        self._readings: deque[tuple[int, float, Reading]] = (
-            deque()
-        )  # the last steps' losses, not looked at yet
 
     @property
     def checkpoint(self) -> Path:
@@ -159,7 +153,7 @@ class Trainer:
                 if self.step in self.evaluate_at or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                     self.save()
                     saved = time.monotonic()
-        self._look()
+        self.tally.look()
         bar.close()
         self.fabric.barrier()  # the others may read the checkpoint that the first has written
         return self.curve
@@ -171,7 +165,8 @@ class Trainer:
             losses = self._forward(self._feed(batch, self._prepare))
             self._update(losses)
         self.step += 1
-        self._log(losses)
+        self.tally.add(self.step, self.rate, losses)
+        self.tally.look(but=STEPS_AHEAD)
 
     def record(self, batch: TrainBatch | Parcel) -> None:
         """Record a step on such a batch, where CUDA graphs are wanted; before a loader pins memory meanwhile."""
@@ -244,12 +239,9 @@ class Trainer:
         return networks
 
     def _evaluate(self, bar: tqdm) -> None:
-        self._look()
+        self.tally.look()
         self.metrics = self.evaluate(self.evaluated())
-        sums = torch.tensor(list(self._sums.values()), dtype=torch.float64, device=self.fabric.device)
-        totals = cast(Tensor, self.fabric.all_reduce(sums, reduce_op="mean")).tolist()  # of all processes
-        count = max(self._sums["count"], 1)
-        mean = {name: total / count for name, total in zip(self._sums, totals, strict=True)}
+        mean = self.tally.mean()
         teacher = self.metrics.get("teacher")
         point = Point(
             step=self.step,
@@ -260,40 +252,12 @@ class Trainer:
             teacher_ap=round(teacher["AP"], 2) if teacher else None,
         )
         self.curve.append(point)
-        self._sums = dict.fromkeys(self._sums, 0)
         shown = {"AP": point.student_ap} | ({"teacher AP": point.teacher_ap} if teacher else {})
         bar.set_postfix(shown | {"loss": f"{point.loss:.2e}"}, refresh=False)
 
-    def _log(self, losses: Losses) -> None:
-        """Have this step's losses read. Until they are here a GPU is given the next steps: look at earlier ones."""
-        terms = [losses.total, losses.supervised]
-        terms += [losses.consistency] if losses.consistency is not None else []
-        self._readings.append((self.step, self.rate, Reading(terms)))
-        self._look(but=STEPS_AHEAD)
-
-    def _look(self, but: int = 0) -> None:
-        """Count and log the losses that were read, but the last few. Raises SSHPEError where one is not finite."""
-        while len(self._readings) > but:
-            self._count(*self._readings.popleft())
-
-    def _count(self, step: int, rate: float, reading: Reading) -> None:
-        total, supervised, *consistency = reading.values()
-        if not math.isfinite(total):
-            raise SSHPEError(
-                f"{self.folder}: the loss became {total} at step {step - 1}; lower train.learning_rate or use "
-                "train.precision 32-true. The last checkpoint is kept"
-            )
-        row = {"loss": total, "supervised": supervised, "consistency": sum(consistency, 0.0)}
-        for name, value in row.items():
-            self._sums[name] += value
-        self._sums["count"] += 1
-        if self.fabric.is_global_zero and (step % STEPS_BETWEEN_LOG_ROWS == 0 or step == self.steps):
-            self.log.add({"step": step, "rate": rate} | row)
-            self.fabric.log_dict(row, step=step)
-
     def save(self) -> None:
         """Write the whole state (temporary file, then rename)."""
-        self._look()  # a network whose loss is not finite is not worth keeping
+        self.tally.look()  # a network whose loss is not finite is not worth keeping
         if not self.fabric.is_global_zero:
             return
         state = {
@@ -301,7 +265,7 @@ class Trainer:
             "step": self.step,
             "steps": self.steps,
             "seconds": self.seconds,
-            "sums": self._sums,
+            "sums": self.tally.sums,
             "curve": [point.model_dump() for point in self.curve],
             "metrics": self.metrics,
             "student": self.network.state_dict(),
@@ -333,7 +297,7 @@ class Trainer:
             self.teacher.load(state["teacher"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]
-        self._sums, self.metrics = state["sums"], state["metrics"]
+        self.tally.sums, self.metrics = state["sums"], state["metrics"]
         self.curve = [Point.model_validate(point) for point in state["curve"]]
         if self.fabric.is_global_zero:
             self.log.forget_after(self.step)

@@ -286,16 +286,16 @@ def test_a_bottom_up_run_gives_the_same_bits_and_others_with_another_seed(tmp_pa
 
 def test_a_bottom_up_run_that_is_stopped_goes_on_with_the_same_bits(tmp_path, monkeypatch):
     through = train(whole(), QUIET, tmp_path / "through")
-    log = Trainer._log
+    take_step = Trainer.take_step
 
-    def stop(self, losses):
-        log(self, losses)
+    def stop(self, batch):
+        take_step(self, batch)
         if self.step == 4:
             self.save()
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "_log", stop)
+        patched.setattr(Trainer, "take_step", stop)
         with pytest.raises(KeyboardInterrupt):
             train(whole(), QUIET, tmp_path / "stopped")
     again = train(whole(), QUIET, tmp_path / "stopped")

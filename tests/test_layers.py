@@ -17,7 +17,7 @@ LAYERS = {
     "geometry": 1, "codec": 1, "grouping": 1, "models": 1, "augment": 1, "teacher": 1, "averaging": 1, "losses": 1,
     "transfer": 1, "graphs": 1, "parcel": 1,
     "data": 2, "evaluate": 2, "methods": 2, "checkpoints": 2, "supervision": 2, "crowd_supervision": 2,
-    "trainer": 3, "training_log": 3, "machine": 3, "folder_lock": 3, "provenance": 3, "feed": 3,
+    "trainer": 3, "training_log": 3, "tally": 3, "machine": 3, "folder_lock": 3, "provenance": 3, "feed": 3,
     "experiment": 4, "initial": 4, "parts": 4, "overview": 4, "pool": 4, "bias": 4, "group": 4,
     "plan": 4, "pretrain": 4, "classifier": 4,
     "reproduce": 4, "study": 4, "test_dev": 4, "trained": 4, "predict": 4, "exporting": 4, "evaluating": 4,

@@ -7,6 +7,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
+from sshpe_lib import tally
 from sshpe_lib import trainer as training
 from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.augment.view import Strong
@@ -358,14 +359,14 @@ def test_the_log_has_a_row_for_the_last_step(tmp_path):
 
 
 def test_the_log_tells_the_rate_of_every_step(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "STEPS_BETWEEN_LOG_ROWS", 1)
+    monkeypatch.setattr(tally, "STEPS_BETWEEN_LOG_ROWS", 1)
     made = trainer(tmp_path)
     made.fit()
     assert [float(one["rate"]) for one in logged(made)] == pytest.approx([1e-3] * 3 + [1e-4] * 3)
 
 
 def test_a_run_that_goes_on_forgets_the_rows_of_steps_that_it_takes_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "STEPS_BETWEEN_LOG_ROWS", 1)
+    monkeypatch.setattr(tally, "STEPS_BETWEEN_LOG_ROWS", 1)
     first = trainer(tmp_path)
     interrupt(first, 2)
     first.log.add(row(3))

@@ -1,0 +1,72 @@
+"""The losses of a run's steps, counted and logged when a GPU has come to them."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor
+
+from sshpe_lib.errors import SSHPEError
+from sshpe_lib.methods.step import Losses
+from sshpe_lib.training_log import TrainingLog
+from sshpe_lib.transfer import Reading
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+STEPS_BETWEEN_LOG_ROWS = 20
+
+
+class Tally:
+    """Sums of the losses since the last `mean`, and a row in the log every so many steps.
+
+    A GPU is not waited for: `add` has a step's losses sent here, and `look` reads those that should be there.
+    steps: of the whole run, whose last has a row of its own. sums: of this process, for a checkpoint.
+    """
+
+    def __init__(self, fabric: Fabric, log: TrainingLog, steps: int) -> None:
+        self.sums: dict[str, float] = {"count": 0, "loss": 0.0, "supervised": 0.0, "consistency": 0.0}
+        self._fabric, self._log, self._steps = fabric, log, steps
+        self._readings: deque[tuple[int, float, Reading]] = deque()  # not looked at yet
+
+    def add(self, step: int, rate: float, losses: Losses) -> None:
+        """Have the losses of a step read. step: counted from 1; rate: of learning, for the log."""
+        terms = [losses.total, losses.supervised]
+        terms += [losses.consistency] if losses.consistency is not None else []
+        self._readings.append((step, rate, Reading(terms)))
+
+    def look(self, but: int = 0) -> None:
+        """Count and log the losses that were read, but those of the last few steps.
+
+        Raises:
+            SSHPEError: one is not finite, or the log cannot be written.
+        """
+        while len(self._readings) > but:
+            self._count(*self._readings.popleft())
+
+    def mean(self) -> dict[str, float]:
+        """The means of all steps counted since the last call, of all processes; counts from 0 again."""
+        sums = torch.tensor(list(self.sums.values()), dtype=torch.float64, device=self._fabric.device)
+        totals = cast(Tensor, self._fabric.all_reduce(sums, reduce_op="mean")).tolist()
+        count = max(self.sums["count"], 1)
+        mean = {name: total / count for name, total in zip(self.sums, totals, strict=True)}
+        self.sums = dict.fromkeys(self.sums, 0)
+        return mean
+
+    def _count(self, step: int, rate: float, reading: Reading) -> None:
+        total, supervised, *consistency = reading.values()
+        if not math.isfinite(total):
+            raise SSHPEError(
+                f"{self._log.file.parent}: the loss became {total} at step {step - 1}; lower train.learning_rate or "
+                "use train.precision 32-true. The last checkpoint is kept"
+            )
+        row = {"loss": total, "supervised": supervised, "consistency": sum(consistency, 0.0)}
+        for name, value in row.items():
+            self.sums[name] += value
+        self.sums["count"] += 1
+        if self._fabric.is_global_zero and (step % STEPS_BETWEEN_LOG_ROWS == 0 or step == self._steps):
+            self._log.add({"step": step, "rate": rate} | row)
+            self._fabric.log_dict(row, step=step)
