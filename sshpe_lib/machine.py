@@ -53,13 +53,13 @@ class Machine:
         return max(1, min(runs, cores() // self.threads))
 
     def precision(self, wanted: Precision) -> Precision:
-        """The precision that training with `wanted` has here: float32 where the CPU would emulate bfloat16.
+        """The precision that training with `wanted` has here: float32 where bfloat16 would be emulated.
 
         A ResNet-18 step takes ten times as long in emulated bfloat16 as in float32, and a run of minutes would take
         hours. Records say what ran.
         """
-        emulated = wanted == "bf16-mixed" and not self.on_gpu and not cpu_has_bfloat16()
-        return "32-true" if emulated else wanted
+        has_bfloat16 = gpu_has_bfloat16() if self.on_gpu else cpu_has_bfloat16()
+        return "32-true" if wanted == "bf16-mixed" and not has_bfloat16 else wanted
 
     @property
     def on_gpu(self) -> bool:
@@ -72,13 +72,20 @@ class Machine:
         """A launched Fabric, in the precision that `self.precision` makes of the wanted one.
 
         Raises:
-            SSHPEError: TensorBoard is asked for and not installed, CUDA graphs where they cannot be had, or several
-                devices of one process.
+            SSHPEError: TensorBoard is asked for and not installed, CUDA graphs where they cannot be had, a GPU that is
+                not there, or several devices of one process.
         """
         if processes() == 1 and self.devices not in ("auto", 1):
             raise SSHPEError(
                 f"{self.devices} devices want a process each: start this with torchrun "
                 f"--nproc-per-node={self.devices} -m sshpe_lib, and leave --devices out"
+            )
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if self.devices == "auto" else self.devices
+        if self.on_gpu and torch.cuda.device_count() < int(here):
+            raise SSHPEError(
+                f"{here} GPU(s) of this machine are asked for, and PyTorch {torch.__version__} sees "
+                f"{torch.cuda.device_count()}; train with --accelerator cpu, with a smaller --nproc-per-node, or "
+                "install a PyTorch for the GPU and its driver"
             )
         if self.cuda_graphs and (not self.on_gpu or processes() > 1):
             where = "on a CPU" if not self.on_gpu else f"of {processes()} processes"
@@ -97,13 +104,12 @@ class Machine:
                 loggers.append(TensorBoardLogger(folder, name="tensorboard", version=""))
             except ModuleNotFoundError:
                 raise SSHPEError("TensorBoard is not installed; pip install 'sshpe[tensorboard]'") from None
-        devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if self.devices == "auto" else self.devices
         # A step forwards twice before it goes backwards, which DDP's own broadcast of buffers forbids; the
         # trainer averages the batch-norm statistics instead.
         strategy = DDPStrategy(forward_sync_buffers=False) if processes() > 1 else "auto"
         with nullcontext() if self.progress else _silent("lightning_fabric.utilities.rank_zero"):
             fabric = Fabric(
-                accelerator="cuda" if self.on_gpu else "cpu", devices=devices, strategy=strategy, loggers=loggers,
+                accelerator="cuda" if self.on_gpu else "cpu", devices=here, strategy=strategy, loggers=loggers,
                 precision=self.precision(precision),
                 num_nodes=processes() // int(os.environ.get("LOCAL_WORLD_SIZE", processes())),
             )  # fmt: skip
@@ -160,6 +166,11 @@ def cpu_has_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 itself: AVX-512 BF16, AMX, or Arm's BF16."""
     found = torch.cpu.get_capabilities()
     return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+
+
+def gpu_has_bfloat16() -> bool:
+    """Whether the GPU multiplies bfloat16 itself, as those from Ampere on do. True where there is none."""
+    return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def cores() -> int:

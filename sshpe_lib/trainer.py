@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from sshpe_lib import checkpoints
@@ -92,7 +92,11 @@ class Trainer:
         # The unwrapped networks that learn, the student first: teachers and checkpoints see these.
         self.networks = [student] if teacher is None or not teacher.learns else [student, teacher.network]
         self.network = student
-        for network in self.networks:
+        # A teacher may be the student itself, or the network that learns beside it: each of them once.
+        self.all_networks = list(
+            dict.fromkeys([*self.networks, *([] if teacher is None else [teacher.network])])
+        )
+        for network in self.all_networks:
             network.to(memory_format=self.layout)  # type: ignore[call-overload]  # of which torch's own types do not know
             if train.sync_batch_norm:
                 _synchronise(network, fabric)
@@ -105,7 +109,7 @@ class Trainer:
         self.fabric, self.teacher, self.batches, self.teaching = fabric, teacher, batches, teaching
         self.pairs: list[tuple[nn.Module, Teacher]] = []
         if teacher is not None:
-            teacher.network.to(fabric.device).to(memory_format=self.layout)  # type: ignore[call-overload]
+            teacher.network.to(fabric.device)
             self.pairs = list(zip(self.students, [teacher, Single(student)], strict=False))
         self.train, self.evaluate, self.strong, self.dropping = train, evaluate, strong, dropping
         self.seed = train.seed if seed is None else seed
@@ -118,10 +122,6 @@ class Trainer:
         self.metrics: dict[str, dict[str, float]] = {}
         self.tally = Tally(fabric, self.log, self.steps)
         self._feed = Feed(fabric.device)
-        # A teacher may be the student itself, or the network that learns beside it: each of them once.
-        self.all_networks = list(
-            dict.fromkeys([*self.networks, *([] if teacher is None else [teacher.network])])
-        )
         self.graphs = StepGraphs(self.all_networks, cuda_graphs)
 
     @property
@@ -220,8 +220,9 @@ class Trainer:
         buffers = [b for network in moved for b in network.buffers() if b.is_floating_point()]
         if buffers:
             ours = torch.cat([buffer.flatten() for buffer in buffers])
-            means = cast(Tensor, self.fabric.all_reduce(ours, reduce_op="mean"))
-            parts = means.split([buffer.numel() for buffer in buffers])
+            # Not Fabric's, which has the processes meet before, and for that a GPU drained, at every step.
+            torch.distributed.all_reduce(ours)
+            parts = ours.div_(self.fabric.world_size).split([buffer.numel() for buffer in buffers])
             torch._foreach_copy_(buffers, [part.view_as(b) for part, b in zip(parts, buffers, strict=True)])
 
     def _set_rate(self) -> None:

@@ -39,7 +39,10 @@ def test_a_gpu_keeps_what_is_asked_for(monkeypatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     assert Machine(accelerator="cuda").precision("bf16-mixed") == "bf16-mixed"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     assert Machine().precision("bf16-mixed") == "bf16-mixed"
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
+    assert Machine().precision("bf16-mixed") == "32-true"  # it is older than Ampere
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert Machine().precision("bf16-mixed") == "32-true"
 
@@ -71,6 +74,17 @@ def made(monkeypatch) -> dict:
 def test_one_device_may_be_asked_for(tmp_path, made) -> None:
     Machine(accelerator="cpu", devices=1).fabric("32-true", tmp_path)
     assert made["launched"] and (made["devices"], made["num_nodes"], made["strategy"]) == (1, 1, "auto")
+
+
+@pytest.mark.parametrize(("there", "processes"), [(0, 1), (2, 4)])
+def test_gpus_that_are_not_there_are_told(tmp_path, made, monkeypatch, there, processes) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    with pytest.raises(
+        SSHPEError, match=rf"{processes} GPU.s. .* are asked for, and PyTorch .* sees {there}; train"
+    ):
+        Machine(accelerator="cuda").fabric("32-true", tmp_path)
 
 
 def test_processes_on_several_machines_are_counted_by_machine(tmp_path, made, monkeypatch) -> None:

@@ -18,7 +18,7 @@ from sshpe_lib.data.top_down import Crops, WeakAffine
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import resnet
 from sshpe_lib.supervision import Supervision
-from sshpe_lib.teacher import EMAN, Dual, Single
+from sshpe_lib.teacher import EMA, EMAN, Dual, Single
 from sshpe_lib.trainer import Trainer
 from sshpe_lib.training_log import FIELDS, TrainingLog
 from tests import toy
@@ -53,6 +53,7 @@ def trainer(
     student = network(seed)
     teachers = {
         "single": Single,
+        "ema": lambda student: EMA(student, 0.6),
         "eman": lambda student: EMAN(student, 0.6),
         "dual": lambda _: Dual(network(seed + 1)),
     }
@@ -124,16 +125,16 @@ def test_statistics_of_each_network_are_sent_once(tmp_path, monkeypatch, teacher
     made, sent = trainer(tmp_path, teacher=teacher), []
     assert len(made.all_networks) == networks
 
-    def from_all_ranks(tensor, reduce_op):
-        sent.append((len(tensor), reduce_op))
-        return tensor + 1
+    def from_all_ranks(tensor):
+        sent.append(len(tensor))
+        tensor.add_(1)
 
-    monkeypatch.setattr(made.fabric, "all_reduce", from_all_ranks)
+    monkeypatch.setattr(torch.distributed, "all_reduce", from_all_ranks)
     moving = [one for one in made.all_networks if one.training]  # an EMAN teacher predicts with what it has
     statistics = [b for one in moving for b in one.buffers() if b.is_floating_point()]
     before = [buffer.clone() for buffer in statistics]
     made._average_statistics()
-    assert sent == [(sum(buffer.numel() for buffer in statistics), "mean")]
+    assert sent == [sum(buffer.numel() for buffer in statistics)]
     assert all(torch.equal(now, old + 1) for now, old in zip(statistics, before, strict=True))
 
 
@@ -161,6 +162,13 @@ def test_synchronised_batch_norms_are_the_plain_ones_in_one_process(tmp_path):
     for made in (plain, synchronised):
         made.fit()
     assert_equal(without_clock(state(plain)), without_clock(state(synchronised)))
+
+
+def test_batch_norms_of_a_teacher_that_has_its_own_are_synchronised_too(tmp_path):
+    """That of an EMA teacher reads the batch, of which every GPU has a share."""
+    made = trainer(tmp_path, teacher="ema", sync=True)
+    kinds = {type(module) for module in made.teacher.network.modules()}
+    assert torch.nn.SyncBatchNorm in kinds and torch.nn.BatchNorm2d not in kinds
 
 
 def test_synchronised_batch_norms_need_gpus(tmp_path, monkeypatch):

@@ -71,6 +71,7 @@ def test_ranks_keep_one_network(tmp_path, kind):
     for network in ("student", "teacher"):
         for name, tensor in first[network].items():
             assert torch.equal(tensor, second[network][name]), name
+    assert first["waits"] <= 2, "at the evaluation and at the end, and not at each of 6 steps"
 
 
 def test_the_command_line_trains_a_table_in_two_processes(tmp_path):

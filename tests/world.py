@@ -61,6 +61,17 @@ class Whole(nn.Module):
         return [self.coarse(features), self.fine(features)]
 
 
+class Counted:
+    """Counts the calls of a function."""
+
+    def __init__(self, function):
+        self.function, self.calls = function, 0
+
+    def __call__(self, *arguments, **named):
+        self.calls += 1
+        return self.function(*arguments, **named)
+
+
 def losses_of(curve: list[Point]) -> list[float]:
     """The last point's losses, which are of all processes."""
     return [curve[-1].loss, curve[-1].supervised, curve[-1].consistency]
@@ -127,12 +138,15 @@ def main() -> None:
         lambda networks: {name: {"AP": 0.0} for name in networks}, key="world", folder=folder / "run",
         strong=Strong([HardAffine(), PoseMUM(sites=("layer1",))]), progress=False,
     )  # fmt: skip
+    barriers = torch.distributed.barrier = Counted(torch.distributed.barrier)
     curve = trainer.fit()
+    waits = barriers.calls
     predicted = torch.from_numpy(evaluation.predict({"teacher": trainer.teacher.network})["teacher"])
     state = {
         "student": network.state_dict(),
         "teacher": trainer.teacher.network.state_dict(),
         "losses": losses_of(curve),
+        "waits": waits,
         "predicted": predicted,
     }
     torch.save(state, folder / f"rank{fabric.global_rank}.pt")

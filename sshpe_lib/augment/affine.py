@@ -92,5 +92,7 @@ def legacy_theta(angle: Tensor, scale: Tensor) -> Tensor:
 
 
 def _sheared(maps: Tensor, theta: Tensor) -> Tensor:
-    grid = F.affine_grid(theta.to(maps.dtype), list(maps.shape), align_corners=False)
-    return F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    # In bfloat16, which training would have it compute in, the grid is half a pixel off.
+    with torch.autocast(maps.device.type, enabled=False):
+        grid = F.affine_grid(theta.to(maps.dtype), list(maps.shape), align_corners=False)
+        return F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -116,11 +116,12 @@ class Batches(Dataset):
             yield from _loaded(_Packed(self), steps, workers, pin_memory)
         else:
             usual = pack(self[usual_step(self)]).memory.numel()
-            with Ring(workers * PREFETCHED + IN_USE, int(usual * ROOM), pin_memory) as ring:
-                if pin_memory and not ring.pinned:
-                    yield from _loaded(_Packed(self), steps, workers, pin_memory)
-                else:
-                    yield from map(ring.open, _loaded(_Packed(self, ring), steps, workers))
+            with Ring(workers * PREFETCHED + IN_USE, int(usual * ROOM)) as ring:
+                # The processes start before the memory is locked, which is this process's alone.
+                loaded = map(ring.open, iter(_loaded(_Packed(self, ring), steps, workers)))
+                if pin_memory and not ring.pin():
+                    loaded = map(Parcel.pin_memory, loaded)
+                yield from loaded
 
 
 class _Packed(Dataset):

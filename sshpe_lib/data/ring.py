@@ -8,6 +8,7 @@ processes are forked, and what is sent is where in it a batch lies.
 from __future__ import annotations
 
 import mmap
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -25,16 +26,18 @@ class Turn(NamedTuple):
 
 
 class Ring:
-    """So many places for a batch of up to so many bytes; the batch of step n lies in place n modulo their number.
+    """So many places for a batch of up to so many bytes; the batch of step n lies in place n modulo their number."""
 
-    pin: lock the pages, so that a GPU can copy them by itself. `pinned` says whether the system did.
-    """
-
-    def __init__(self, places: int, bytes_each: int, pin: bool = False) -> None:
+    def __init__(self, places: int, bytes_each: int) -> None:
         self.places, self.bytes = places, -(-bytes_each // ALIGNED) * ALIGNED
         self._mapped = mmap.mmap(-1, self.places * self.bytes)  # anonymous, and shared with forked processes
         self._memory = torch.frombuffer(self._mapped, dtype=torch.uint8).view(self.places, self.bytes)
-        self.pinned = pin and _registered(self._memory)
+        self._pinned = False
+
+    def pin(self) -> bool:
+        """Lock the pages, so that a GPU can copy them by itself; False where the system does not."""
+        self._pinned = _registered(self._memory)
+        return self._pinned
 
     def put(self, step: int, batch: Any) -> Turn | Parcel:
         """In a loader process: lay a batch into its place. One that is too large becomes a parcel of its own."""
@@ -57,12 +60,18 @@ class Ring:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Unlock the pages, when no copy of them is under way; memory is given back when nothing refers to it."""
-        if self.pinned:
+        if self._pinned:
             torch.cuda.synchronize()
             torch.cuda.cudart().cudaHostUnregister(self._memory.data_ptr())
-            self.pinned = False
+            self._pinned = False
 
 
 def _registered(memory: torch.Tensor) -> bool:
     """Lock the pages of a tensor in memory for the GPU, where the system lets us."""
-    return int(torch.cuda.cudart().cudaHostRegister(memory.data_ptr(), memory.nbytes, 0)) == 0
+    if int(torch.cuda.cudart().cudaHostRegister(memory.data_ptr(), memory.nbytes, 0)) == 0:
+        return True
+    with suppress(
+        RuntimeError
+    ):  # CUDA remembers the failure, and whose kernel is the next would be told of it
+        torch.ones(1, device="cuda").add_(1)
+    return False

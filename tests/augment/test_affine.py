@@ -110,6 +110,15 @@ def test_the_legacy_form_shrinks_where_the_scale_is_above_one():
     assert math.isclose(view.image.sum().item(), 32 * 32 / 1.25**2, rel_tol=0.03)
 
 
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_step_in_bfloat16_moves_images_as_one_in_float32(legacy):
+    image, heatmaps = torch.rand(4, 3, 256, 192), torch.rand(4, 17, 64, 48)
+    alone = HardAffine(legacy=legacy)(View(image), heatmaps, draw())
+    with torch.autocast("cpu", torch.bfloat16):
+        view, moved = HardAffine(legacy=legacy)(View(image), heatmaps, draw())
+    assert torch.equal(view.image, alone[0].image) and torch.equal(moved, alone[1])
+
+
 def test_affine_then_mix_and_not_the_other_way():
     image, heatmaps = torch.rand(4, 3, 64, 48), torch.rand(4, 17, 16, 12)
     view, moved = Strong([HardAffine(), PoseMUM()])(image, heatmaps, draw())

@@ -4,6 +4,7 @@ import mmap
 import os
 import time
 from collections import deque
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -98,17 +99,46 @@ def test_a_batch_with_a_few_more_people_than_usual_finds_room(monkeypatch):
     assert all(isinstance(one, Turn) for one in sent) and len(sent) == 4
 
 
-def test_memory_that_cannot_be_locked_is_not_used(monkeypatch):
-    """The batches then come as parcels, which the loader pins."""
-    monkeypatch.setattr("sshpe_lib.data.ring._registered", lambda memory: False)
-    monkeypatch.setattr(Ring, "open", lambda *_: pytest.fail("the ring was used"))
-    asked = []
-    loaded = loaders._loaded
+@pytest.fixture
+def cuda(monkeypatch):
+    """CUDA's calls in the order they are made; what it answers to the locking of memory."""
+    calls, answers = [], [0]
+    runtime = SimpleNamespace(
+        cudaHostRegister=lambda *_: calls.append("lock") or answers[-1],
+        cudaHostUnregister=lambda *_: calls.append("unlock"),
+    )
+    monkeypatch.setattr(torch.cuda, "cudart", lambda: runtime)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: calls.append("wait"))
+    return calls, answers
+
+
+def test_memory_is_locked_for_a_gpu_when_the_processes_have_started(monkeypatch, cuda):
+    calls, _ = cuda
+    started = torch.utils.data.DataLoader.__iter__
     monkeypatch.setattr(
-        loaders, "_loaded", lambda batches, steps, *how: asked.append(how) or loaded(batches, steps, how[0])
+        torch.utils.data.DataLoader, "__iter__", lambda loader: calls.append("start") or started(loader)
     )
     assert len(list(Counted().loader(38, 1, pin_memory=True))) == 2
-    assert asked == [(1, True)]
+    assert calls == ["start", "lock", "wait", "unlock"]
+
+
+def test_what_lies_in_memory_that_cannot_be_locked_is_copied_to_some_that_is(monkeypatch, cuda):
+    calls, answers = cuda
+    answers.append(2)
+    ones = torch.ones
+
+    def remembered(*_, device=None, **named):
+        """The next kernel is told of the failure."""
+        if device == "cuda":
+            calls.append("told")
+            raise RuntimeError("CUDA error: out of memory")
+        return ones(*_, **named)
+
+    monkeypatch.setattr(torch, "ones", remembered)
+    monkeypatch.setattr(Parcel, "pin_memory", lambda self: Parcel(self.memory.clone(), self.content))
+    parcels = list(Counted().loader(36, 1, pin_memory=True))
+    assert [int(parcel.open().labeled[0]) for parcel in parcels] == [36, 37, 38, 39]
+    assert calls == ["lock", "told"]
 
 
 def test_where_processes_are_not_forked_batches_are_sent(monkeypatch):
