@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
-from torch.utils._pytree import tree_leaves
 
 from sshpe_lib.data.loaders import TrainBatch
 from sshpe_lib.parcel import Parcel
+from sshpe_lib.streams import taken_over
 
 Made = TypeVar("Made")
 
@@ -34,12 +34,7 @@ class Feed:
             return prepare(self._there(batch))
         with torch.cuda.stream(self._stream):
             made = prepare(self._there(batch))
-        working = torch.cuda.current_stream(self.device)
-        working.wait_stream(self._stream)
-        for leaf in tree_leaves(made):
-            if isinstance(leaf, torch.Tensor):
-                leaf.record_stream(working)
-        return made
+        return taken_over(made, self._stream)
 
     def _there(self, batch: TrainBatch | Parcel) -> TrainBatch:
         there = batch.to(self.device)

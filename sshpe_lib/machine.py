@@ -80,17 +80,17 @@ class Machine:
                 f"{self.devices} devices want a process each: start this with torchrun "
                 f"--nproc-per-node={self.devices} -m sshpe_lib, and leave --devices out"
             )
+        if self.cuda_graphs and (not self.on_gpu or processes() > 1):
+            where = "on a CPU" if not self.on_gpu else f"of {processes()} processes"
+            raise SSHPEError(
+                f"CUDA graphs are recorded on one GPU, and this run is one {where}; leave them out"
+            )
         here = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if self.devices == "auto" else self.devices
         if self.on_gpu and torch.cuda.device_count() < int(here):
             raise SSHPEError(
                 f"{here} GPU(s) of this machine are asked for, and PyTorch {torch.__version__} sees "
                 f"{torch.cuda.device_count()}; train with --accelerator cpu, with a smaller --nproc-per-node, or "
                 "install a PyTorch for the GPU and its driver"
-            )
-        if self.cuda_graphs and (not self.on_gpu or processes() > 1):
-            where = "on a CPU" if not self.on_gpu else f"of {processes()} processes"
-            raise SSHPEError(
-                f"CUDA graphs are recorded on one GPU, and this run is one {where}; leave them out"
             )
         # Here and not above: it takes as long to import as torch, which plans, tables and figures need not wait for.
         from lightning_fabric import Fabric

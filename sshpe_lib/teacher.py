@@ -22,6 +22,7 @@ class Single:
     """
 
     learns = False
+    apart = False
 
     def __init__(self, student: nn.Module, train_mode: bool = True) -> None:
         self.network = student
@@ -104,6 +105,7 @@ class EMA:
     """
 
     learns = False
+    apart = True
     _train_mode = True
 
     def __init__(

@@ -9,6 +9,7 @@ import torch
 from sshpe_lib.data.loaders import TrainBatch
 from sshpe_lib.feed import Feed
 from sshpe_lib.parcel import pack
+from sshpe_lib.streams import beside
 from sshpe_lib.transfer import Reading, constant, sent
 from tests.test_parcel import assert_same, crops
 
@@ -46,7 +47,7 @@ class Streams:
         streams = self
 
         class Stream:
-            name = "working"
+            name, device = "working", CPU
 
             def wait_stream(self, other):
                 streams.seen.append(f"{self.name} waits for {other.name}")
@@ -82,6 +83,30 @@ def test_a_gpu_prepares_batches_on_a_stream_of_its_own(monkeypatch):
     image, (_, points) = feed(TrainBatch(crops(2), None), prepare)
     kept = [(tensor.data_ptr(), "working") for tensor in (image, points)]
     assert streams.seen == ["prepared on own", "working waits for own", *kept] and streams.now == "working"
+
+
+def test_a_gpu_does_something_beside_what_it_is_given_next(monkeypatch):
+    streams = Streams(monkeypatch)
+    monkeypatch.setattr("sshpe_lib.streams._second", lambda device: streams.own)
+    found = torch.rand(2)
+
+    def run():
+        streams.seen.append(f"run on {streams.now}")
+        return [found]
+
+    asked = beside(run, torch.device("cuda", 0))
+    assert streams.seen == ["own waits for working", "run on own"]
+    assert asked()[0] is found
+    assert streams.seen[2:] == ["working waits for own", (found.data_ptr(), "working")]
+
+
+def test_a_cpu_does_it_when_it_is_wanted():
+    """So that what stands between keeps its place: a teacher that is the student moves its statistics."""
+    done = []
+    asked = beside(lambda: done.append(1), CPU)
+    assert not done
+    asked()
+    assert done == [1]
 
 
 def test_a_reading_holds_the_numbers_of_its_time():

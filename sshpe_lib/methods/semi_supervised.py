@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,7 @@ from sshpe_lib.augment.view import Strong, View
 from sshpe_lib.losses import added, averaged
 from sshpe_lib.methods.step import CrowdLabeled, Labeled, Losses, Supervised, Teacher
 from sshpe_lib.models.stages import AfterStage, Features
+from sshpe_lib.streams import beside
 
 
 def train_step(
@@ -51,9 +54,10 @@ def student_losses(
     joint: bool,
 ) -> tuple[Tensor, Tensor]:
     """Both terms of Eq. 1 for one student: it must find in a hard view what its teacher found in an easy one."""
+    asked = _ask(teacher, unlabeled)
     if not joint:
         on_labeled = teaching.answer(student, labeled.image)
-    pseudo = teaching.maps(teacher.predict(unlabeled)).float()
+    pseudo = teaching.maps(asked()).float()
     view, pseudo = strong(unlabeled, pseudo, draw)
     if joint:
         on_labeled, on_unlabeled = _together(student, labeled.image, view)
@@ -64,6 +68,12 @@ def student_losses(
     supervised = teaching.loss(on_labeled, labeled)
     consistency = teaching.consistency(teaching.maps(on_unlabeled), pseudo)
     return supervised, consistency
+
+
+def _ask(teacher: Teacher, images: Tensor) -> Callable[[], Any]:
+    """What the teacher finds in the images, when it is wanted; a GPU begins now, beside the student's labelled pass."""
+    predict = partial(teacher.predict, images)
+    return beside(predict, images.device) if teacher.apart else predict
 
 
 def _together(student: nn.Module, labeled: Tensor, view: View) -> tuple[list[Tensor], Tensor | list[Tensor]]:

@@ -9,10 +9,14 @@ from torch import Tensor, nn
 
 
 class Teacher(Protocol):
-    """Whoever makes pseudo heatmaps; `network` is what is evaluated, and trained too where it `learns`."""
+    """Whoever makes pseudo heatmaps; `network` is what is evaluated, and trained too where it `learns`.
+
+    apart: it shares nothing with the networks that learn, so that their passes may be taken at the same time.
+    """
 
     network: nn.Module
     learns: bool
+    apart: bool
 
     def predict(self, images: Tensor) -> Tensor: ...
 

@@ -124,6 +124,20 @@ def test_every_forward_moves_the_running_statistics(labeled, unlabeled):
     assert student.bn1.num_batches_tracked == 2
 
 
+@pytest.mark.parametrize(
+    ("make", "apart"), [(Single, False), (lambda _: Dual(network(1)), False), (EMA, True), (EMAN, True)]
+)
+def test_only_a_teacher_that_shares_nothing_predicts_beside_the_student(
+    labeled, unlabeled, monkeypatch, make, apart
+):
+    """The passes of others move statistics that the student's labelled pass moves, too."""
+    student, asked = network(), []
+    monkeypatch.setattr(semi_supervised, "beside", lambda run, device: asked.append(device) or run)
+    pairs = [(student, make(student))]
+    semi_supervised.train_step(pairs, labeled, TEACHING, unlabeled, STRONG, 1.0, draw())
+    assert asked == [unlabeled.device] * apart
+
+
 def test_dual_is_each_network_taught_by_the_other(labeled, unlabeled):
     """0.5 (sup 1 + sup 2) + cons 1 + cons 2, every pseudo heatmap from the other network."""
     one, two = network(0), network(1)
