@@ -5,14 +5,14 @@
 The bare passes are what no such step can do without: the student forwards and backwards on the labelled and, where
 there are any, on the unlabelled crops, and the teacher forwards on those, in the same precision and memory layout. The
 step adds targets, normalisation, mixing or dropping, the loss, the optimiser and the teacher's update, which cost the
-same for a small batch as for a large one. Its crops are cut beforehand, as loader processes do. Then one method in
-several precisions and layouts; compiled is the network under `torch.compile`, beside the bare passes of the same. What
+same for a small batch as for a large one. Its crops are cut beforehand, as loader processes do. Then one method with as
+many crops as the papers have, and in several precisions and layouts; compiled is the network under `torch.compile`, beside the bare passes of the same. What
 a step has more is told of every turn by itself: the median and the quartiles.
 
 On a GPU a turn is several steps in a row, as in training, with 32 crops by default, and nothing is compiled. Three
 columns more tell the operations a second of the whole step, their share of those of a large matrix product in the same
 precision, and the memory. "CUDA graphs" are those of `sshpe run --cuda-graphs`; the bare passes are replayed from the
-same.
+same, one after the other, where a step has an averaging teacher predict beside the student.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ FORMS = {
     "bf16-mixed": {"train.precision": "bf16-mixed"},
     "bf16-mixed, channels first": {"train.precision": "bf16-mixed", "train.channels_last": False},
 }
+PUBLISHED = 32  # labelled crops of a step in the papers, and as many unlabelled ones
 IN_A_ROW = 5  # steps, or passes, of a turn on a GPU
 SIDE = 8192  # of the matrices that say what a GPU can do
 
@@ -193,6 +194,8 @@ def main() -> None:
         for network in options.networks:
             for method in METHODS:
                 row(f"{network}, {method}", experiment(method, network, options.batch, {}), options)
+        papers = experiment("Pose-MUM+", first, PUBLISHED, {})
+        row(f"{first}, Pose-MUM+, {PUBLISHED} + {PUBLISHED} crops", papers, options)
         heading(f"{first}, Pose-MUM+", options)
         for name, settings in FORMS.items():
             row(name, experiment("Pose-MUM+", first, options.batch, settings), options)
