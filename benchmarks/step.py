@@ -6,8 +6,8 @@ The bare passes are what no such step can do without: the student forwards and b
 there are any, on the unlabelled crops, and the teacher forwards on those, in the same precision and memory layout. The
 step adds targets, normalisation, mixing or dropping, the loss, the optimiser and the teacher's update, which cost the
 same for a small batch as for a large one. Its crops are cut beforehand, as loader processes do. Then one method with as
-many crops as the papers have, and in several precisions and layouts; compiled is the network under `torch.compile`, beside the bare passes of the same. What
-a step has more is told of every turn by itself: the median and the quartiles.
+many crops as the papers have, and in several precisions and layouts; compiled is the network under `torch.compile`,
+beside the bare passes of the same. What a step has more is told of every turn by itself: the median and the quartiles.
 
 On a GPU a turn is several steps in a row, as in training, with 32 crops by default, and nothing is compiled. Three
 columns more tell the operations a second of the whole step, their share of those of a large matrix product in the same
