@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sshpe_lib import parts, paths, records, trained
-from sshpe_lib.config import Experiment
+from sshpe_lib.config import Experiment, check_scales
 from sshpe_lib.data import coco, sources, whole_images
 from sshpe_lib.data.top_down import Crops
 from sshpe_lib.errors import SSHPEError
@@ -84,11 +83,11 @@ def _check_scales(record: Record, scales: Sequence[float]) -> None:
         raise SSHPEError(
             f"record {record.key}: {record.experiment.model} looks at crops, which have one scale; leave --scale out"
         )
-    possible = all(0 < scale < math.inf for scale in scales) and len(set(scales)) == len(scales)
-    if scales and not (possible and 1 in scales):
-        raise SSHPEError(
-            f"--scale {', '.join(f'{scale:g}' for scale in scales)}: give positive scales, each once, with 1 among them"
-        )
+    try:
+        if scales:
+            check_scales(scales, "--scale")
+    except ValueError as error:
+        raise SSHPEError(str(error)) from None
 
 
 def _crops(experiment: Experiment, info: Path, images: Path, boxes: Path) -> Crops:

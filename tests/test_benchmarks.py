@@ -84,6 +84,6 @@ def test_what_was_measured_is_found_for_every_aim():
     )
     (table,) = rows
     *lines, last = table.splitlines()[2:]
-    assert len(lines) == 6 and not any(line.endswith("| – |") for line in lines)
+    assert len(lines) == 11 and not any(line.endswith("| – |") for line in lines)
     benchmark = (FOLDER / "loading.py").read_text()
     assert "an image decoded and warped once" in benchmark and last.startswith("| decoded and warped")

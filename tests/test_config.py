@@ -1,10 +1,14 @@
 """Experiments as values: validation, keys, and the profiles and tables of params/."""
 
+import itertools
+from contextlib import nullcontext
+
 import pytest
 
 from sshpe_lib import config, tables
 from sshpe_lib.config import Experiment
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.evaluate.multi_scale import region
 from tests import choices
 
 
@@ -221,13 +225,31 @@ def test_mum_needs_stages_that_the_network_has():
         ({"data.codec": "udp-offset"}, "has no offsets; use data.codec 'udp-gaussian'"),
         ({"train.hard_keypoints": 8}, "one person's; a bottom-up network sees many"),
         ({"data.extra": {"kind": "synthetic", "images": 4}}, "data.extra is for top-down networks"),
-        ({"evaluate.multi_scale": [0.5, 2]}, "positive scales, with 1 once among them"),
+        ({"evaluate.multi_scale": [0.5, 2]}, "positive scales, each once, with 1 among them"),
+        ({"evaluate.multi_scale": [0.75, 1]}, "multi_scale 0.75, 1: .* multiples of half of the smallest"),
         ({"augment.scene": {"scale": [1.5, 0.75]}}, "smallest and the largest share of the short side"),
     ],
 )
 def test_what_a_bottom_up_network_cannot_have_is_told(settings, message):
     with pytest.raises(SSHPEError, match=message):
         tables.experiment("quick", "udpv1", set=settings, **choices.WHOLE)
+
+
+def test_scales_of_a_test_give_inputs_that_a_bottom_up_network_reads_and_others_are_refused():
+    """Whatever the images: the sides at the smallest scale are any multiples of 64."""
+    taken = []
+    for scales in itertools.combinations((0.2, 0.4, 0.5, 0.6, 0.75, 0.8, 1, 1.25, 1.5, 2, 3), 3):
+        if 1 not in scales:
+            continue
+        images = [(short, long) for short in (64, 320, 500) for long in range(short, 1000, 61)]
+        sides = [
+            side for image in images for scale in scales for side in region(image, 512, scale, scales[0]).size
+        ]
+        fit = all(side % 32 == 0 for side in sides)
+        with nullcontext() if fit else pytest.raises(SSHPEError, match="half of the smallest"):
+            tables.experiment("quick", "udpv1", set={"evaluate.multi_scale": scales}, **choices.WHOLE)
+            taken.append(scales)
+    assert {(0.2, 0.6, 1), (0.4, 0.6, 1), (0.5, 1, 2), (1, 1.5, 2)} <= set(taken)
 
 
 def test_joints_of_one_person_are_not_cut_out_of_whole_images():

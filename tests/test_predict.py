@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from sshpe_lib import cli, predict, records, tables, trained
+from sshpe_lib import cli, initial, predict, records, tables, trained
 from sshpe_lib.data.images import read_image
 from sshpe_lib.data.synthetic import SyntheticPeople, build
 from sshpe_lib.errors import SSHPEError
@@ -338,6 +338,18 @@ def test_answers_that_are_not_finite_are_refused(pictures, value: float) -> None
         network.network.final_layer.weight[:] = value
     with pytest.raises(
         SSHPEError, match=r"000000.png: ResNet-18 .* answers with numbers that are not finite"
+    ):
+        predict.predict(network, pictures[:1], None, QUIET)
+
+
+def test_a_bottom_up_networks_answers_that_are_not_finite_are_refused(pictures) -> None:
+    made = tables.experiment("smoke", "udpv1", **choices.WHOLE)
+    network = trained.Trained(initial.build(made.model, 17, 0).eval(), made, COCO17, "", {}, "", "untrained")
+    for module in network.network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_var[:] = -1  # a finite number in a file of finite numbers
+    with pytest.raises(
+        SSHPEError, match="000000.png: HigherHRNet.* answers with numbers that are not finite"
     ):
         predict.predict(network, pictures[:1], None, QUIET)
 

@@ -162,7 +162,7 @@ def test_a_bottom_up_network_needs_no_boxes(home: Path, tmp_path: Path, monkeypa
     assert several.name == "person_keypoints_test-dev2017_ours-scales-1-2_results.zip"
     assert submission.check(single, home / "info.json") and submission.check(several, home / "info.json")
     assert content(several) == content(path) != content(single)
-    for wrong in ((0.5, 2.0), (1.0, 1.0), (-1.0, 1.0), (1.0, float("nan")), (1.0, float("inf"))):
+    for wrong in ((0.5, 2.0), (1.0, 1.0), (-1.0, 1.0), (1.0, float("nan")), (1.0, float("inf")), (0.75, 1.0)):
         with pytest.raises(
             SSHPEError, match="--scale .*: give positive scales, each once, with 1 among them"
         ):

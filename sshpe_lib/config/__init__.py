@@ -19,6 +19,7 @@ from sshpe_lib.config.experiment import (
     Experiment,
     Teacher,
     Train,
+    check_scales,
     validate,
 )
 from sshpe_lib.config.frozen import Frozen
@@ -53,5 +54,6 @@ __all__ = [
     "Train",
     "Weak",
     "WeakScene",
+    "check_scales",
     "validate",
 ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
@@ -85,11 +87,27 @@ class Train(Frozen):
         return self
 
 
+def check_scales(scales: Sequence[float], setting: str) -> None:
+    """Raises ValueError, which names `setting`, where no bottom-up network can be tested at all of these scales.
+
+    At the smallest, inputs have sides that are multiples of 64 (`evaluate.multi_scale.region`), and the network needs
+    multiples of 32 at every one: whatever the images, only multiples of half of the smallest scale give these.
+    """
+    possible = all(0 < scale < math.inf for scale in scales) and len(set(scales)) == len(scales)
+    # 2 x 0.6 / 0.2 is not quite 6
+    if not possible or 1 not in scales or not all((2 * s / min(scales) + 1e-9) % 1 < 2e-9 for s in scales):
+        told = ", ".join(f"{scale:g}" for scale in scales)
+        raise ValueError(
+            f"{setting} {told}: give positive scales, each once, with 1 among them, all of them multiples of half of "
+            "the smallest, as 0.5, 1 and 2 are: the network reads only sides that are multiples of 32"
+        )
+
+
 class Evaluate(Frozen):
     """How the networks are measured: flip test, OKS-NMS, rescoring; by visibility too (AP-vis and AP-invis).
 
     protocol: "coco", or "crowdpose", whose AP has no sizes and a split by how crowded an image is. multi_scale: of
-    a bottom-up network, the scales of one more test at the end, 1 among them; its metrics end in "-ms".
+    a bottom-up network, the scales of one more test at the end (`check_scales`); its metrics end in "-ms".
     """
 
     times: int = Field(10, gt=0)  # evaluations on the way, the last at the end
@@ -102,10 +120,8 @@ class Evaluate(Frozen):
 
     @model_validator(mode="after")
     def _scales(self) -> Evaluate:
-        if self.multi_scale and (min(self.multi_scale) <= 0 or self.multi_scale.count(1) != 1):
-            raise ValueError(
-                f"evaluate.multi_scale {self.multi_scale} are positive scales, with 1 once among them"
-            )
+        if self.multi_scale:
+            check_scales(self.multi_scale, "evaluate.multi_scale")
         return self
 
 

@@ -48,7 +48,10 @@ class BottomUpEvaluation(Evaluation):
 
     @torch.no_grad()
     def predict(self, networks: Mapping[str, nn.Module]) -> dict[str, list[Found]]:
-        """For every network the people of every image, surest first; the networks' modes are left as found."""
+        """For every network the people of every image, surest first; the networks' modes are left as found.
+
+        An image of which a network's answer is not finite shows one person, of NaN.
+        """
         training = {name: network.training for name, network in networks.items()}
         joints = len(self.skeleton)
         shape = len(self.images), MOST, joints + 1, 3  # the last row of a person holds its score
@@ -105,13 +108,21 @@ class BottomUpEvaluation(Evaluation):
         return Scale(scale, _float(outputs), None if mirrored is None else _float(mirrored))
 
     def _people(self, heatmaps: Tensor, tags: Tensor, back: np.ndarray) -> Found:
-        """The people of one image's maps, in image pixels."""
+        """The people of one image's maps, in image pixels; one of NaN alone where a number of the maps is not finite.
+
+        Nothing is raised here, where other ranks may wait for this one: `results` refuses a person of NaN.
+        """
+        if not (_finite(heatmaps) and _finite(tags)):
+            return np.full((1, len(self.skeleton), 3), np.nan), np.full(1, np.nan)
         people, scores = self.grouping(heatmaps, tags)
         points = geometry.transform_points(people[..., :2].astype(np.float64), back)
         return np.concatenate([points, people[..., VALUE : VALUE + 1]], axis=-1), scores.astype(np.float64)
 
     def results(self, found: Sequence[Found]) -> list[dict]:
-        """COCO results of the people of every image; nobody is suppressed and nothing rescored."""
+        """COCO results of the people of every image; nobody is suppressed and nothing rescored.
+
+        Raises SSHPEError where a network's answer was not finite.
+        """
         counts = [len(scores) for _, scores in found]
         people, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return to_results(
@@ -124,7 +135,11 @@ def _float(outputs: Sequence[Tensor]) -> list[Tensor]:
     return [output.float() for output in outputs]
 
 
+def _finite(maps: Tensor) -> bool:
+    return bool(torch.stack(maps.aminmax()).isfinite().all())  # the ends are NaN where any number is
+
+
 def _unpacked(packed: np.ndarray) -> Found:
-    """The people of one image from `MOST` places, of which those without a score are empty."""
+    """The people of one image from `MOST` places, of which those with a score of 0 are empty."""
     scores = packed[:, -1, 0]
-    return packed[scores > 0, :-1], scores[scores > 0]
+    return packed[scores != 0, :-1], scores[scores != 0]

@@ -10,6 +10,7 @@ GOOD, JITTER, INVERSION, SWAP, MISS = range(5)
 KINDS = ("good", "jitter", "inversion", "swap", "miss")
 UNLABELED = -1
 NEAR, EXACT = 0.5, 0.85  # similarity from which a keypoint is about a joint, and on it
+PEOPLE = 64  # whose K x K distances are held at a time
 
 
 def similarities(
@@ -52,9 +53,12 @@ def _about_another_joint(
     points: np.ndarray, joints: np.ndarray, labeled: np.ndarray, areas: np.ndarray, sigmas: Sequence[float]
 ) -> np.ndarray:
     """(N, K): the prediction of a joint is near a different labelled joint of its person."""
-    near = similarities(points[:, :, None], joints[:, None], areas[:, None], sigmas) >= NEAR
-    near &= labeled[:, None] & ~np.eye(points.shape[1], dtype=bool)
-    return np.any(near, axis=2)
+    found, others = np.zeros(labeled.shape, bool), ~np.eye(points.shape[1], dtype=bool)
+    for start in range(0, len(points), PEOPLE):
+        few = slice(start, start + PEOPLE)
+        near = similarities(points[few, :, None], joints[few, None], areas[few, None], sigmas) >= NEAR
+        found[few] = (near & labeled[few, None] & others).any(axis=2)
+    return found
 
 
 def _about_others(

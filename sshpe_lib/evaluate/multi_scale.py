@@ -60,7 +60,8 @@ def region(
     first = int((smallest * side + STEP - 1) // STEP * STEP)
     proportional = first / short * long
     second = int(np.ceil(proportional / STEP) * STEP)
-    sides = np.array([int(first * scale / smallest), int(second * scale / smallest)])
+    # whole pixels, but for rounding: 64 x 0.6 / 0.2 is a little less than 192
+    sides = np.array([int(round(whole * scale / smallest, 6)) for whole in (first, second)])
     if unbiased:  # distances between pixels have another ratio at every scale: the smallest's holds for all
         extent = np.array([short - 1.0, (second - 1) / (first - 1) * (short - 1.0)])
     else:

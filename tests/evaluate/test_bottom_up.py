@@ -12,6 +12,7 @@ from torch import nn
 from sshpe_lib.codec.crowd import CrowdHeatmap
 from sshpe_lib.data import coco, whole_images
 from sshpe_lib.data.synthetic import SyntheticPeople, build
+from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate.bottom_up import MOST, BottomUpEvaluation
 from sshpe_lib.evaluate.multi_scale import region
 from sshpe_lib.geometry import transform_points
@@ -177,6 +178,30 @@ def test_modes_are_left_as_found_and_nobody_found_is_no_error(crowd) -> None:
     evaluation = BottomUpEvaluation(images, Grouping(), ground_truth=truth, side=SIDE)
     statistics = evaluation({"blind": blind})["blind"]
     assert blind.training and statistics["AP"] == 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("channel", [3, 20], ids=["a heatmap", "a tag"])
+def test_an_answer_that_is_not_finite_is_an_error_and_no_empty_image(
+    crowd, value: float, channel: int
+) -> None:
+    """Not in `predict` itself, where other ranks may wait: all learn of it when they have met."""
+    images, truth = crowd
+    evaluation = BottomUpEvaluation(
+        images, Grouping(), ground_truth=truth, side=SIDE, flip=False, batch_size=1
+    )
+    network = Oracle(images, truth)
+
+    def broken(module: nn.Module, given: object, outputs: list[torch.Tensor]) -> None:
+        if network.calls == 3:
+            outputs[0][0, channel, 5, 7] = value
+
+    network.register_forward_hook(broken)
+    found = evaluation.predict({"network": network})["network"]
+    assert [bool(np.isfinite(people).all()) for people, _ in found] == [True, True, False, True, True, True]
+    assert found[2][0].shape == (1, 17, 3) and np.isnan(found[2][1]).all()
+    with pytest.raises(SSHPEError, match=rf"\(image {images.ids[2]}\) has keypoints that are not finite"):
+        evaluation.results(found)
 
 
 @pytest.mark.parametrize(

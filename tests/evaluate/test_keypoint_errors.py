@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,23 @@ def test_distances_decide_between_good_jitter_and_miss() -> None:
     predicted = people()
     predicted[0, 5, 1] += 2000
     assert kinds(predicted)[0, 5] == MISS
+
+
+def test_people_by_the_hundred_are_told_as_each_alone_and_in_little_memory() -> None:
+    draw = np.random.default_rng(0)
+    truth = draw.uniform(0, 200, (300, 133, 3)) * (1, 1, 0.01)
+    predicted = truth + draw.normal(0, 20, truth.shape) * (1, 1, 0)
+    areas, ids, sigmas = draw.uniform(50, 150, 300) ** 2, np.arange(300), [0.08] * 133
+    tracemalloc.start()
+    found = classify(predicted, truth, areas, ids, sigmas)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 80e6  # 170 MB for all of them at once
+    assert {INVERSION, MISS} < set(found.ravel())
+    for row in range(0, 300, 37):
+        one = slice(row, row + 1)
+        alone = classify(predicted[one], truth[one], areas[one], ids[one], sigmas)
+        np.testing.assert_array_equal(alone, found[one])
 
 
 def test_left_for_right_is_an_inversion_and_anothers_joint_a_swap() -> None:
