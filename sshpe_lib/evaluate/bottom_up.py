@@ -140,6 +140,7 @@ def _finite(maps: Tensor) -> bool:
 
 
 def _unpacked(packed: np.ndarray) -> Found:
-    """The people of one image from `MOST` places, of which those with a score of 0 are empty."""
+    """The people of one image from `MOST` places, of which those without a score are empty."""
     scores = packed[:, -1, 0]
-    return packed[scores != 0, :-1], scores[scores != 0]
+    there = ~(scores <= 0)  # NaN is one
+    return packed[there, :-1], scores[there]
