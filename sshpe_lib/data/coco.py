@@ -2,7 +2,8 @@
 
 The order: that of the file's `images`, and within an image that of its `annotations`. The filter: a person is
 kept who is no crowd and has an area above 0, a box of which something is left inside the image, and at least
-one keypoint value that is not 0 (reference implementation: the data set class of Semi_Human_Pose).
+one keypoint value that is not 0 (reference implementation: the data set class of Semi_Human_Pose). Beyond it a person
+is left out whose clipped box is a single point: no crop can show that, and COCO has none.
 """
 
 from __future__ import annotations
@@ -134,11 +135,12 @@ def parse(annotations: Path, category: str | int | None = None, outlines: bool =
 
 def exclusions(people: PersonTable, images: ImageTable) -> dict[str, np.ndarray]:
     """Why an annotation is no valid person: reason -> (A,) bool. The reasons are tested in this order."""
-    _, left = clip_boxes(people.boxes, images.sizes_at(people.image_rows))
+    clipped, left = clip_boxes(people.boxes, images.sizes_at(people.image_rows))
     return {
         "crowd": people.crowd,
         "no area": ~(people.areas > 0),
         "box outside the image": ~left,
+        "box without size": (clipped[:, 2:] == 0).all(axis=1),
         "no keypoint": ~(people.keypoints != 0).any(axis=(1, 2)),
     }
 

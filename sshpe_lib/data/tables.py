@@ -145,7 +145,11 @@ def person_table(
 def detection_table(
     entries: Sequence, images: ImageTable | None, category: int | None, file: Path
 ) -> tuple[DetectionTable, list[Fault]]:
-    """The detections of `category` (None: of all) and their faults; without `images` ids go unchecked."""
+    """The detections of `category` (None: of all) and their faults; without `images` ids go unchecked.
+
+    Fatal: an unknown image; a box that is not four finite numbers, has a side below 0, or has neither width nor height,
+    so that no crop can be made of it; a score that is no finite number.
+    """
     entries, found = _objects(entries, file, "detections")
     rows = [row for row, entry in enumerate(entries) if category in (None, entry.get("category_id"))]
     detected = [entries[row] for row in rows]
@@ -155,6 +159,10 @@ def detection_table(
     else:
         image_rows = _image_rows(detected, images, found)
     boxes = _boxes(detected, found)
+    points = (boxes[:, 2:] == 0).all(axis=1)
+    found.add(
+        points, states(detected, "bbox"), "take the entry out: a box without width and height shows nobody"
+    )
     scores = column([entry.get("score") for entry in detected])
     found.add(~np.isfinite(scores), states(detected, "score"), "give the detector's score, a finite number")
     return DetectionTable(image_rows, boxes, scores), found.faults

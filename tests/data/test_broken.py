@@ -258,6 +258,7 @@ DETECTED = [
         ({"score": NAN}, "detections[1]", "'score' is nan", "detector's score"),
         ({"bbox": [1, 2, 3]}, "detections[1]", "3 values, not 4", "width, height"),
         ({"bbox": [1, 2, 3, -4]}, "detections[1]", "[1, 2, 3, -4]", "not below 0"),
+        ({"bbox": [1, 2, 0, 0.0]}, "detections[1]", "[1, 2, 0, 0.0]", "take the entry out"),
     ],
 )
 def test_a_broken_detection_is_named(change, entry, problem, cure, folder):

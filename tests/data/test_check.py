@@ -73,6 +73,7 @@ def test_counts_of_a_sound_file(folder):
         "left out: crowd": 1,
         "left out: no area": 1,
         "left out: box outside the image": 0,
+        "left out: box without size": 0,
         "left out: no keypoint": 1,
         "valid people": 4,
         "images with valid people": 4,
