@@ -103,10 +103,11 @@ def ground_truth(annotations: Path, category: str | int | None = None) -> dict:
 
 @dataclass(frozen=True)
 class Parsed:
-    """A keypoint file as JSON and as tables, with every fault of its entries."""
+    """A keypoint file as JSON and as tables, with every fault of its entries; names: of the keypoints, as written."""
 
     document: dict
     category: int
+    names: tuple[str, ...]
     skeleton: Skeleton
     images: ImageTable
     people: PersonTable
@@ -126,11 +127,13 @@ def parse(annotations: Path, category: str | int | None = None, outlines: bool =
         if not isinstance(document.get(key), list):
             problem = f"{key!r} is missing" if key not in document else f"{key!r} is not a list"
             raise bad_input(annotations, key, problem, "give a complete COCO keypoint annotation file")
-    number, skeleton = _choose_category(document["categories"], category, annotations)
+    chosen = _choose_category(document["categories"], category, annotations)
+    number, skeleton = _keypoints_of(chosen, annotations)
+    names = tuple(map(str, chosen["keypoints"]))
     with collector_paused():
         images, image_faults = image_table(document["images"], annotations)
         people, people_faults = person_table(document["annotations"], images, number, skeleton, annotations)
-    return Parsed(document, number, skeleton, images, people, image_faults + people_faults)
+    return Parsed(document, number, names, skeleton, images, people, image_faults + people_faults)
 
 
 def exclusions(people: PersonTable, images: ImageTable) -> dict[str, np.ndarray]:
@@ -239,7 +242,7 @@ def _detected(
     )
 
 
-def _choose_category(entries: list, wanted: str | int | None, file: Path) -> tuple[int, Skeleton]:
+def _choose_category(entries: list, wanted: str | int | None, file: Path) -> dict:
     able = [entry for entry in entries if isinstance(entry, dict) and entry.get("keypoints")]
     names = ", ".join(f"{entry.get('name')!r} (id {entry.get('id')!r})" for entry in able)
     if not able:
@@ -254,11 +257,16 @@ def _choose_category(entries: list, wanted: str | int | None, file: Path) -> tup
             f"{len(chosen)} of them match {wanted!r}" if wanted is not None else "which one is meant?"
         )
         raise bad_input(file, "categories", problem, "choose one by `category`, its name or id")
-    number = chosen[0].get("id")
+    return chosen[0]
+
+
+def _keypoints_of(category: dict, file: Path) -> tuple[int, Skeleton]:
+    """The id of a category with keypoints, and its skeleton."""
+    number = category.get("id")
     if type(number) is not int:
         raise bad_input(file, "categories", f"category id {number!r}", "number it with a whole number")
     try:
-        return number, from_category(chosen[0], str(file))
+        return number, from_category(category, str(file))
     except (TypeError, ValueError) as error:
         cure = "give 'keypoints' as a list of names and 'skeleton' as pairs of numbers from 1"
         problem = f"its skeleton cannot be read ({error})"
