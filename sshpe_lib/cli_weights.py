@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Column
 from rich.table import Table as Grid
 
+from sshpe_lib.cli_options import CategoryOption
+
 weights_app = typer.Typer(
     help="Files of weights: list, fetch and verify them, convert official checkpoints.", no_args_is_help=True
 )
@@ -86,8 +88,9 @@ def weights_convert(
     keypoints: Annotated[
         Path | None, typer.Option(help="a COCO-format file that names its keypoints; COCO's 17 if left out")
     ] = None,
+    category: CategoryOption = None,
 ) -> None:
     """Write an official checkpoint as a network for `sshpe predict`, `evaluate` and `export`."""
     from sshpe_lib.converting import run
 
-    typer.echo(run(file, output, size, codec=codec, color=color, keypoints=keypoints))
+    typer.echo(run(file, output, size, codec=codec, color=color, keypoints=keypoints, category=category))

@@ -31,6 +31,7 @@ def convert(
     codec: Codec | None = None,
     color: Color | None = None,
     keypoints: Path | None = None,
+    category: str | int | None = None,
 ) -> Trained:
     """The network of an official checkpoint of SimpleBaseline, HRNet, HigherHRNet or RSN, ready to predict.
 
@@ -38,7 +39,8 @@ def convert(
     from names such as pose_hrnet_w32_256x192.pth where left out; codec: how its heatmaps are read, where left out
     "udp-offset" for three channels a keypoint and "msra" for one; color: the order of channels that it learned from,
     where left out "bgr" for SimpleBaseline, whose code does not convert what OpenCV reads, and "rgb" for the others;
-    keypoints: a COCO-format file whose category names them, COCO's 17 where left out. Official RSN reads BGR with the
+    keypoints: a COCO-format file whose category names them, COCO's 17 where left out; category: which one of that file,
+    as of `coco.load_instances`. Official RSN reads BGR with the
     statistics of BGR and answers up to 255: its first and last layers are changed so that it takes RGB and answers up
     to 1.
 
@@ -48,7 +50,7 @@ def convert(
     file = Path(file)
     state = weights.load_state(file)
     found = recognise(state, str(file))
-    skeleton = COCO17 if keypoints is None else coco.parse(Path(keypoints)).skeleton
+    skeleton = COCO17 if keypoints is None else coco.parse(Path(keypoints), category).skeleton
     codec = codec or _codec(found, skeleton, file)
     height, width = size or _size(file, found)
     made = _experiment(found, (width, height), codec, color or _color(found), file)

@@ -123,6 +123,19 @@ def test_keypoints_are_named_by_a_file(tmp_path: Path) -> None:
     category = {"id": 1, "name": "person", "keypoints": CROWDPOSE14.keypoints}
     people.write_text(json.dumps({"images": [], "annotations": [], "categories": [category]}))
     assert converting.convert(file, keypoints=people).skeleton == CROWDPOSE14
+    two = [category | {"name": "body"}, {"id": 2, "name": "hand", "keypoints": ["thumb", "palm"]}]
+    people.write_text(json.dumps({"images": [], "annotations": [], "categories": two}))
+    typed = [
+        "weights",
+        "convert",
+        str(file),
+        "--keypoints",
+        str(people),
+        "--output",
+        str(tmp_path / "a.safetensors"),
+    ]
+    assert "which one is meant?" in str(CliRunner().invoke(cli.app, typed).exception)
+    assert CliRunner().invoke(cli.app, [*typed, "--category", "1"]).exit_code == 0
 
 
 def test_a_network_of_whole_images_has_no_offsets(tmp_path: Path) -> None:

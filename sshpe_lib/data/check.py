@@ -61,23 +61,24 @@ class Report:
         return "\n".join([*map(str, self.files), end])
 
 
-def check(path: Path, image_root: Path | None = None) -> Report:
+def check(path: Path, image_root: Path | None = None, category: str | int | None = None) -> Report:
     """Check a keypoint file, a file of detections, or every JSON file under a folder, and decode every image.
 
-    image_root: the folder of the images; by default it is looked for beside the file, in the layouts of COCO.
+    image_root: the folder of the images; by default it is looked for beside the file, in the layouts of COCO;
+    category: as of `coco.load_instances`, for every keypoint file.
     Never stops at a fault. Raises SSHPEError only for a folder without any JSON file.
     """
     path = Path(path)
     if not path.is_dir():
-        return Report((_check_file(path, image_root, alone=True),))
+        return Report((_check_file(path, image_root, category, alone=True),))
     files = sorted(path.rglob("*.json"))
     if not files:
         cure = "name a COCO keypoint file or a folder of them"
         raise bad_input(path, "the folder", "no .json file is in it", cure)
-    return Report(tuple(_check_file(file, image_root, alone=False) for file in files))
+    return Report(tuple(_check_file(file, image_root, category, alone=False) for file in files))
 
 
-def _check_file(file: Path, image_root: Path | None, alone: bool) -> FileReport:
+def _check_file(file: Path, image_root: Path | None, category: str | int | None, alone: bool) -> FileReport:
     try:
         document = read_annotations(file)
         if isinstance(document, list) and any(
@@ -86,7 +87,7 @@ def _check_file(file: Path, image_root: Path | None, alone: bool) -> FileReport:
             return _check_detections(file, document)
         if not alone and not _has_keypoints(document):
             return FileReport(file, "other")
-        return _check_keypoints(file, image_root)
+        return _check_keypoints(file, image_root, category)
     except BadInput as error:
         return FileReport(file, "keypoints", faults=(error.fault,))
 
@@ -105,8 +106,8 @@ def _check_detections(file: Path, document: list) -> FileReport:
     return FileReport(file, "detections", {"boxes": len(table.scores)}, faults=tuple(faults))
 
 
-def _check_keypoints(file: Path, image_root: Path | None) -> FileReport:
-    parsed = parse(file)
+def _check_keypoints(file: Path, image_root: Path | None, category: str | int | None) -> FileReport:
+    parsed = parse(file, category)
     counts, valid = _count(parsed)
     faults = [*parsed.faults, *_side_notes(parsed, file)]
     if not valid.any():

@@ -38,7 +38,7 @@ def load_instances(
     detections: a results file (image_id, category_id, bbox, score); its boxes stand unclipped and in file
     order, as the reference takes them, with keypoints 0, annotation id -1 and the box as area.
     check_images: look every needed file up in `image_root` (one listing of each folder; nothing is decoded).
-    category: name or id; by default the category `person`, else the only one with keypoints.
+    category: name or id, a name before an id; by default `person`, else the only one with keypoints.
     `area` may be missing from all or some entries (CrowdPose, AI Challenger): 0.53 of the box stands for it.
     Raises SSHPEError for anything that `sshpe data check` calls fatal, and if no person or box is left.
     """
@@ -249,14 +249,18 @@ def _choose_category(entries: list, wanted: str | int | None, file: Path) -> dic
         cure = "give a keypoint file (person_keypoints_*.json), or list the keypoints' names in order"
         raise bad_input(file, "categories", "no category lists 'keypoints'", cure)
     if wanted is not None:
-        chosen = [entry for entry in able if wanted in (entry.get("id"), entry.get("name"))]
+        # As text, for so it is typed; by the id only where none has that name.
+        named = [entry for entry in able if entry.get("name") == wanted]
+        chosen = named or [entry for entry in able if str(entry.get("id")) == str(wanted)]
     else:
         chosen = [entry for entry in able if entry.get("name") == "person"] or able
     if len(chosen) != 1:
         problem = f"categories with keypoints: {names}; " + (
             f"{len(chosen)} of them match {wanted!r}" if wanted is not None else "which one is meant?"
         )
-        raise bad_input(file, "categories", problem, "choose one by `category`, its name or id")
+        raise bad_input(
+            file, "categories", problem, "choose one by `category`, its name or id: --category NAME"
+        )
     return chosen[0]
 
 

@@ -177,8 +177,14 @@ def test_the_person_category_is_taken_unless_another_is_named(folder):
     document["annotations"].append(person(99, 3, category_id=2, keypoints=[1, 2, 2] * 3))
     path = write(folder, document)
     assert len(load_instances(path, folder)) == 3
-    for name in ("dog", 2):
+    for name in ("dog", 2, "2"):
         assert load_instances(path, folder, category=name).annotation_ids.tolist() == [99]
+    with pytest.raises(
+        SSHPEError, match="0 of them match 'cat'; choose one by `category`, its name or id: --category"
+    ):
+        load_instances(path, folder, category="cat")
+    document["categories"][0]["name"] = "2"  # a name goes before an id
+    assert len(load_instances(write(folder, document), folder, category="2")) == 3
 
 
 def test_fingerprint_follows_the_content(folder):
