@@ -76,7 +76,8 @@ def weights_convert(
     codec: Annotated[
         Literal["msra", "udp-gaussian", "udp-offset"] | None,
         typer.Option(
-            help="how its heatmaps are read; if left out, msra, and udp-offset for 3 channels a keypoint"
+            help="how its heatmaps are read; if left out, udp-offset for 3 channels a keypoint, udp-gaussian for "
+            "an HRNet or RSN that only UDP's code makes, and msra for others"
         ),
     ] = None,
     color: Annotated[
