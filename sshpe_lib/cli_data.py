@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sshpe_lib.cli_options import CategoryOption
+
 data_app = typer.Typer(help="Look at data before training on it, draw some, split it.", no_args_is_help=True)
 
 
@@ -16,11 +18,12 @@ def data_check(
     images: Annotated[
         Path | None, typer.Option(help="the folder of images; found beside the file if left out")
     ] = None,
+    category: CategoryOption = None,
 ) -> None:
     """Count people and keypoints, and list every fault by file and entry; exit code 1 where one is fatal."""
     from sshpe_lib.data.check import check
 
-    report = check(path, images)
+    report = check(path, images, category)
     typer.echo(str(report))
     if not report.ok:
         raise typer.Exit(1)
@@ -57,9 +60,10 @@ def data_split(
         Path | None, typer.Option(help="the folder of the two files; that of the old one if left out")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="of the draw")] = 0,
+    category: CategoryOption = None,
 ) -> None:
     """Part a file by images, drawn at random: one to train on, one to measure on."""
     from sshpe_lib.data import splits
 
-    for path, images in splits.hold_out(annotations, hold_out, seed, output):
+    for path, images in splits.hold_out(annotations, hold_out, seed, output, category):
         typer.echo(f"{path}: {images:,} images")

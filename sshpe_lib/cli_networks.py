@@ -9,6 +9,7 @@ import typer
 
 from sshpe_lib.cli_options import (
     AcceleratorOption,
+    CategoryOption,
     DevicesOption,
     GraphsOption,
     PackOption,
@@ -53,6 +54,7 @@ def train(
     unlabeled_images: Annotated[
         Path | None, typer.Option(help="the unlabelled images; found beside their file if left out")
     ] = None,
+    category: CategoryOption = None,
     profile: Annotated[str, typer.Option(help="sizes: smoke and quick for a CPU, paper for a GPU")] = "quick",
     backbone: Annotated[
         str,
@@ -87,10 +89,10 @@ def train(
     from sshpe_lib.training import run as train_on
 
     told, made = train_on(
-        output, machine_of(threads, workers, accelerator, devices, tensorboard, pack, cuda_graphs), own(people, images),
-        own(val, val_images), method, profile, labels=labels,
-        unlabeled=None if unlabeled is None else own(unlabeled, unlabeled_images), backbone=backbone, size=size,
-        schedule=schedule, protocol=protocol, seed=seed,
+        output, machine_of(threads, workers, accelerator, devices, tensorboard, pack, cuda_graphs),
+        own(people, images, category), own(val, val_images, category), method, profile, labels=labels,
+        unlabeled=None if unlabeled is None else own(unlabeled, unlabeled_images, category), backbone=backbone,
+        size=size, schedule=schedule, protocol=protocol, seed=seed,
         set=assignments(settings or [], "--set", "teacher.decay=0.9"),
     )  # fmt: skip
     if told:
@@ -134,6 +136,7 @@ def evaluate(
         typer.Option(help="a COCO-format keypoint file; the network's own test people if left out"),
     ] = None,
     images: Annotated[Path | None, typer.Option(help="its images; images/ beside it if left out")] = None,
+    category: CategoryOption = None,
     output: Annotated[
         Path | None,
         typer.Option(help="a folder for results.json, breakdown.png, failures.html and heatmaps.png"),
@@ -146,7 +149,8 @@ def evaluate(
     """Measure a network on labelled people: AP, what became of every joint, the worst cases."""
     from sshpe_lib.evaluating import run
 
-    told, statistics = run(network, annotations, images, output, machine_of(1, 0, accelerator, "1"))
+    machine = machine_of(1, 0, accelerator, "1")
+    told, statistics = run(network, annotations, images, output, machine, category)
     typer.echo(statistics if as_json else told)
 
 

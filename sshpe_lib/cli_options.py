@@ -26,6 +26,12 @@ SeedsOption = Annotated[
 ]
 RowOption = Annotated[str, typer.Option(help="one row of the table, or all")]
 ColumnOption = Annotated[str, typer.Option(help="one column of the table, or all")]
+CategoryOption = Annotated[
+    str | None,
+    typer.Option(
+        help="which category, by name or id, where several have keypoints; person, or the only one, if left out"
+    ),
+]
 ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch")]
 WorkersOption = Annotated[int, typer.Option(min=0, help="loader processes; 0 loads in the training process")]
 JobsOption = Annotated[

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Column
 from rich.table import Table as Grid
 
+from sshpe_lib.cli_options import CategoryOption
+
 weights_app = typer.Typer(
     help="Files of weights: list, fetch and verify them, convert official checkpoints.", no_args_is_help=True
 )
@@ -74,7 +76,8 @@ def weights_convert(
     codec: Annotated[
         Literal["msra", "udp-gaussian", "udp-offset"] | None,
         typer.Option(
-            help="how its heatmaps are read; if left out, msra, and udp-offset for 3 channels a keypoint"
+            help="how its heatmaps are read; if left out, udp-offset for 3 channels a keypoint, udp-gaussian for "
+            "an HRNet or RSN that only UDP's code makes, and msra for others"
         ),
     ] = None,
     color: Annotated[
@@ -86,8 +89,9 @@ def weights_convert(
     keypoints: Annotated[
         Path | None, typer.Option(help="a COCO-format file that names its keypoints; COCO's 17 if left out")
     ] = None,
+    category: CategoryOption = None,
 ) -> None:
     """Write an official checkpoint as a network for `sshpe predict`, `evaluate` and `export`."""
     from sshpe_lib.converting import run
 
-    typer.echo(run(file, output, size, codec=codec, color=color, keypoints=keypoints))
+    typer.echo(run(file, output, size, codec=codec, color=color, keypoints=keypoints, category=category))

@@ -31,16 +31,18 @@ def convert(
     codec: Codec | None = None,
     color: Color | None = None,
     keypoints: Path | None = None,
+    category: str | int | None = None,
 ) -> Trained:
     """The network of an official checkpoint of SimpleBaseline, HRNet, HigherHRNet or RSN, ready to predict.
 
     The file's tensors say which network it is. What they do not say: size, (height, width) of its input in pixels, read
     from names such as pose_hrnet_w32_256x192.pth where left out; codec: how its heatmaps are read, where left out
-    "udp-offset" for three channels a keypoint and "msra" for one; color: the order of channels that it learned from,
-    where left out "bgr" for SimpleBaseline, whose code does not convert what OpenCV reads, and "rgb" for the others;
-    keypoints: a COCO-format file whose category names them, COCO's 17 where left out. Official RSN reads BGR with the
-    statistics of BGR and answers up to 255: its first and last layers are changed so that it takes RGB and answers up
-    to 1.
+    "udp-offset" for three channels a keypoint, "udp-gaussian" for one of a network that only UDP's code makes (an HRNet
+    with a widened last fuse, an RSN with a stem of three convolutions), and otherwise "msra"; color: the order of
+    channels that it learned from, where left out "bgr" for SimpleBaseline, whose code does not convert what OpenCV
+    reads, and "rgb" for the others; keypoints: a COCO-format file whose category names them, COCO's 17 where left out;
+    category: which one of that file, as of `coco.load_instances`. Official RSN reads BGR with the statistics of BGR and
+    answers up to 255: its first and last layers are changed so that it takes RGB and answers up to 1.
 
     Raises SSHPEError as `weights.load_state` and `recognise`, for tensors that do not fit or are not finite, keypoints
     that are not the network's, and where the size is not told.
@@ -48,7 +50,7 @@ def convert(
     file = Path(file)
     state = weights.load_state(file)
     found = recognise(state, str(file))
-    skeleton = COCO17 if keypoints is None else coco.parse(Path(keypoints)).skeleton
+    skeleton = COCO17 if keypoints is None else coco.parse(Path(keypoints), category).skeleton
     codec = codec or _codec(found, skeleton, file)
     height, width = size or _size(file, found)
     made = _experiment(found, (width, height), codec, color or _color(found), file)
@@ -95,13 +97,18 @@ def _size(file: Path, found: Recognised) -> tuple[int, int]:
 
 def _codec(found: Recognised, skeleton: Skeleton, file: Path) -> Codec:
     if found.outputs == len(skeleton):
-        return "msra"
+        return "udp-gaussian" if _of_udp(found) else "msra"
     if found.outputs == 3 * len(skeleton) and found.network != "higher_hrnet":
         return "udp-offset"
     raise SSHPEError(
         f"{file}: it answers with {found.outputs} channels, which are not {skeleton.name}'s {len(skeleton)} keypoints; "
         "name a COCO-format file of its keypoints by --keypoints"
     )
+
+
+def _of_udp(found: Recognised) -> bool:
+    """Whether only UDP's code makes such a network, which learns unbiased Gaussians where it has no offsets."""
+    return bool(found.settings.get("wide_fuse")) or found.settings.get("variant") == "udp"
 
 
 def _color(found: Recognised) -> Color:

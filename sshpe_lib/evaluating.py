@@ -103,18 +103,24 @@ def evaluate(network: Trained, source: Source | None = None, machine: Machine | 
 
 
 def run(
-    which: str, annotations: Path | None, images: Path | None, output: Path | None, machine: Machine
+    which: str,
+    annotations: Path | None,
+    images: Path | None,
+    output: Path | None,
+    machine: Machine,
+    category: str | int | None = None,
 ) -> tuple[str, str]:
     """The command `sshpe evaluate`: what to tell, and the statistics as JSON.
 
-    which: a .safetensors file, or the key of a record or its first letters. output: a folder for results.json,
+    which: a .safetensors file, or the key of a record or its first letters. annotations, images, category: as of
+    `sources.own`. output: a folder for results.json,
     breakdown.png, failures.html and, of a record whose teacher is another network, heatmaps.png.
     Raises SSHPEError as `evaluate`, where there is no such network, and where `output` takes no files, which is asked
     before evaluating.
     """
     file = which.endswith(".safetensors")
     network = trained.load(Path(which)) if file else trained.of_key(which)
-    source = None if annotations is None else sources.own(annotations, images)
+    source = None if annotations is None else sources.own(annotations, images, category)
     if output is not None:
         check_writable(output)
     made = evaluate(network, source, machine)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sshpe_lib.errors import SSHPEError
@@ -35,14 +36,39 @@ class Skeleton:
         return tuple(order)
 
 
-def _pairs_by_name(names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
-    position = {name: i for i, name in enumerate(names)}
+# Where a name changes from one word to the next without a separator: leftEye, LEye.
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+# A side: in full anywhere in a name (left_eye, lefteye), as a letter only where that is a word (l_eye, eye_l).
+_SIDE = re.compile(r"left|right|(?<![^_])[lr](?![^_])")
+_OTHER_SIDE = {"left": "right", "right": "left", "l": "r", "r": "l"}
+
+
+def _words(name: str) -> str:
+    """A keypoint's name in small letters, its words parted by underscores."""
+    return re.sub(r"[\W_]+", "_", _CAMEL.sub("_", name)).lower()
+
+
+def flip_pairs(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """The keypoints that a mirror swaps, by their names: indices from 0, the left one first.
+
+    Two names are a pair where they are the same but for the side: left_eye and right_eye, LeftEye, "left eye", lefteye,
+    eye_left, l_eye, L_Eye, LEye or eye_l with the like. A letter is a side only where it is a word of its own.
+    """
+    words = [_words(name) for name in names]
+    position = {name: i for i, name in enumerate(words)}
     pairs = []
-    for name, i in position.items():
-        mirrored = name.replace("left_", "right_") if "left_" in name else None
-        if mirrored in position:
-            pairs.append((i, position[mirrored]))
+    for name, left in position.items():
+        side = _SIDE.search(name)
+        mirrored = _SIDE.sub(lambda found: _OTHER_SIDE[found[0]], name)
+        if side and side[0][0] == "l" and mirrored in position:
+            pairs.append((left, position[mirrored]))
     return tuple(pairs)
+
+
+def without_partner(names: Sequence[str]) -> tuple[str, ...]:
+    """The names that tell a side and have no other one among `names` that is the same on the other side."""
+    paired = {index for pair in flip_pairs(names) for index in pair}
+    return tuple(name for i, name in enumerate(names) if _SIDE.search(_words(name)) and i not in paired)
 
 
 def _build(
@@ -51,9 +77,11 @@ def _build(
     limbs_from_one: tuple[tuple[int, int], ...],
     sigmas: tuple[float, ...],
     upper_body: tuple[int, ...],
+    pairs: tuple[tuple[int, int], ...] | None = None,
 ) -> Skeleton:
     limbs = tuple((a - 1, b - 1) for a, b in limbs_from_one)
-    return Skeleton(name, keypoints, _pairs_by_name(keypoints), limbs, sigmas, upper_body)
+    pairs = flip_pairs(keypoints) if pairs is None else pairs
+    return Skeleton(name, keypoints, pairs, limbs, sigmas, upper_body)
 
 
 COCO17 = _build(
@@ -141,10 +169,11 @@ def from_category(category: Mapping, where: str) -> Skeleton:
     """The skeleton a COCO category describes; one of the known sets when the names match it.
 
     `category` is an entry of the file's `categories`, with `keypoints` (names) and, optionally, `skeleton`
-    (limbs, counted from 1) and `sigmas`. Flip pairs come from `left_` / `right_` names. Raises SSHPEError,
+    (limbs, counted from 1) and `sigmas`. Flip pairs come from the names (`flip_pairs`). Raises SSHPEError,
     naming `where`, if the names are missing, repeated, or a limb points outside them.
     """
-    names = tuple(str(n).strip().lower().replace(" ", "_") for n in category.get("keypoints") or ())
+    given = tuple(str(name).strip() for name in category.get("keypoints") or ())
+    names = tuple(name.lower().replace(" ", "_") for name in given)
     if not names:
         raise SSHPEError(
             f"{where}: category {category.get('id')!r} lists no 'keypoints'; add their names in order"
@@ -168,4 +197,5 @@ def from_category(category: Mapping, where: str) -> Skeleton:
         )
     lower = ("hip", "knee", "ankle", "foot", "toe", "heel")
     upper = tuple(i for i, n in enumerate(names) if not any(part in n for part in lower))
-    return _build(str(category.get("name", "custom")), names, limbs, tuple(float(s) for s in sigmas), upper)
+    about = names, limbs, tuple(float(s) for s in sigmas), upper
+    return _build(str(category.get("name", "custom")), *about, pairs=flip_pairs(given))  # by capitals, too

@@ -28,6 +28,7 @@ def train(
     labels: int | None = None,
     unlabeled: Path | CocoSource | None = None,
     backbone: str = "resnet18",
+    category: str | int | None = None,
     machine: Machine | None = None,
     folder: Path | None = None,
     **choices: Any,
@@ -39,12 +40,13 @@ def train(
     people, val: COCO-format keypoint files to learn from and to measure on, whose images lie beside them, or sources;
     method: of params/methods.yaml, such as "pose-mum+"; labels: how many people, the first of the file, have labels,
     all of them where left out; unlabeled: a further file for a semi-supervised method, which otherwise takes everybody
-    in `people`; folder: for records/ and runs/, those of the project where left out; choices: size, schedule,
-    protocol, seed and set of `tables.experiment`.
+    in `people`; category: of the files, by name or id, where several have keypoints; folder: for records/ and runs/,
+    those of the project where left out; choices: size, schedule, protocol, seed and set of `tables.experiment`.
 
     Raises SSHPEError for a wrong name or setting, and on bad data before training starts, or where a record is found.
     """
-    made = sources.pin(own_experiment(people, val, method, profile, labels, unlabeled, backbone, **choices))
+    asked = people, val, method, profile, labels, unlabeled, backbone, category
+    made = sources.pin(own_experiment(*asked, **choices))
     machine = machine or Machine()
     runs = paths.runs() if folder is None else Path(folder) / "runs"
     results = paths.records() if folder is None else Path(folder) / "records"
@@ -81,20 +83,23 @@ def own_experiment(
     labels: int | None,
     unlabeled: Path | CocoSource | None,
     backbone: str,
+    category: str | int | None = None,
     **choices: Any,
 ) -> Experiment:
     """The experiment that `train` runs; arguments and errors are the same."""
     model = profiles.load_profile(profile).backbones.get(backbone)
     whole = WHOLE_IMAGES if isinstance(model, dict) and model.get("network") == "higher_hrnet" else {}
     files = {"labeled": people, "val": val} | ({} if unlabeled is None else {"unlabeled": unlabeled})
-    settings = {f"data.{role}": _source(file).model_dump(exclude_none=True) for role, file in files.items()}
+    settings = {
+        f"data.{role}": _source(file, category).model_dump(exclude_none=True) for role, file in files.items()
+    }
     settings |= {"data.labels": labels} | (choices.pop("set", None) or {})
     choices = {name: choice for name, choice in choices.items() if choice is not None}
     return tables.experiment(profile, method, backbone=backbone, set=settings, **whole | choices)
 
 
-def _source(file: Path | CocoSource) -> CocoSource:
-    return file if isinstance(file, CocoSource) else sources.own(Path(file))
+def _source(file: Path | CocoSource, category: str | int | None) -> CocoSource:
+    return file if isinstance(file, CocoSource) else sources.own(Path(file), category=category)
 
 
 def run(output: Path, machine: Machine, *arguments: Any, **choices: Any) -> tuple[str, str]:

@@ -498,7 +498,7 @@ def test_data_check_fails_on_fatal_faults_only(
         def __str__(self) -> str:
             return "what was found"
 
-    monkeypatch.setattr(check, "check", lambda path, images: Report())
+    monkeypatch.setattr(check, "check", lambda path, images, category: Report())
     assert sshpe("data", "check", "some.json") == (code, "what was found\n", "")
 
 

@@ -94,6 +94,16 @@ def test_paths_stay_out_of_the_key_and_fingerprints_stay_in():
     assert keys[0] == keys[1] != keys[2]
 
 
+def test_a_category_that_is_not_named_leaves_the_key_alone():
+    def key(**named):
+        return config.validate(
+            values() | {"data": values()["data"] | {"labeled": coco("/x") | named, "val": coco("/x")}}, "test"
+        ).key()
+
+    assert key() == key(category=None) == "e9929e06a2c98c4a"
+    assert len({key(), key(category="body"), key(category="hand")}) == 3
+
+
 def test_no_key_without_a_fingerprint():
     unpinned = values() | {"data": values()["data"] | {"labeled": coco("/x", None), "val": coco("/x")}}
     with pytest.raises(SSHPEError, match="no fingerprint yet.*SSHPE_DATA"):

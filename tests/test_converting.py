@@ -56,9 +56,18 @@ def images(height: int = 128, width: int = 96) -> torch.Tensor:
             ("udp-offset", (96, 128), "rgb"),
         ),
         (HigherHRNet(**NARROW), "pose_higher_hrnet_w8_128.pth", ("msra", (128, 128), "rgb")),
-        (RSN(width=16, unit_channels=16, variant="udp"), "rsn18_128x96.pth", ("msra", (96, 128), "rgb")),
+        (
+            RSN(width=16, unit_channels=16, variant="udp"),
+            "rsn18_128x96.pth",
+            ("udp-gaussian", (96, 128), "rgb"),
+        ),
+        (
+            HRNet(channels=17, wide_fuse=True, **NARROW),
+            "w8_128x96_gaussian.pth",
+            ("udp-gaussian", (96, 128), "rgb"),
+        ),
     ],
-    ids=["SimpleBaseline", "HRNet", "offsets", "HigherHRNet", "RSN of UDP"],
+    ids=["SimpleBaseline", "HRNet", "offsets", "HigherHRNet", "RSN of UDP", "HRNet of UDP"],
 )
 def test_a_converted_network_is_the_official_one(
     tmp_path: Path, network: nn.Module, name: str, data: tuple
@@ -79,6 +88,12 @@ def test_a_converted_network_is_the_official_one(
         assert torch.equal(one, other)
 
 
+def test_a_network_of_udp_is_read_in_another_way_where_asked(tmp_path: Path) -> None:
+    file = tmp_path / "w8_128x96_gaussian.pth"
+    checkpoint(HRNet(channels=17, wide_fuse=True, **NARROW), file)
+    assert converting.convert(file, codec="msra").experiment.data.codec == "msra"
+
+
 def test_official_rsn_takes_rgb_and_answers_up_to_one(tmp_path: Path) -> None:
     file = tmp_path / "rsn_128x96.pth"
     official = checkpoint(RSN(width=16, unit_channels=16, stages=2), file)
@@ -86,7 +101,7 @@ def test_official_rsn_takes_rgb_and_answers_up_to_one(tmp_path: Path) -> None:
     with torch.no_grad():
         expected, found = official(images().flip(1)), made.network(images())
     torch.testing.assert_close(found, expected / 255, rtol=1e-4, atol=1e-6)
-    assert made.experiment.data.color == "rgb"
+    assert (made.experiment.data.color, made.experiment.data.codec) == ("rgb", "msra")
 
 
 def test_a_converted_network_predicts_as_typed(tmp_path: Path) -> None:
@@ -123,6 +138,19 @@ def test_keypoints_are_named_by_a_file(tmp_path: Path) -> None:
     category = {"id": 1, "name": "person", "keypoints": CROWDPOSE14.keypoints}
     people.write_text(json.dumps({"images": [], "annotations": [], "categories": [category]}))
     assert converting.convert(file, keypoints=people).skeleton == CROWDPOSE14
+    two = [category | {"name": "body"}, {"id": 2, "name": "hand", "keypoints": ["thumb", "palm"]}]
+    people.write_text(json.dumps({"images": [], "annotations": [], "categories": two}))
+    typed = [
+        "weights",
+        "convert",
+        str(file),
+        "--keypoints",
+        str(people),
+        "--output",
+        str(tmp_path / "a.safetensors"),
+    ]
+    assert "which one is meant?" in str(CliRunner().invoke(cli.app, typed).exception)
+    assert CliRunner().invoke(cli.app, [*typed, "--category", "1"]).exit_code == 0
 
 
 def test_a_network_of_whole_images_has_no_offsets(tmp_path: Path) -> None:

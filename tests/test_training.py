@@ -151,6 +151,54 @@ def test_the_command_as_typed(files: tuple[Path, Path], tmp_path: Path) -> None:
     assert about["key"] == network.key and about["metrics"] == network.metrics
 
 
+@pytest.mark.parametrize(
+    ("category", "backbone"), [("body", "resnet18"), ("4", "resnet18"), ("body", "higherhrnet-w32")]
+)
+def test_one_of_several_categories_is_taken_as_typed(
+    files: tuple[Path, Path], tmp_path: Path, category: str, backbone: str
+) -> None:
+    document = json.loads(files[0].read_text())
+    document["categories"][0].update(id=4, name="body")
+    for entry in document["annotations"]:
+        entry["category_id"] = 4
+    document["categories"].append({"id": 9, "name": "hand", "keypoints": ["thumb", "palm"]})
+    hand = {"category_id": 9, "keypoints": [9, 9, 2, 12, 12, 2], "bbox": [8, 8, 9, 9], "area": 60}
+    document["annotations"].append(document["annotations"][0] | hand | {"id": 999, "num_keypoints": 2})
+    people = files[0].with_name("two.json")
+    people.write_text(json.dumps(document))
+    parts = [str(people.with_name(f"{part}_of_two.json")) for part in ("train", "val")]
+    output, which = str(tmp_path / "mine.safetensors"), ["--category", category]
+    typed = [
+        "--profile",
+        "smoke",
+        "--backbone",
+        backbone,
+        "--accelerator",
+        "cpu",
+        "--threads",
+        "1",
+        "--output",
+        output,
+    ]
+    chosen = [f"--set={name}={value}" for name, value in (SHORT | {"evaluate.multi_scale": "[]"}).items()]
+    asked_for_its_name = "categories with keypoints: 'body' (id 4), 'hand' (id 9); which one is meant?"
+    for words in (
+        ["data", "check", str(people)],
+        ["data", "split", str(people), "--hold-out", "0.3"],
+        ["train", parts[0], "--val", parts[1], *typed, *chosen],
+        ["evaluate", output, "--annotations", parts[1], "--accelerator", "cpu"],
+    ):
+        refused = CliRunner().invoke(cli.app, words)
+        told = refused.output + str(refused.exception)
+        assert refused.exit_code == 1 and asked_for_its_name in told and "--category" in told
+        done = CliRunner().invoke(cli.app, [*words, *which])
+        assert done.exit_code == 0, done.output
+    network = trained.load(Path(output))
+    assert len(network.skeleton) == 17 and network.experiment.data.val.category == category
+    (record,) = (tmp_path / "records").glob("*.json")
+    assert "on 2 people" in done.output and record.stem == network.key
+
+
 def test_a_record_that_is_handed_back_is_told_and_its_images_must_be_there(
     files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,12 +27,14 @@ class CocoSource(Frozen):
     """A COCO-format keypoint file and its images; relative paths start at the data folder (SSHPE_DATA).
 
     `fingerprint` is the sha256 of the annotation file: it stands in the experiment's key in the place of the
-    paths. Where a profile does not pin it, it is computed from the file.
+    paths. Where a profile does not pin it, it is computed from the file. `category` is the name or id of one with
+    keypoints; where left out it is `person`, else the only one.
     """
 
     kind: Literal["coco"]
     annotations: str
     images: str
+    category: str | int | None = None
     detections: str | None = None
     fingerprint: str | None = None
     detections_fingerprint: str | None = None

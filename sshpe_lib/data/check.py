@@ -14,6 +14,9 @@ from sshpe_lib.data.documents import read_annotations
 from sshpe_lib.data.faults import BadInput, Fault, bad_input
 from sshpe_lib.data.images import find_images, read_image
 from sshpe_lib.data.tables import detection_table
+from sshpe_lib.skeleton import without_partner
+
+TOLD = 6  # of names in one note
 
 
 @dataclass(frozen=True)
@@ -58,23 +61,24 @@ class Report:
         return "\n".join([*map(str, self.files), end])
 
 
-def check(path: Path, image_root: Path | None = None) -> Report:
+def check(path: Path, image_root: Path | None = None, category: str | int | None = None) -> Report:
     """Check a keypoint file, a file of detections, or every JSON file under a folder, and decode every image.
 
-    image_root: the folder of the images; by default it is looked for beside the file, in the layouts of COCO.
+    image_root: the folder of the images; by default it is looked for beside the file, in the layouts of COCO;
+    category: as of `coco.load_instances`, for every keypoint file.
     Never stops at a fault. Raises SSHPEError only for a folder without any JSON file.
     """
     path = Path(path)
     if not path.is_dir():
-        return Report((_check_file(path, image_root, alone=True),))
+        return Report((_check_file(path, image_root, category, alone=True),))
     files = sorted(path.rglob("*.json"))
     if not files:
         cure = "name a COCO keypoint file or a folder of them"
         raise bad_input(path, "the folder", "no .json file is in it", cure)
-    return Report(tuple(_check_file(file, image_root, alone=False) for file in files))
+    return Report(tuple(_check_file(file, image_root, category, alone=False) for file in files))
 
 
-def _check_file(file: Path, image_root: Path | None, alone: bool) -> FileReport:
+def _check_file(file: Path, image_root: Path | None, category: str | int | None, alone: bool) -> FileReport:
     try:
         document = read_annotations(file)
         if isinstance(document, list) and any(
@@ -83,7 +87,7 @@ def _check_file(file: Path, image_root: Path | None, alone: bool) -> FileReport:
             return _check_detections(file, document)
         if not alone and not _has_keypoints(document):
             return FileReport(file, "other")
-        return _check_keypoints(file, image_root)
+        return _check_keypoints(file, image_root, category)
     except BadInput as error:
         return FileReport(file, "keypoints", faults=(error.fault,))
 
@@ -102,10 +106,10 @@ def _check_detections(file: Path, document: list) -> FileReport:
     return FileReport(file, "detections", {"boxes": len(table.scores)}, faults=tuple(faults))
 
 
-def _check_keypoints(file: Path, image_root: Path | None) -> FileReport:
-    parsed = parse(file)
+def _check_keypoints(file: Path, image_root: Path | None, category: str | int | None) -> FileReport:
+    parsed = parse(file, category)
     counts, valid = _count(parsed)
-    faults = list(parsed.faults)
+    faults = [*parsed.faults, *_side_notes(parsed, file)]
     if not valid.any():
         cure = "label people with keypoints, boxes inside their image and areas above 0"
         faults.append(Fault(file, "annotations", "none is a valid person", cure))
@@ -119,6 +123,7 @@ def _count(parsed: Parsed) -> tuple[dict[str, int], np.ndarray]:
     """Counts by name, and which annotations are valid people, (A,) bool."""
     people = parsed.people
     counts = {"images": len(parsed.images.ids), "annotations": len(people.ids)}
+    counts["left-right pairs of keypoints"] = len(parsed.skeleton.flip_pairs)
     valid = np.ones(len(people.ids), dtype=bool)
     for reason, rows in exclusions(people, parsed.images).items():
         counts[f"left out: {reason}"] = int((rows & valid).sum())
@@ -128,6 +133,20 @@ def _count(parsed: Parsed) -> tuple[dict[str, int], np.ndarray]:
     for v, name in enumerate(("unlabelled", "occluded", "visible")):
         counts[f"their keypoints: {name}"] = int((people.keypoints[valid][..., 2] == v).sum())
     return counts, valid
+
+
+def _side_notes(parsed: Parsed, file: Path) -> list[Fault]:
+    """A note where keypoints that have a left and a right seem not to be named so that a mirror swaps them."""
+    alone = without_partner(parsed.names)
+    if alone:
+        told = ", ".join(alone[:TOLD]) + (f" and {len(alone) - TOLD} more" if len(alone) > TOLD else "")
+        problem = f"{told}: no keypoint has the same name on the other side"
+    elif len(parsed.names) > 1 and not parsed.skeleton.flip_pairs:
+        problem = f"none of its {len(parsed.names)} keypoints is named as left or right"
+    else:
+        return []
+    cure = "name both sides alike, such as left_eye and right_eye; a mirrored picture swaps only such pairs"
+    return [Fault(file, f"category {parsed.category}", problem, cure, fatal=False)]
 
 
 def _image_faults(parsed: Parsed, valid: np.ndarray, root: Path, file: Path) -> list[Fault]:

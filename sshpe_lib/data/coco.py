@@ -2,7 +2,8 @@
 
 The order: that of the file's `images`, and within an image that of its `annotations`. The filter: a person is
 kept who is no crowd and has an area above 0, a box of which something is left inside the image, and at least
-one keypoint value that is not 0 (reference implementation: the data set class of Semi_Human_Pose).
+one keypoint value that is not 0 (reference implementation: the data set class of Semi_Human_Pose). Beyond it a person
+is left out whose clipped box is a single point: no crop can show that, and COCO has none.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def load_instances(
     detections: a results file (image_id, category_id, bbox, score); its boxes stand unclipped and in file
     order, as the reference takes them, with keypoints 0, annotation id -1 and the box as area.
     check_images: look every needed file up in `image_root` (one listing of each folder; nothing is decoded).
-    category: name or id; by default the category `person`, else the only one with keypoints.
+    category: name or id, a name before an id; by default `person`, else the only one with keypoints.
     `area` may be missing from all or some entries (CrowdPose, AI Challenger): 0.53 of the box stands for it.
     Raises SSHPEError for anything that `sshpe data check` calls fatal, and if no person or box is left.
     """
@@ -102,10 +103,11 @@ def ground_truth(annotations: Path, category: str | int | None = None) -> dict:
 
 @dataclass(frozen=True)
 class Parsed:
-    """A keypoint file as JSON and as tables, with every fault of its entries."""
+    """A keypoint file as JSON and as tables, with every fault of its entries; names: of the keypoints, as written."""
 
     document: dict
     category: int
+    names: tuple[str, ...]
     skeleton: Skeleton
     images: ImageTable
     people: PersonTable
@@ -125,20 +127,23 @@ def parse(annotations: Path, category: str | int | None = None, outlines: bool =
         if not isinstance(document.get(key), list):
             problem = f"{key!r} is missing" if key not in document else f"{key!r} is not a list"
             raise bad_input(annotations, key, problem, "give a complete COCO keypoint annotation file")
-    number, skeleton = _choose_category(document["categories"], category, annotations)
+    chosen = _choose_category(document["categories"], category, annotations)
+    number, skeleton = _keypoints_of(chosen, annotations)
+    names = tuple(map(str, chosen["keypoints"]))
     with collector_paused():
         images, image_faults = image_table(document["images"], annotations)
         people, people_faults = person_table(document["annotations"], images, number, skeleton, annotations)
-    return Parsed(document, number, skeleton, images, people, image_faults + people_faults)
+    return Parsed(document, number, names, skeleton, images, people, image_faults + people_faults)
 
 
 def exclusions(people: PersonTable, images: ImageTable) -> dict[str, np.ndarray]:
     """Why an annotation is no valid person: reason -> (A,) bool. The reasons are tested in this order."""
-    _, left = clip_boxes(people.boxes, images.sizes_at(people.image_rows))
+    clipped, left = clip_boxes(people.boxes, images.sizes_at(people.image_rows))
     return {
         "crowd": people.crowd,
         "no area": ~(people.areas > 0),
         "box outside the image": ~left,
+        "box without size": (clipped[:, 2:] == 0).all(axis=1),
         "no keypoint": ~(people.keypoints != 0).any(axis=(1, 2)),
     }
 
@@ -237,26 +242,35 @@ def _detected(
     )
 
 
-def _choose_category(entries: list, wanted: str | int | None, file: Path) -> tuple[int, Skeleton]:
+def _choose_category(entries: list, wanted: str | int | None, file: Path) -> dict:
     able = [entry for entry in entries if isinstance(entry, dict) and entry.get("keypoints")]
     names = ", ".join(f"{entry.get('name')!r} (id {entry.get('id')!r})" for entry in able)
     if not able:
         cure = "give a keypoint file (person_keypoints_*.json), or list the keypoints' names in order"
         raise bad_input(file, "categories", "no category lists 'keypoints'", cure)
     if wanted is not None:
-        chosen = [entry for entry in able if wanted in (entry.get("id"), entry.get("name"))]
+        # As text, for so it is typed; by the id only where none has that name.
+        named = [entry for entry in able if entry.get("name") == wanted]
+        chosen = named or [entry for entry in able if str(entry.get("id")) == str(wanted)]
     else:
         chosen = [entry for entry in able if entry.get("name") == "person"] or able
     if len(chosen) != 1:
         problem = f"categories with keypoints: {names}; " + (
             f"{len(chosen)} of them match {wanted!r}" if wanted is not None else "which one is meant?"
         )
-        raise bad_input(file, "categories", problem, "choose one by `category`, its name or id")
-    number = chosen[0].get("id")
+        raise bad_input(
+            file, "categories", problem, "choose one by `category`, its name or id: --category NAME"
+        )
+    return chosen[0]
+
+
+def _keypoints_of(category: dict, file: Path) -> tuple[int, Skeleton]:
+    """The id of a category with keypoints, and its skeleton."""
+    number = category.get("id")
     if type(number) is not int:
         raise bad_input(file, "categories", f"category id {number!r}", "number it with a whole number")
     try:
-        return number, from_category(chosen[0], str(file))
+        return number, from_category(category, str(file))
     except (TypeError, ValueError) as error:
         cure = "give 'keypoints' as a list of names and 'skeleton' as pairs of numbers from 1"
         problem = f"its skeleton cannot be read ({error})"

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -23,16 +24,22 @@ _KEEP_BELOW = 64 << 20
 _AGAIN = "copy or download the file again"
 
 
+# What stands in an entry where a number belongs, but for true and false: NumPy takes these for 1 and 0.
+_Value = int | float | str | None
+_Row = list[int | float | None] | None
+_NUMBERS = ("id", "image_id", "category_id", "keypoints", "bbox", "area", "score", "width", "height")
+
+
 class _Annotation(TypedDict, total=False):
     """What is read of an annotation; the rest, above all outlines, is most of COCO's files and is skipped unread."""
 
-    id: Any
-    image_id: Any
-    category_id: Any
-    keypoints: Any
+    id: _Value
+    image_id: _Value
+    category_id: _Value
+    keypoints: _Row
     num_keypoints: Any
-    bbox: Any
-    area: Any
+    bbox: _Row
+    area: _Value
     iscrowd: Any
     ignore: Any
 
@@ -49,6 +56,15 @@ class _Document(TypedDict, total=False):
     annotations: list[_Annotation]
 
 
+class _Detection(TypedDict, total=False):
+    """What is read of an entry of a file that is a list."""
+
+    image_id: _Value
+    category_id: _Value
+    bbox: _Row
+    score: _Value
+
+
 class _OutlinedDocument(_Document, total=False):
     annotations: list[_Outlined]  # type: ignore[misc]  # an entry with one more key
 
@@ -59,10 +75,11 @@ def read_json(path: Path) -> dict | list:
 
 
 def read_annotations(path: Path, outlines: bool = False) -> dict | list:
-    """A parsed annotation file, of its entries only what is used; or a list, of results, as it stands.
+    """A parsed annotation file or a list of detected boxes, of its entries only what is used.
 
-    A small file is parsed once and shared: do not change it. outlines: keep the `segmentation` of crowds and of
-    people without a labelled keypoint, which are few. Raises SSHPEError as `read_json`.
+    Where true or false stands in the place of a number it becomes a text, which is told as a fault. A small file is
+    parsed once and shared: do not change it. outlines: keep the `segmentation` of crowds and of people without a
+    labelled keypoint, which are few. Raises SSHPEError as `read_json`.
     """
     version = version_of(path)
     parse = _parse_once if version[1] < _KEEP_BELOW else _parse
@@ -137,13 +154,40 @@ _parse_once = lru_cache(maxsize=2)(_parse)
 def _decode(data: bytes, layout: type) -> Any:
     """JSON as `layout`; where it is laid out in another way or broken, as it stands, or with json's own error."""
     try:
-        document = msgspec.json.decode(data, type=layout | list)
+        document = msgspec.json.decode(data, type=layout | list[_Detection])
         if layout is _OutlinedDocument and isinstance(document, dict):
             for entry in document.get("annotations", ()):
                 _keep_rare_outline(entry)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return json.loads(data)
+        document = json.loads(data)
+        _tell_booleans(document.get("annotations") if isinstance(document, dict) else document)
+    if isinstance(document, dict) and _booleans_among(images := document.get("images")):
+        _tell_booleans(images)
     return document
+
+
+def _booleans_among(entries: Any) -> bool:
+    """Whether a value of any entry is true or false: a quick look, so that few are looked at one by one."""
+    if not isinstance(entries, list):
+        return False
+    objects = (entry.values() for entry in entries if isinstance(entry, dict))
+    return bool in set(map(type, chain.from_iterable(objects)))
+
+
+def _tell_booleans(entries: Any) -> None:
+    """Make texts of true and false that stand where entries have numbers, in place."""
+    for entry in entries if isinstance(entries, list) else ():
+        for key in _NUMBERS if isinstance(entry, dict) else ():
+            value = entry.get(key)
+            if isinstance(value, list):
+                entry[key] = [_text_of(item) for item in value]
+            elif isinstance(value, bool):
+                entry[key] = _text_of(value)
+
+
+def _text_of(value: Any) -> Any:
+    """The text of true or false, anything else as it is."""
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _keep_rare_outline(entry: dict) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +22,9 @@ _REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}  # added to one of the above; OpenCV name
 _KINDS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # as Pillow names them
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+# The first bytes of a TIFF, which say the order of bytes and whether its offsets have four bytes or eight.
+_TIFF_STARTS = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
+_ORIENTATION, _EXTRA_SAMPLES = 274, 338  # tags of a TIFF
 _AGAIN = "copy or download the file again, or leave it out, with its annotations where it has any"
 
 
@@ -46,6 +50,8 @@ def read_image(
         raise bad_input(path, where, f"the image is truncated after {len(data):,} bytes", _AGAIN)
     _refuse_a_bomb(content, path, where)
     reduction = reduction if content.startswith(_JPEG_START) else 1
+    if content[:4] in _TIFF_STARTS:
+        data = np.frombuffer(_tiff_as_stored(content, upright), dtype=np.uint8)
     try:
         turn = 0 if upright else cv2.IMREAD_IGNORE_ORIENTATION
         image = cv2.imdecode(data, _FLAGS[color] | _REDUCED[reduction] | turn)
@@ -88,6 +94,29 @@ def _refuse_a_bomb(data: bytes, path: Path, where: str) -> None:
     if large:
         problem = f"the image says it has more than {limit:,} pixels, which is refused unread"
         raise bad_input(path, where, problem, "scale it down, and its annotations with it")
+
+
+def _tiff_as_stored(data: bytes, upright: bool) -> bytes:
+    """A TIFF without the two tags for which OpenCV's decoder changes pixels, whatever flags it is given.
+
+    Its orientation becomes that of pixels as they are stored, unless they are to be `upright`; its colours become those
+    that alpha has multiplied already, as else the decoder does. What is no sound TIFF is left to the decoder.
+    """
+    order, big = _TIFF_STARTS[data[:4]]
+    # Formats of the offset of the tags, of their number, and of a tag's number, type and count; a tag's length.
+    offset, number, entry, length = ("Q", "Q", "HHQ", 20) if big else ("I", "H", "HHI", 12)
+    changed = bytearray(data)
+    try:
+        (place,) = struct.unpack_from(order + offset, data, 8 if big else 4)
+        (tags,) = struct.unpack_from(order + number, data, place)
+        first = place + struct.calcsize(order + number)
+        for start in range(first, min(first + tags * length, len(data)), length):
+            (tag,) = struct.unpack_from(order + "H", data, start)
+            if tag == _EXTRA_SAMPLES or (tag == _ORIENTATION and not upright):
+                struct.pack_into(order + entry + "H", changed, start, tag, 3, 1, 1)  # one 16-bit number, 1
+    except struct.error:  # it ends before its tags do
+        return data
+    return bytes(changed)
 
 
 def _no_image(data: bytes, path: Path, where: str) -> BadInput:

@@ -19,7 +19,7 @@ from sshpe_lib.errors import SSHPEError
 from sshpe_lib.skeleton import Skeleton
 from sshpe_lib.writing import written_whole
 
-FORMAT = 2  # to be raised where `load_instances` makes other people of the same file
+FORMAT = 4  # to be raised where `load_instances` makes other people of the same file
 LARGE = 16 << 20  # bytes; below it, reading the file anew takes a fraction of a second
 _ARRAYS = (
     "image_sizes", "image_index", "image_ids", "annotation_ids", "keypoints", "boxes", "areas", "box_scores",

@@ -17,22 +17,29 @@ from sshpe_lib.errors import SSHPEError
 from sshpe_lib.skeleton import Skeleton
 
 
-def own(annotations: Path, images: Path | None = None) -> CocoSource:
-    """A COCO-format keypoint file of one's own; images: their folder, found beside the file where left out.
+def own(annotations: Path, images: Path | None = None, category: str | int | None = None) -> CocoSource:
+    """A COCO-format keypoint file of one's own.
 
+    images: their folder, found beside the file where left out; category: as of `coco.load_instances`.
     Raises SSHPEError where the file cannot be read, and where the images are looked for, for anything in it that
     `sshpe data check` calls fatal, or if they are not beside it.
     """
     annotations = Path(annotations).absolute()
     if images is None:
-        parsed = coco.parse(annotations)
+        parsed = coco.parse(annotations, category)
         refuse(parsed.faults)  # names of images among them, by which the folder is looked for
         names = parsed.images.names
         images = find_images(annotations, names)
         if images is None:
             problem = f"its images ({names[0] if names else 'none is listed'}) are not beside it"
             raise bad_input(annotations, "images", problem, "name their folder by --images")
-    return CocoSource(kind="coco", annotations=str(annotations), images=str(Path(images).absolute()))
+    folder = str(Path(images).absolute())
+    return CocoSource(kind="coco", annotations=str(annotations), images=folder, category=category)
+
+
+def category(source: Source) -> str | int | None:
+    """Which of a file's categories a source means; None where that is the usual one."""
+    return source.category if isinstance(source, CocoSource) else None
 
 
 def annotations(source: Source) -> Path:
@@ -73,6 +80,7 @@ def instances(source: Source) -> Instances:
         resolve(source.annotations),
         resolve(source.images),
         detections=resolve(source.detections) if source.detections else None,
+        category=source.category,
     )
 
 
@@ -80,7 +88,7 @@ def skeleton(source: Source) -> Skeleton:
     """The keypoints of a source's people."""
     if source.kind == "ai_challenger":
         return instances(source).skeleton
-    return coco.parse(annotations(source)).skeleton
+    return coco.parse(annotations(source), category(source)).skeleton
 
 
 def whole_images(source: Source) -> WholeImages:
@@ -94,17 +102,19 @@ def whole_images(source: Source) -> WholeImages:
         raise SSHPEError(
             f"{source.detections}: a bottom-up network needs no detected boxes; leave data.val.detections out"
         )
-    return load_whole_images(resolve(source.annotations), resolve(source.images))
+    return load_whole_images(resolve(source.annotations), resolve(source.images), source.category)
 
 
 def unlabelled_people(source: Source) -> unlabelled.Unlabelled:
     """What training on a source's whole images must not take for background."""
-    return {} if source.kind == "ai_challenger" else unlabelled.unlabelled_people(annotations(source))
+    if source.kind == "ai_challenger":
+        return {}
+    return unlabelled.unlabelled_people(annotations(source), category(source))
 
 
 def ground_truth(source: Source) -> dict:
     """The parsed annotation file of a source, for evaluation."""
-    return coco.ground_truth(annotations(source))
+    return coco.ground_truth(annotations(source), category(source))
 
 
 def pin(experiment: Experiment) -> Experiment:

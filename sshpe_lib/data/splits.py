@@ -61,20 +61,24 @@ def random_images(instances: Instances, count: int, seed: int) -> np.ndarray:
 
 
 def hold_out(
-    annotations: Path, share: float, seed: int = 0, folder: Path | None = None
+    annotations: Path,
+    share: float,
+    seed: int = 0,
+    folder: Path | None = None,
+    category: str | int | None = None,
 ) -> list[tuple[Path, int]]:
     """Part a COCO-format keypoint file by images, drawn at random: one file to train on, one to measure on.
 
     share: of the images, held out to measure on; folder: for the new files, that of the old one where left out, so that
-    the images stay beside them. Both keep everything the file says of their images; an entry of another category that
-    belongs to no image is in neither. Returns the two files, train_of_NAME and val_of_NAME, each with its number of
-    images.
+    the images stay beside them; category: the one that is checked, as of `coco.load_instances`. Both keep everything
+    the file says of their images; an entry of another category that belongs to no image is in neither. Returns the two
+    files, train_of_NAME and val_of_NAME, each with its number of images.
     Raises SSHPEError for anything that `sshpe data check` calls fatal, for a share that leaves a part empty, and where
     the folder takes no files.
     """
     annotations = Path(annotations)
     folder = annotations.parent if folder is None else Path(folder)
-    parsed = coco.parse(annotations)
+    parsed = coco.parse(annotations, category)
     refuse(parsed.faults)
     ids = parsed.images.ids
     held = round(share * len(ids)) if np.isfinite(share) else 0

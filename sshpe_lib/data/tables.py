@@ -116,8 +116,9 @@ def person_table(
 
     Fatal: an id or image id that is missing, repeated or unknown; boxes, areas or keypoints that are not the
     right count of finite numbers; v other than 0, 1, 2; a labelled keypoint more than an image size outside
-    the frame. Reported only: a labelled keypoint nearer outside the frame, a box without width or height, and
-    a `num_keypoints` that is wrongly 0 or not 0, by which the evaluation tells whom to ignore.
+    the frame; an `iscrowd` that is none of 0, 1, false and true. Reported only: a labelled keypoint nearer
+    outside the frame, a box without width or height, and a `num_keypoints` that is wrongly 0 or not 0, by which
+    the evaluation tells whom to ignore.
     """
     entries, found = _objects(entries, file, "annotations")
     _known_categories(entries, found)
@@ -138,14 +139,18 @@ def person_table(
     _check_keypoints(keypoints, whole, images.sizes_at(image_rows), skeleton, found)
     _check_counts(people, keypoints, whole, found)
     areas = _areas(people, boxes, found)
-    crowd = np.array([bool(person.get("iscrowd", 0)) for person in people], dtype=bool)
+    crowd = _crowds(people, found)
     return PersonTable(ids, image_rows, boxes, areas, keypoints, crowd), found.faults
 
 
 def detection_table(
     entries: Sequence, images: ImageTable | None, category: int | None, file: Path
 ) -> tuple[DetectionTable, list[Fault]]:
-    """The detections of `category` (None: of all) and their faults; without `images` ids go unchecked."""
+    """The detections of `category` (None: of all) and their faults; without `images` ids go unchecked.
+
+    Fatal: an unknown image; a box that is not four finite numbers, has a side below 0, or has neither width nor height,
+    so that no crop can be made of it; a score that is no finite number.
+    """
     entries, found = _objects(entries, file, "detections")
     rows = [row for row, entry in enumerate(entries) if category in (None, entry.get("category_id"))]
     detected = [entries[row] for row in rows]
@@ -155,6 +160,10 @@ def detection_table(
     else:
         image_rows = _image_rows(detected, images, found)
     boxes = _boxes(detected, found)
+    points = (boxes[:, 2:] == 0).all(axis=1)
+    found.add(
+        points, states(detected, "bbox"), "take the entry out: a box without width and height shows nobody"
+    )
     scores = column([entry.get("score") for entry in detected])
     found.add(~np.isfinite(scores), states(detected, "score"), "give the detector's score, a finite number")
     return DetectionTable(image_rows, boxes, scores), found.faults
@@ -216,6 +225,13 @@ def _areas(people: Sequence[Mapping], boxes: np.ndarray, found: FaultList) -> np
     wrong = ~(np.isfinite(areas) & (areas >= 0))
     found.add(wrong, states(people, "area"), "give the area in square pixels, or leave 'area' out")
     return np.where(missing, AREA_OF_BOX * boxes[:, 2] * boxes[:, 3], areas)
+
+
+def _crowds(people: Sequence[Mapping], found: FaultList) -> np.ndarray:
+    given = [person.get("iscrowd", 0) for person in people]
+    known = np.array([isinstance(value, int | float) and value in (0, 1) for value in given], dtype=bool)
+    found.add(~known, states(people, "iscrowd"), "give 1 for a crowd, 0 for one person, or leave it out")
+    return np.array([value == 1 for value in given], dtype=bool)
 
 
 def _check_counts(

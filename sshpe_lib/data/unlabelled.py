@@ -19,14 +19,14 @@ Unlabelled = Mapping[int, list]
 _TEXT = re.compile("([P-o]{0,11}[0-O])*")  # run lengths as a text; the last character of each is below "P"
 
 
-def unlabelled_people(annotations: Path) -> Unlabelled:
+def unlabelled_people(annotations: Path, category: str | int | None = None) -> Unlabelled:
     """What training must not take for background: crowds, and people without a keypoint, by image.
 
-    A segmentation that is missing is replaced by the box. Raises SSHPEError for a malformed file, and for a
-    segmentation that cannot be drawn in its image.
+    category: as of `coco.load_instances`. A segmentation that is missing is replaced by the box. Raises SSHPEError for
+    a malformed file, and for a segmentation that cannot be drawn in its image.
     """
     annotations = Path(annotations)
-    parsed = coco.parse(annotations, outlines=True)
+    parsed = coco.parse(annotations, category, outlines=True)
     refuse(parsed.faults)
     sizes = dict(zip(parsed.images.ids.tolist(), parsed.images.sizes.tolist(), strict=True))
     found: dict[int, list] = {}

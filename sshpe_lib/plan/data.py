@@ -128,7 +128,7 @@ def _look_coco(source: CocoSource | AIChallengerSource) -> Found:
     if not annotations.is_file():
         return not_there(*_wanting(str(annotations), str(images), "there is no such file", expected))
     try:
-        parsed = coco.parse(annotations)
+        parsed = coco.parse(annotations, sources.category(source))
         refuse(parsed.faults)
         others, told_of_them = _stand_ins(source, annotations, images)
     except SSHPEError as error:
@@ -152,7 +152,10 @@ def _stand_ins(
     if source.detections is None:
         return 0, ()
     detections = sources.resolve(source.detections)
-    count = len(coco.load_instances(annotations, images, detections=detections, check_images=False))
+    found = coco.load_instances(
+        annotations, images, detections=detections, check_images=False, category=source.category
+    )
+    count = len(found)
     return count, (f"{source.detections}: {count:,} detected boxes",)
 
 

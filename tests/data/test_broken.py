@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sshpe_lib.data.coco import fingerprint, ground_truth, load_instances
 from sshpe_lib.data.documents import read_json
 from sshpe_lib.data.unlabelled import unlabelled_people
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.evaluate.statistics import statistics
 from tests.data.people import NAMES, person, valid_document, write
 
 NAN = float("nan")
@@ -258,6 +260,7 @@ DETECTED = [
         ({"score": NAN}, "detections[1]", "'score' is nan", "detector's score"),
         ({"bbox": [1, 2, 3]}, "detections[1]", "3 values, not 4", "width, height"),
         ({"bbox": [1, 2, 3, -4]}, "detections[1]", "[1, 2, 3, -4]", "not below 0"),
+        ({"bbox": [1, 2, 0, 0.0]}, "detections[1]", "[1, 2, 0, 0.0]", "take the entry out"),
     ],
 )
 def test_a_broken_detection_is_named(change, entry, problem, cure, folder):
@@ -267,6 +270,49 @@ def test_a_broken_detection_is_named(change, entry, problem, cure, folder):
         load_instances(folder / "people.json", folder, detections=results)
     assert str(error.value).startswith(f"{results}: {entry}: ")
     assert problem in str(error.value) and cure in str(error.value)
+
+
+@pytest.mark.parametrize("said", ["true", "false"])
+@pytest.mark.parametrize(
+    ("number", "entry"),
+    [
+        ('"id": 12,', "annotations[1]"),
+        ('"image_id": 7, "category_id": 1, "iscrowd": 0, "keypoints": [10, 12, 2', "annotation 12"),
+        ("[10, 12, 2", "annotation 11"),
+        ("[-5, 40, 30, 32]", "annotation 12"),
+        ('"area": 400.5', "annotation 11"),
+        ('"width": 40', "image 3"),
+        ('"height": 60', "image 3"),
+        ('"id": 3,', "images[1]"),
+    ],
+)
+def test_true_and_false_are_no_numbers(number, entry, said, tmp_path):
+    path = write(tmp_path, valid_document())
+    whole = path.read_text()
+    assert number in whole
+    path.write_text(whole.replace(number, re.sub(r"-?\d+(\.\d+)?", said, number, count=1), 1))
+    report = check(path, tmp_path)
+    assert any(fault.fatal and fault.entry == entry and said in fault.problem for fault in report.faults)
+    with pytest.raises(SSHPEError, match=said):
+        load_instances(path, tmp_path)
+
+
+@pytest.mark.parametrize("key", ["image_id", "score", "bbox"])
+def test_true_is_no_number_of_a_detection(key, folder):
+    results = folder / "boxes.json"
+    broken = {**DETECTED[1], key: True if key != "bbox" else [1, True, 3, 4]}
+    results.write_text(json.dumps([DETECTED[0], broken]))
+    with pytest.raises(SSHPEError, match=r"detections\[1\]: .*'?true'?"):
+        load_instances(folder / "people.json", folder, detections=results)
+
+
+def test_a_crowd_may_be_true(tmp_path):
+    document = valid_document()
+    for entry in document["annotations"]:
+        entry["iscrowd"] = bool(entry["iscrowd"])
+    path = write(tmp_path, document)
+    assert check(path, tmp_path).ok and load_instances(path, tmp_path).annotation_ids.tolist() == [12, 10, 11]
+    assert statistics(ground_truth(path), [], [0.1, 0.1])["AP"] == 0
 
 
 @pytest.mark.parametrize("name", ["a\0/b.jpg", "\ud800/b.jpg"])

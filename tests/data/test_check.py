@@ -70,9 +70,11 @@ def test_counts_of_a_sound_file(folder):
     assert report.files[0].counts == {
         "images": 5,
         "annotations": 7,
+        "left-right pairs of keypoints": 1,
         "left out: crowd": 1,
         "left out: no area": 1,
         "left out: box outside the image": 0,
+        "left out: box without size": 0,
         "left out: no keypoint": 1,
         "valid people": 4,
         "images with valid people": 4,
@@ -120,6 +122,27 @@ def test_every_fault_is_listed_by_file_and_entry(folder):
     assert str(report).endswith("5 faults that stop a training, 4 notes")
     for fault in report.faults:
         assert f"{fault.file}: {fault.entry}: {fault.problem}; {fault.cure}" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("names", "pairs", "note"),
+    [
+        (["nose", "L_Eye", "R_Eye"], 1, None),
+        (
+            ["nose", "L_Eye", "right_eye"],
+            0,
+            "L_Eye, right_eye: no keypoint has the same name on the other side",
+        ),
+        (["left_eye", "right_eye", "LeftEar"], 1, "LeftEar: no keypoint has the same name on the other side"),
+        (["nose", "tail", "back"], 0, "none of its 3 keypoints is named as left or right"),
+    ],
+)
+def test_left_and_right_are_told_and_what_has_no_other_side(folder, names, pairs, note):
+    report = check(edit(folder, lambda document: document["categories"][0].update(keypoints=names)))
+    assert report.ok and report.files[0].counts["left-right pairs of keypoints"] == pairs
+    assert [(fault.entry, fault.problem) for fault in report.faults] == (
+        [("category 1", note)] if note else []
+    )
 
 
 def test_an_image_without_people_stops_no_training(folder):

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sshpe_lib.data.check import check
 from sshpe_lib.data.coco import clip_boxes, fingerprint, ground_truth, load_detections, load_instances
 from sshpe_lib.data.images import read_image
+from sshpe_lib.data.top_down import Crops, WeakAffine
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.skeleton import COCO17
 from tests.data.people import NAMES, person, valid_document, write
@@ -62,7 +64,8 @@ def slow_filter(document: dict) -> list[tuple[int, list[float]]]:
             x1, y1 = max(0, x), max(0, y)
             x2 = min(image["width"] - 1, x1 + max(0, w - 1))
             y2 = min(image["height"] - 1, y1 + max(0, h - 1))
-            if entry["area"] > 0 and x2 >= x1 and y2 >= y1 and max(entry["keypoints"]) != 0:
+            shows = x2 >= x1 and y2 >= y1 and (x2, y2) != (x1, y1)  # the reference keeps a single point, too
+            if entry["area"] > 0 and shows and max(entry["keypoints"]) != 0:
                 kept.append((entry["id"], [x1, y1, x2 - x1, y2 - y1]))
     return kept
 
@@ -111,6 +114,35 @@ def test_clip_keeps_a_box_of_one_pixel():
     assert left.tolist() == [True, True, False]
 
 
+@pytest.mark.parametrize(
+    "box", [[10, 10, 1, 1], [10.2, 10.2, 0.6, 0.9], [10, 10, 0, 0], [63, 47, 30, 30], [-9, -9, 1, 0]]
+)
+def test_a_person_of_whom_a_single_point_is_left_is_no_person(folder, box):
+    document = valid_document()
+    document["annotations"][1]["bbox"] = box
+    path = write(folder, document)
+    assert load_instances(path, folder).annotation_ids.tolist() == [10, 11]
+    report = check(path, folder)
+    assert report.ok and report.files[0].counts["left out: box without size"] == 1
+    assert report.files[0].counts["valid people"] == 2
+
+
+@pytest.mark.parametrize("box", [[10, 10, 1, 2], [10.2, 10.2, 1.1, 0], [63, 46, 30, 30], [-9, -9, 1.5, 0]])
+@pytest.mark.parametrize("unbiased", [False, True])
+def test_whoever_is_valid_can_be_cropped(folder, box, unbiased):
+    document = valid_document()
+    document["annotations"][1]["bbox"] = box
+    people = load_instances(write(folder, document), folder)
+    assert people.annotation_ids.tolist() == [12, 10, 11]
+    weak = WeakAffine()
+    assert Crops(people, (48, 64), weak=weak, unbiased=unbiased).batch([0, 1, 2]).image.shape == (
+        3,
+        3,
+        64,
+        48,
+    )
+
+
 def test_missing_area_crowd_and_count_are_filled_in(folder):
     document = valid_document()
     for entry in document["annotations"]:
@@ -145,8 +177,14 @@ def test_the_person_category_is_taken_unless_another_is_named(folder):
     document["annotations"].append(person(99, 3, category_id=2, keypoints=[1, 2, 2] * 3))
     path = write(folder, document)
     assert len(load_instances(path, folder)) == 3
-    for name in ("dog", 2):
+    for name in ("dog", 2, "2"):
         assert load_instances(path, folder, category=name).annotation_ids.tolist() == [99]
+    with pytest.raises(
+        SSHPEError, match="0 of them match 'cat'; choose one by `category`, its name or id: --category"
+    ):
+        load_instances(path, folder, category="cat")
+    document["categories"][0]["name"] = "2"  # a name goes before an id
+    assert len(load_instances(write(folder, document), folder, category="2")) == 3
 
 
 def test_fingerprint_follows_the_content(folder):

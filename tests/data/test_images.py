@@ -172,6 +172,101 @@ def test_the_orientation_tag_is_obeyed_where_asked(folder):
     assert read_image(path, "x", size=(48, 64), reduction=2, upright=True).shape == (32, 24, 3)
 
 
+# What is stored -> what is seen, by the number of the orientation tag.
+UPRIGHT = {
+    None: lambda stored: stored,
+    1: lambda stored: stored,
+    2: np.fliplr,
+    3: lambda stored: np.rot90(stored, 2),
+    4: np.flipud,
+    5: lambda stored: stored.swapaxes(0, 1),
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: np.rot90(stored, 2).swapaxes(0, 1),
+    8: np.rot90,
+}
+
+
+def tiff(pixels: np.ndarray, order: str, big: bool, tags: dict[int, int]) -> bytes:
+    """An uncompressed TIFF of (H, W, C) uint8 with further tags of one 16-bit number, in either order of bytes."""
+    height, width, channels = pixels.shape
+    start = 16 if big else 8
+    known = {
+        256: width, 257: height, 258: 8, 259: 1, 262: 2 if channels > 2 else 1, 273: start, 277: channels, 278: height,
+        279: pixels.size,
+    }  # fmt: skip
+    head = (b"II" if order == "<" else b"MM") + (
+        struct.pack(order + "HHHQ", 43, 8, 0, start + pixels.size)
+        if big
+        else struct.pack(order + "HI", 42, start + pixels.size)
+    )
+    entries = b"".join(
+        struct.pack(order + ("HHQH6x" if big else "HHIH2x"), tag, 3, 1, value)
+        for tag, value in sorted((known | tags).items())
+    )
+    return (
+        head
+        + pixels.tobytes()
+        + struct.pack(order + ("Q" if big else "H"), len(known | tags))
+        + entries
+        + bytes(8)
+    )
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("alpha", [None, 0, 1, 2], ids=["no alpha", "unknown", "multiplied", "alpha"])
+def test_a_tiff_is_read_as_stored_or_upright_and_without_alpha(tmp_path, order, orientation, alpha):
+    draw = np.random.default_rng(0)
+    pixels, path = draw.integers(0, 255, (24, 20, 3), np.uint8), tmp_path / "a.tiff"
+    tags = {} if orientation is None else {274: orientation}
+    stored = pixels
+    if alpha is not None:
+        stored, tags[338] = np.dstack([pixels, draw.integers(0, 255, (24, 20), np.uint8)]), alpha
+    path.write_bytes(tiff(stored, order, False, tags))
+    assert np.array_equal(read_image(path, "x", size=(20, 24)), pixels)
+    assert np.array_equal(read_image(path, "x", upright=True), UPRIGHT[orientation](pixels))
+
+
+@pytest.mark.parametrize("tags", [{}, {274: 6}, {338: 2}])
+def test_a_tiff_of_wide_offsets_is_read_as_stored(tmp_path, tags):
+    stored, path = (
+        np.random.default_rng(0).integers(0, 255, (24, 20, 3 + (338 in tags)), np.uint8),
+        tmp_path / "a.tiff",
+    )
+    path.write_bytes(tiff(stored, "<", True, tags))
+    assert np.array_equal(read_image(path, "x"), stored[..., :3])
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "1", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate"])
+def test_a_turned_tiff_of_every_kind_has_the_pixels_of_the_one_that_is_not(tmp_path, mode, compression):
+    drawn = np.random.default_rng(0).integers(0, 255, (24, 20, 3), np.uint8)
+    image = Image.fromarray(drawn)
+    image = Image.fromarray(drawn[..., 0].astype(np.uint16) * 257) if mode == "I;16" else image.convert(mode)
+    read = []
+    for orientation in (1, 3, 6):
+        exif = Image.Exif()
+        exif[274] = orientation
+        image.save(tmp_path / "a.tiff", compression=compression, exif=exif)
+        read.append(read_image(tmp_path / "a.tiff", "x"))
+    assert np.array_equal(read[0], read[1]) and np.array_equal(read[0], read[2])
+    if mode not in ("RGBA", "LA"):
+        image.save(tmp_path / "a.tiff", compression=compression)
+        assert np.array_equal(read[0], cv2.imread(str(tmp_path / "a.tiff"), cv2.IMREAD_COLOR_RGB))
+
+
+def test_a_tiff_that_is_cut_short_is_told(tmp_path):
+    whole = tiff(np.zeros((4, 4, 3), np.uint8), "<", False, {274: 6})
+    path = tmp_path / "a.tiff"
+    for kept in range(4, len(whole) - 20):
+        path.write_bytes(whole[:kept])
+        with (
+            warnings.catch_warnings(action="ignore"),
+            pytest.raises(SSHPEError, match="a.tiff: x: the file is no"),
+        ):
+            read_image(path, "x")
+
+
 @pytest.mark.parametrize(("lacking", "decoded"), [(0, "abcdc"), (1, "abcdbc")])
 def test_images_are_kept_until_the_memory_is_full(tmp_path, monkeypatch, lacking, decoded):
     read = []

@@ -156,6 +156,9 @@ def test_keypoints_are_not_judged_by_an_image_that_nobody_knows():
         ({"num_keypoints": 1}, []), ({"num_keypoints": 0}, [False]),
         ({"num_keypoints": 0, "keypoints": [1, 2]}, [True]), ({"num_keypoints": 1, "keypoints": [1, 2]}, [True]),
         ({"num_keypoints": 1, "keypoints": [1, 2, 0, 3, 4, 0]}, [False]), ({"iscrowd": ...}, []),
+        ({"iscrowd": 0.0}, []), ({"iscrowd": True}, []), ({"iscrowd": False}, []), ({"iscrowd": None}, [True]),
+        ({"iscrowd": "0"}, [True]), ({"iscrowd": "true"}, [True]), ({"iscrowd": 2}, [True]), ({"iscrowd": -1}, [True]),
+        ({"iscrowd": [1]}, [True]), ({"iscrowd": NAN}, [True]),
     ],
 )  # fmt: skip
 def test_what_is_told_of_a_person_and_whether_it_stops_a_training(changes, fatal):
@@ -165,7 +168,8 @@ def test_what_is_told_of_a_person_and_whether_it_stops_a_training(changes, fatal
 def test_what_a_person_does_not_say_is_filled_in():
     table, _ = told(area=..., iscrowd=..., bbox=[1, 2, 10, 20])
     assert table.areas.tolist() == pytest.approx([0.53 * 200]) and table.crowd.tolist() == [False]
-    assert told(area=5, iscrowd=1)[0].crowd.tolist() == [True]
+    for crowd in (0, False, 1, True):
+        assert told(area=5, iscrowd=crowd)[0].crowd.tolist() == [bool(crowd)]
 
 
 def test_entries_are_counted_in_the_file_and_not_in_their_category():
