@@ -46,7 +46,7 @@ def half_body(
 
     keypoints: (K, 3) as (x, y, v), visible where v > 0. `upper` asks for the half; a half of two joints or
     fewer is replaced by the other one. Returns center (2,) px and size (2,) px, or None if fewer than two
-    joints are left. The centre is the mean of the joints, not of their box. Source: half-body augmentation of
+    joints are left, or all lie on one point. The centre is the mean of the joints, not of their box. Source: half-body augmentation of
     HRNet.
     """
     keypoints = np.asarray(keypoints, np.float64)
@@ -58,7 +58,7 @@ def half_body(
         chosen = upper_joints
     else:
         chosen = lower_joints if len(lower_joints) > 2 else upper_joints
-    if len(chosen) < 2:
+    if len(chosen) < 2 or not np.ptp(chosen, axis=0).any():
         return None
     return chosen.mean(axis=0), _pad(np.ptp(chosen, axis=0), aspect, padding)
 

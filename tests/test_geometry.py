@@ -119,6 +119,14 @@ def test_half_body_falls_back_to_the_other_half():
     assert half_body(keypoints, COCO17, True, 0.75) is None
 
 
+def test_half_a_body_on_one_point_is_none():
+    """Its box would have no size, and could not be cropped."""
+    keypoints = np.tile([50.0, 60.0, 2.0], (17, 1))
+    assert half_body(keypoints, COCO17, True, 0.75) is None
+    keypoints[0, 1] = 61
+    assert half_body(keypoints, COCO17, True, 0.75) is not None
+
+
 # --- affine maps of points --------------------------------------------------------------------------------
 
 
