@@ -152,6 +152,15 @@ def scale_matrix(matrices: Array, sx: float, sy: float) -> Array:
 # --- affine maps of images ----------------------------------------------------------------------------------
 
 
+def stride(
+    size: tuple[int, int], heatmap_size: tuple[int, int], unbiased: bool = False
+) -> tuple[float, float]:
+    """Image pixels per heatmap pixel along x and y, both sizes (width, height): of sizes, or unbiased, of distances."""
+    less = 1 if unbiased else 0
+    x, y = ((pixels - less) / (maps - less) for pixels, maps in zip(size, heatmap_size, strict=True))
+    return x, y
+
+
 def warp(image: np.ndarray, matrix: np.ndarray, output: tuple[int, int]) -> np.ndarray:
     """Resample one image by OpenCV: bilinear, black outside.
 
