@@ -46,8 +46,8 @@ def half_body(
 
     keypoints: (K, 3) as (x, y, v), visible where v > 0. `upper` asks for the half; a half of two joints or
     fewer is replaced by the other one. Returns center (2,) px and size (2,) px, or None if fewer than two
-    joints are left, or all lie on one point. The centre is the mean of the joints, not of their box. Source: half-body augmentation of
-    HRNet.
+    joints are left, or all lie on one point. The centre is the mean of the joints, not of their box. Source:
+    half-body augmentation of HRNet.
     """
     keypoints = np.asarray(keypoints, np.float64)
     is_upper = np.zeros(len(skeleton), bool)
@@ -150,6 +150,15 @@ def scale_matrix(matrices: Array, sx: float, sy: float) -> Array:
 
 
 # --- affine maps of images ----------------------------------------------------------------------------------
+
+
+def stride(
+    size: tuple[int, int], heatmap_size: tuple[int, int], unbiased: bool = False
+) -> tuple[float, float]:
+    """Image pixels per heatmap pixel along x and y, both sizes (width, height): of sizes, or unbiased, of distances."""
+    less = 1 if unbiased else 0
+    x, y = ((pixels - less) / (maps - less) for pixels, maps in zip(size, heatmap_size, strict=True))
+    return x, y
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, output: tuple[int, int]) -> np.ndarray:

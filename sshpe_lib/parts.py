@@ -168,6 +168,6 @@ def _operation(operation: config.Operation, experiment: Experiment) -> Operation
     settings = operation.model_dump(exclude={"kind"})
     if operation.kind == "mum":
         settings["unmix"] = experiment.unmix_stage(operation)
-    if operation.kind == "affine":
+    if operation.kind in ("affine", "joint_cutout", "cut_occlude"):  # which read places off the heatmaps
         settings["unbiased"] = experiment.data.unbiased
     return OPERATIONS[operation.kind](**settings)

@@ -115,7 +115,8 @@ def validated(kind: type[Value], values: dict, path: Path) -> Value:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors())
+        told = (([*map(str, f["loc"])], f["msg"].removeprefix("Value error, ")) for f in error.errors())
+        faults = "; ".join(f"{'.'.join(place)}: {what}" if place else what for place, what in told)
         raise SSHPEError(f"{path}: {faults}") from None
 
 

@@ -11,9 +11,11 @@ from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from sshpe_lib import paths, records
+from sshpe_lib.config import Experiment
 from sshpe_lib.data import sources
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.records import Record
@@ -23,17 +25,20 @@ if TYPE_CHECKING:
     from sshpe_lib.machine import Machine
 
 # On another processor, thread count or library version, sums are taken in another order, and training
-# amplifies the last bit: the two runs then differ as two seeds do. This many AP points is four times the
-# standard deviation over seeds of the quick profile's records, 0.75 (the book's page of measurements).
+# amplifies the last bit: the two runs then differ as two seeds do. So many standard deviations over the
+# experiment's own seeds are allowed, and this many AP points at least: three to four of those that the committed
+# records have, pooled.
+DEVIATIONS = 4
 TOLERANCE = 3.0
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two records of one experiment."""
+    """Two records of one experiment; tolerance: AP points by which they may differ on another machine."""
 
     old: Record
     new: Record
+    tolerance: float = TOLERANCE
 
     @property
     def bit_equal(self) -> bool:
@@ -55,7 +60,7 @@ class Comparison:
     @property
     def agrees(self) -> bool:
         """Bit-equal, or within the tolerance on what is, or may be, another machine."""
-        return self.bit_equal or (not self.same_machine and abs(self.new.ap - self.old.ap) <= TOLERANCE)
+        return self.bit_equal or (not self.same_machine and abs(self.new.ap - self.old.ap) <= self.tolerance)
 
     def describe(self) -> str:
         """One line that says how the two agree, or by how much they do not."""
@@ -68,7 +73,7 @@ class Comparison:
         where = "another machine or other versions" if surely else "what may be another machine"
         changes = [f"{name} {_told(after)}, was {_told(before)}" for name, before, after in self._changes()]
         verdict = "within" if self.agrees else "DIFFERS by more than"
-        return f"{head}: {verdict} the tolerance of {TOLERANCE} AP on {where} ({', '.join(changes)})"
+        return f"{head}: {verdict} the tolerance of {self.tolerance:.1f} AP on {where} ({', '.join(changes)})"
 
     def _changes(self) -> list[tuple[str, object, object]]:
         """The facts that are not equal: name, old and new value; None where a record does not note it."""
@@ -89,6 +94,20 @@ def _told(fact: object) -> object:
     return "not noted" if fact is None else fact
 
 
+def tolerance(record: Record, folder: Path) -> float:
+    """AP points between two trainings of a record on two machines, from its seeds in `folder`; TOLERANCE at least."""
+    alike = seedless(record.experiment)
+    aps = [one.ap for one in records.read_all(folder) if seedless(one.experiment) == alike]
+    return max(TOLERANCE, DEVIATIONS * float(np.std(aps, ddof=1))) if len(aps) > 1 else TOLERANCE
+
+
+def seedless(experiment: Experiment) -> Experiment:
+    """The same for every seed of an experiment, whose first stage has the seed, too."""
+    train = experiment.train.model_copy(update={"seed": 0})
+    start = None if experiment.start is None else seedless(experiment.start)
+    return experiment.model_copy(update={"train": train, "start": start})
+
+
 def reproduce(
     key: str, machine: Machine | None = None, folder: Path | None = None, keep: bool = False
 ) -> Comparison:
@@ -102,7 +121,8 @@ def reproduce(
     Raises SSHPEError where no record, or more than one, has such a key, its data is not here, the folder of runs takes
     no files, or several processes of torchrun ask for it.
     """
-    old = records.only(folder or paths.records(), key)
+    folder = folder or paths.records()
+    old = records.only(folder, key)
     experiment = sources.pin(old.experiment)
     from sshpe_lib import checkpoints
     from sshpe_lib.experiment import train  # torch is not needed to say that there is no such record
@@ -127,7 +147,7 @@ def reproduce(
             kept = paths.runs() / old.key
             kept.mkdir(exist_ok=True)
             os.replace(checkpoints.of(run), checkpoints.of(kept))
-        return Comparison(old, new)
+        return Comparison(old, new, tolerance(old, folder))
 
 
 def _sweep(runs: Path, key: str) -> None:
@@ -151,7 +171,7 @@ def compare_folders(committed: Path, fresh: Path) -> list[Comparison]:
                 f"{committed}: no record {new.key} to compare with; the experiment has changed since, so run "
                 "its table and commit the new records"
             )
-        comparisons.append(Comparison(old, new))
+        comparisons.append(Comparison(old, new, tolerance(old, committed)))
     if not comparisons:
         raise SSHPEError(f"{fresh}: no records; run the notebook first")
     return comparisons

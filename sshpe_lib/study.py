@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sshpe_lib import paths, records, tables
-from sshpe_lib.config import Experiment, Source
+from sshpe_lib.config import Evaluate, Experiment, Source
 from sshpe_lib.data import sources
 from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.images import read_image
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.evaluate.average_precision import METRICS
 from sshpe_lib.records import Record
 from sshpe_lib.report.people import Picture
 from sshpe_lib.report.results import Result, Study
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     from sshpe_lib.cluster import Cluster
     from sshpe_lib.machine import Machine
 
-__all__ = ["Result", "Study", "Wanted", "baseline_cells", "pictures", "study", "wanted"]
+__all__ = ["Result", "Study", "Wanted", "baseline_cells", "check_metrics", "pictures", "study", "wanted"]
+
+_BY_VISIBILITY = ("AP-vis", "AP-invis")  # the metrics of `Evaluate.visibility`
 
 
 @dataclass(frozen=True)
@@ -62,21 +66,29 @@ def study(
     this machine. train: False for the records that are there and nothing else.
 
     Raises SSHPEError: no such table, profile, row, column, amount or mark; no cell that has all of them; a
-    number of seeds below 1; nothing of it is run on this profile; the data is missing. Without `train`, or where the
+    number of seeds below 1; a metric that the runs would not have; nothing of it is run on this profile; the data is
+    missing. Without `train`, or where the
     environment variable SSHPE_TRAINING is "forbidden" (the book), a missing record is an SSHPEError that names the
     command which makes it.
     """
+    typed = str(table.file or table.name) if isinstance(table, Table) else str(table)
     table = table if isinstance(table, Table) else tables.load_table(table)
     chosen = tables.load_profile(profile)
     seeds = chosen.seeds if seeds is None else _whole(seeds)
     cells = _select(table, {"row": row, "column": column, "amount": amount} | dict(marks or {}))
+    check_metrics(table, profile)
     asked = wanted(table, cells, profile, seeds)
     if not table.unmeasured and not any(one.experiments for one in asked):
         reasons = "; ".join(dict.fromkeys(one.not_run for one in asked if one.not_run))
         raise SSHPEError(f"profile {profile} runs nothing of what is asked of {table.name}: {reasons}")
     baselines = wanted(table, baseline_cells(table, cells), profile, seeds)
     results = [one for one in asked if one not in baselines]  # where a baseline is asked for, it stands alone
-    command = f"sshpe run {table.name} --profile {profile} --seeds {seeds}"
+    command = f"sshpe run {shlex.quote(typed)} --profile {profile} --seeds {seeds}"
+    command += "".join(
+        f" --{option} {shlex.quote(str(choice))}"
+        for option, choice in (("row", row), ("column", column))
+        if choice != "all"
+    )
     everything, folder = [*baselines, *results], records_folder or paths.records()
     keys = dict.fromkeys(one.key() for wish in everything for one in wish.experiments)
 
@@ -110,6 +122,41 @@ def wanted(table: Table, cells: Sequence[Cell], profile: str, seeds: int) -> lis
             pinned = (sources.pin(value) for value in values if not isinstance(value, str))
             found.append(Wanted(cell, tuple(pinned)))
     return found
+
+
+def check_metrics(table: Table, profile: str) -> None:
+    """Look for a metric that the runs of a profile will not have, before anything is trained.
+
+    Every cell that is run must have the table's first metric. The others are shown where there are any, such as those
+    of sizes: they must be an evaluation's.
+    Raises SSHPEError that names the table's file and the entry.
+    """
+    where = table.file or table.name
+    known = {name for names in METRICS.values() for name in names} | set(_BY_VISIBILITY)
+    for name in table.others:
+        if name not in known:
+            raise SSHPEError(f"{where}: others: no metric {name!r}; choose among: {', '.join(sorted(known))}")
+    cells = (*table.cells, *baseline_cells(table, table.cells))
+    for cell, _, made in tables.cell_experiments(table.model_copy(update={"cells": cells}), profile, 1):
+        if isinstance(made, str):
+            continue
+        if cell.multi_scale and not made.evaluate.multi_scale:
+            raise SSHPEError(
+                f"{table.place(cell)}: multi_scale: the profile {profile} does not test it at several scales; "
+                "give it evaluate.multi_scale"
+            )
+        if table.metric not in _measured(made.evaluate):
+            cure = "set evaluate.visibility, or " if table.metric in _BY_VISIBILITY else ""
+            raise SSHPEError(
+                f"{where}: metric: {table.metric!r} is not measured of row {cell.row!r}, column {cell.column!r} on "
+                f"the profile {profile}; {cure}choose one of: {', '.join(_measured(made.evaluate))}"
+            )
+
+
+def _measured(how: Evaluate) -> tuple[str, ...]:
+    """The metrics of an evaluation."""
+    names = METRICS["keypoints_crowd" if how.protocol == "crowdpose" else "keypoints"]
+    return (*names, *_BY_VISIBILITY) if how.visibility else names
 
 
 def baseline_cells(table: Table, cells: Sequence[Cell]) -> list[Cell]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from sshpe_lib import paths
 from sshpe_lib.config import Evaluate, Experiment, Frozen, validate
@@ -68,10 +68,11 @@ class Table(Frozen):
     paper's figure of it, or amount of labels -> figure where a column has several. reference: the rows that
     the paper compares its own with, among the cells. marks: the columns of marks, such as Table 3's. others: the
     metrics beside the first one. protocol: the profile's settings for a paper whose training is another. unmeasured:
-    why nobody but the paper can measure this table.
+    why nobody but the paper can measure this table. file: which it was read from.
     """
 
     name: str
+    file: Path | None = Field(None, exclude=True)
     title: str
     citation: str
     data_of_paper: str
@@ -85,6 +86,10 @@ class Table(Frozen):
     marks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     cells: tuple[Cell, ...]
+
+    def place(self, cell: Cell) -> str:
+        """Where a cell stands, for a message: the table's file, its row and column."""
+        return f"{self.file or self.name}: row {cell.row!r}, column {cell.column!r}"
 
     def columns(self) -> list[str]:
         return list(dict.fromkeys(cell.column for cell in self.cells))
@@ -113,6 +118,8 @@ class Table(Frozen):
 
     @model_validator(mode="after")
     def _names_agree(self) -> Table:
+        if not self.cells:
+            raise ValueError("cells is empty; give it a cell at least, with row, column and method")
         places = [(cell.row, cell.column) for cell in self.cells]
         for place in places:
             if places.count(place) > 1:
@@ -147,7 +154,7 @@ def load_table(name: str | Path, folder: Path | None = None) -> Table:
         path = (folder or paths.params()) / f"{name}.yaml"
     if not path.exists():
         raise SSHPEError(f"no table {path}; choose one of: {', '.join(names(folder))}")
-    return validated(Table, {"name": path.stem} | read_yaml(path), path)
+    return validated(Table, {"name": path.stem} | read_yaml(path) | {"file": path}, path)
 
 
 def experiment(
@@ -258,16 +265,32 @@ def not_run(profile: Profile, cell: Cell, protocol: str | None = None) -> str | 
     """Why the profile does not run a cell; None where it does."""
     if cell.method is None:
         return "quoted by the paper from other work"
-    for kind, choices in profile.choices().items():
-        choice = getattr(cell, kind) or (protocol if kind == "protocol" else None)
-        if choice is None:
-            continue
+    for kind, choice, choices in _choices(profile, cell, protocol):
         if choice not in choices:
             return f"no {kind} {choice!r}; choose one of: {', '.join(choices)}"
         chosen = choices[choice]
         if isinstance(chosen, str):
             return chosen
     return None
+
+
+def _choices(profile: Profile, cell: Cell, protocol: str | None) -> Iterator[tuple[str, str, dict]]:
+    """What a cell chooses, of which kind, and what the profile has of that kind."""
+    for kind, choices in profile.choices().items():
+        choice = getattr(cell, kind) or (protocol if kind == "protocol" else None)
+        if choice is not None:
+            yield kind, choice, choices
+
+
+def _misspelt(profile: Profile, cell: Cell, protocol: str | None) -> bool:
+    """Whether a choice of a cell is in no profile at all, and so a slip, rather than left out of this one."""
+    missing = [
+        (kind, name) for kind, name, choices in _choices(profile, cell, protocol) if name not in choices
+    ]
+    if not missing:
+        return False
+    every = [load_profile(path.stem).choices() for path in (paths.params() / "profiles").glob("*.yaml")]
+    return any(all(name not in choices[kind] for choices in every) for kind, name in missing)
 
 
 def _with(values: dict, place: list[str], value: Any) -> dict:
@@ -277,12 +300,21 @@ def _with(values: dict, place: list[str], value: Any) -> dict:
 
 
 def cell_experiments(table: Table, profile: str, seeds: int) -> Iterator[tuple[Cell, int, Experiment | str]]:
-    """For every cell and seed its experiment, or the reason why the profile does not run it."""
+    """For every cell and seed its experiment, or the reason why the profile does not run it.
+
+    Raises SSHPEError that names the table's file and the cell, for a wrong setting and for a name that is unknown.
+    """
     loaded = load_profile(profile)
     maker = _Maker(profile, loaded, load_methods(), load_schedules(), table.protocol)
     for cell in table.cells:
         reason = not_run(loaded, cell, table.protocol)
+        if cell.method is not None and _misspelt(loaded, cell, table.protocol):
+            raise SSHPEError(f"{table.place(cell)}: {reason}")
         if cell.method is not None and table.unmeasured:
             reason = table.unmeasured
         for seed in range(seeds):
-            yield cell, seed, reason or maker.experiment(cell, seed)
+            try:
+                wanted = reason or maker.experiment(cell, seed)
+            except SSHPEError as error:
+                raise SSHPEError(f"{table.place(cell)}: {error}") from None
+            yield cell, seed, wanted

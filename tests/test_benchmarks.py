@@ -72,6 +72,19 @@ def test_the_pretended_accelerator_takes_as_long_as_the_measured_one():
     assert all(f"{name}, one batch in memory" in output and f" {ms} " in output for name, ms in steps.items())
 
 
+def test_what_was_measured_stands_beside_every_figure_of_the_reference():
+    page = (ROOT / "book" / "performance.md").read_text()
+    cells = re.findall(r"```{code-cell}.*?\n\n(.*?)```", page, re.DOTALL)
+    rows: list[str] = []
+    shared = {"paths": SimpleNamespace(records=lambda: ROOT / "book" / "records"), "Markdown": rows.append}
+    for name in ("aims = [", "reference = ["):
+        (code,) = (cell for cell in cells if name in cell)
+        exec(code, shared)
+    lines = rows[1].splitlines()[2:]
+    assert len(lines) == 10
+    assert all(re.fullmatch(r"\|[^|]+\| [\d. –]+ \| [\d.]+ \| [\d.]+ \|", line) for line in lines)
+
+
 def test_what_was_measured_is_found_for_every_aim():
     page = (ROOT / "book" / "performance.md").read_text()
     code = next(

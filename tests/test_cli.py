@@ -9,10 +9,11 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from filelock import FileLock
 
-from sshpe_lib import checkpoints, cli, experiment, overview, paths, pool, records, tables
+from sshpe_lib import checkpoints, cli, experiment, overview, paths, pool, records, reproduce, tables
 from sshpe_lib.config import Experiment
 from sshpe_lib.data import check
 from sshpe_lib.machine import Machine
@@ -353,6 +354,36 @@ def test_a_machine_that_a_record_does_not_note_may_be_another(
     assert Comparison(old, known).same_machine is None
     assert Comparison(old, changed(known, device="another")).same_machine is False
     assert Comparison(known, known).same_machine is True
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_the_tolerance_follows_the_spread_of_the_experiments_own_seeds(tmp_path: Path, second: bool) -> None:
+    """Four standard deviations; of a second stage, whose first has the seed as well, too."""
+    how = {"backbone": "hrnet-w32", "amount": "all", "size": "256x192", "protocol": "aid"}
+    how |= {"schedule": "S3" if second else "S1"}
+    made = [fakes.record(tables.experiment("smoke", "aid-has", seed=seed, **how)) for seed in range(3)]
+    assert (made[0].experiment.start is not None) == second
+    other = fakes.record(tables.experiment("smoke", "mum", seed=7), ap=90.0)
+    for spread, allowed in ((0.1, TOLERANCE), (2.0, 8.0)):
+        for ap, record in zip((24 - spread, 24, 24 + spread), made, strict=True):
+            records.write(tmp_path, changed(record, ap))
+        records.write(tmp_path, other)
+        assert reproduce.tolerance(made[0], tmp_path) == pytest.approx(allowed)
+    assert reproduce.tolerance(other, tmp_path) == TOLERANCE
+    fresh = changed(made[1], 24 - 7.9, device="another", checkpoint_sha256="cd" * 32)
+    records.write(tmp_path / "fresh", fresh)
+    (comparison,) = reproduce.compare_folders(tmp_path, tmp_path / "fresh")
+    assert comparison.agrees and "within the tolerance of 8.0 AP" in comparison.describe()
+
+
+def test_the_least_tolerance_is_three_to_four_deviations_of_the_committed_records(repository: Path) -> None:
+    seeds: dict[Experiment, list[float]] = {}
+    for record in records.read_all(repository / "book" / "records"):
+        seeds.setdefault(reproduce.seedless(record.experiment), []).append(record.ap)
+    several = [aps for aps in seeds.values() if len(aps) > 1]
+    squares = sum(np.var(aps) * len(aps) for aps in several)
+    pooled = (squares / sum(len(aps) - 1 for aps in several)) ** 0.5
+    assert 3 < TOLERANCE / pooled < 4
 
 
 def test_records_are_bit_equal_in_weights_metrics_and_curve(saved: Record) -> None:

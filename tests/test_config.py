@@ -281,3 +281,21 @@ def test_outside_of_an_image_is_ignored_on_paper_as_the_reference_does(protocol)
     assert made == tables.experiment("quick", "udpv1", set={"data.outside": "background"}, **whole)
     assert made.key() != tables.experiment("quick", "udpv1", set={"data.outside": "ignored"}, **whole).key()
     assert "outside" not in made.model_dump(mode="json", exclude_defaults=True)["data"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "message"),
+    [
+        ({"kind": "random_erasing", "area": [0.4, 0.02]}, r"random_erasing.area: give numbers of 0 to 1, the smaller"),
+        ({"kind": "random_erasing", "area": [0.5, 1.5]}, r"random_erasing.area: .* not \(0.5, 1.5\)"),
+        ({"kind": "random_erasing", "aspect": [3, 0.3]}, "random_erasing.aspect: give numbers of 0.001 or more"),
+        ({"kind": "information_cutout", "radius": [0.4, 0.2]}, "information_cutout.radius: "),
+        ({"kind": "grid_mask", "spacing": [1.0, 0.4]}, "grid_mask.spacing: "),
+        ({"kind": "hide_and_seek", "sizes": [16, 0]}, "hide_and_seek.sizes: give numbers of 0 or more"),
+        ({"kind": "hide_and_seek", "sizes": []}, "hide_and_seek: sizes is too short"),
+        ({"kind": "hide_and_seek", "sizes": [16], "legacy_index": True}, "hide_and_seek: sizes is too short"),
+    ],
+)  # fmt: skip
+def test_limits_of_dropping_the_wrong_way_round_are_told_with_their_entry(operation, message):
+    with pytest.raises(SSHPEError, match=rf"profile quick, method udpv1: augment\.dropping\.0\.{message}"):
+        tables.experiment("quick", "udpv1", set={"augment.dropping": [operation]})

@@ -185,6 +185,13 @@ def test_meetings_only_grow() -> None:
     assert (np.diff(measured) > 0).all() and len(measured) == 6
 
 
+def test_two_people_of_two_tiles_may_stay_as_they_are_at_a_stage() -> None:
+    """One of four permutations of so few tiles moves nothing; it is a stage all the same."""
+    for seed in range(8):
+        made = group.meetings(2, (1, 2), groups=1, seed=seed)
+        assert made.measured.shape == made.expected.shape == (4,)
+
+
 @pytest.mark.parametrize("wrong", [{"group": 1}, {"tiles": (1, 1)}, {"groups": 0}, {"stages": 0}])
 def test_meetings_of_nothing_are_refused(wrong: dict) -> None:
     with pytest.raises(SSHPEError, match="give groups of at least 2 people, at least 2 tiles"):

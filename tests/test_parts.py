@@ -164,9 +164,12 @@ def test_hard_keypoints_are_as_many_as_the_experiment_says() -> None:
 
 
 @pytest.mark.parametrize(("codec", "unbiased"), [("udp-gaussian", True), ("msra", False)])
-def test_heatmaps_are_moved_by_the_convention_of_their_codec(codec: str, unbiased: bool) -> None:
-    (affine,) = parts.strong_of(smoke("affine-single", {"data.codec": codec})).operations
-    assert affine.unbiased == unbiased
+@pytest.mark.parametrize("method", ["affine-single", "jc-single", "cut-occlude-single"])
+def test_heatmaps_are_moved_and_read_by_the_convention_of_their_codec(
+    method: str, codec: str, unbiased: bool
+) -> None:
+    strong = parts.strong_of(smoke(method, {"data.codec": codec}))
+    assert {operation.unbiased for operation in strong.operations} == {unbiased}
 
 
 @pytest.mark.parametrize(("codec", "unbiased"), [("udp-gaussian", True), ("msra", False)])

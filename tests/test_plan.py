@@ -404,6 +404,23 @@ def test_every_committed_throughput_says_what_measured_it_and_when() -> None:
         assert device.throughput, name
         for one in device.throughput:
             assert "sshpe plan" in one.source and "2026-" in one.source
+            assert ("--cuda-graphs" in one.source) == device.cuda_graphs
+
+
+@pytest.mark.parametrize("name", ["h200", "amd-epyc"])
+def test_hours_with_cuda_graphs_say_so(name: str) -> None:
+    text = " ".join(plan.to_text(planned("table4", "paper", device=name)).split())
+    graphs = ", with --cuda-graphs, which `sshpe run` is to be given too"
+    assert f"Hours: on {name}{graphs if name == 'h200' else ''}; reading the images" in text
+
+
+@pytest.mark.parametrize("graphs", [False, True])
+def test_what_is_measured_now_says_whether_with_cuda_graphs(
+    monkeypatch: pytest.MonkeyPatch, graphs: bool
+) -> None:
+    monkeypatch.setattr(devices, "measure", lambda *_: Speed(1.0, "wall time", 10, 3))
+    found = devices.rates([paper()], replace(QUIET, cuda_graphs=graphs), measured=True)
+    assert found.cuda_graphs == graphs
 
 
 def test_a_device_gives_hours_where_its_size_was_measured() -> None:

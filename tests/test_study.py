@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from sshpe_lib import experiment, paths, pool, records, report, tables
 from sshpe_lib import study as studies
@@ -14,6 +18,7 @@ from sshpe_lib.data import sources
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.machine import Machine
 from sshpe_lib.overview import Line, overview
+from sshpe_lib.plan import lines
 from sshpe_lib.records import Example, Record
 from sshpe_lib.study import baseline_cells, pictures, study
 from sshpe_lib.tables import Cell
@@ -234,6 +239,109 @@ def test_where_training_is_forbidden_the_command_is_named(
     assert not trained
     written = fakes.write(fakes.study("smoke", seeds=1), folder)
     assert [record for _, record in study("table4", "smoke").runs()] == written
+
+
+def mine(tmp_path: Path, **values: object) -> str:
+    """A table in a file of one's own: Table 4 with other entries."""
+    path = tmp_path / "mine.yaml"
+    whole = tables.load_table("table4").model_dump(mode="json", exclude={"name"})
+    path.write_text(yaml.safe_dump(whole | values))
+    return str(path)
+
+
+def test_the_command_that_is_named_makes_what_was_asked(
+    trained: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table as it was typed, the row and the column."""
+    monkeypatch.setenv("SSHPE_TRAINING", "forbidden")
+    typed = mine(tmp_path)
+    for asked, options in (
+        ({}, ""),
+        ({"row": 0.9, "column": "ResNet-18"}, " --row 0.9 --column ResNet-18"),
+        ({"row": "pose-mum+", "column": "all"}, " --row pose-mum+"),
+    ):
+        with pytest.raises(SSHPEError) as caught:
+            study(typed, "smoke", **asked)
+        assert str(caught.value).endswith(f"with: sshpe run {typed} --profile smoke --seeds 1{options}")
+    monkeypatch.chdir(tmp_path)
+    for named in ("./mine.yaml", "a table.yaml"):
+        Path(named).write_text(Path(typed).read_text())
+        with pytest.raises(SSHPEError, match=f"sshpe run {shlex.quote(named)} --profile"):
+            study(named, "smoke")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"metric": "AP-vis"},
+            "metric: 'AP-vis' is not measured of row '0.999', column 'ResNet-18' on the profile smoke; "
+            "set evaluate.visibility, or choose one of: AP, AP50",
+        ),
+        ({"metric": "AP-easy"}, "metric: 'AP-easy' is not measured .* smoke; choose one of: AP, AP50, AP75"),
+        ({"others": ["AP50", "APl"]}, "others: no metric 'APl'; choose among: AP, .*APL"),
+        (
+            {"cells": [{"row": "a", "column": "b", "method": "mum", "multi_scale": True}], "baseline_paper": {}},
+            "row 'a', column 'b': multi_scale: the profile smoke does not test it at several scales",
+        ),
+        (
+            {"cells": [{"row": "a", "column": "b", "method": "mmu"}], "baseline_paper": {}},
+            "row 'a', column 'b': no method 'mmu'; choose one of: ",
+        ),
+        (
+            {"cells": [{"row": "a", "column": "b", "method": "mum", "backbone": "resnet19"}], "baseline_paper": {}},
+            "row 'a', column 'b': no backbone 'resnet19'; choose one of: resnet18, ",
+        ),
+        ({"cells": [], "baseline_paper": {}}, "cells is empty; give it a cell at least"),
+        (
+            {
+                "cells": [
+                    {
+                        "row": "a", "column": "b", "method": "mum",
+                        "set": {"augment.strong": [{"kind": "random_erasing", "area": [0.4, 0.02]}]},
+                    }
+                ],
+                "baseline_paper": {},
+            },
+            "row 'a', column 'b': .*augment.strong.0.random_erasing.area: give numbers of 0 to 1, the smaller first",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_a_table_is_one_error_that_names_file_and_entry(
+    trained: list, tmp_path: Path, values: dict, message: str
+) -> None:
+    typed = mine(tmp_path, **values)
+    for ask in (study, lines.make):
+        with pytest.raises(SSHPEError, match=f"^{re.escape(typed)}: {message}") as caught:
+            ask(typed, "smoke")
+        assert "\n" not in str(caught.value)
+    assert not trained
+
+
+@pytest.mark.parametrize("others", [["AP-vis", "AP-easy"], ["APM", "ARL"]])
+def test_a_table_may_list_metrics_that_a_profile_does_not_measure(
+    trained: list, tmp_path: Path, others: list[str]
+) -> None:
+    typed = mine(tmp_path, others=others)
+    assert "–" in report.to_text(study(typed, "smoke", row=0.6))
+
+
+def test_what_another_profile_has_is_not_run_on_this_one(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = tmp_path / "params"
+    shutil.copytree(repository / "params", params)
+    small = yaml.safe_load((params / "profiles" / "smoke.yaml").read_text())
+    small["backbones"] = {"resnet18": small["backbones"]["resnet18"]}
+    (params / "profiles" / "small.yaml").write_text(yaml.safe_dump(small))
+    monkeypatch.setattr(paths, "params", lambda: params)
+    reasons = {one.not_run for one in studies.wanted(*_cells("table4"), "small", 1)}
+    assert reasons == {None, "no backbone 'resnet101'; choose one of: resnet18"}
+
+
+def _cells(name: str) -> tuple[tables.Table, tuple[Cell, ...]]:
+    table = tables.load_table(name)
+    return table, table.cells
 
 
 def test_finding_records_loads_no_torch(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.limits import check_limits
 from sshpe_lib.augment.view import View
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.geometry import scale_matrix, warp_batch
+from sshpe_lib.geometry import scale_matrix, stride, warp_batch
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,8 @@ class HardAffine:
             return View(_sheared(view.image, theta)), _sheared(heatmaps, theta)
         height, width = view.image.shape[-2:]
         matrices = about_centre(angle, scale, width, height)
-        less = 1 if self.unbiased else 0
-        stride_y, stride_x = (
-            (size - less) / (maps - less)
-            for size, maps in zip((height, width), heatmaps.shape[-2:], strict=True)
-        )
+        rows, cols = heatmaps.shape[-2:]
+        stride_x, stride_y = stride((width, height), (cols, rows), self.unbiased)
         moved = warp_batch(heatmaps, scale_matrix(matrices, 1 / stride_x, 1 / stride_y))
         return View(warp_batch(view.image, matrices)), moved
 
@@ -93,6 +91,8 @@ def legacy_theta(angle: Tensor, scale: Tensor) -> Tensor:
 
 def _sheared(maps: Tensor, theta: Tensor) -> Tensor:
     # In bfloat16, which training would have it compute in, the grid is half a pixel off.
-    with torch.autocast(maps.device.type, enabled=False):
+    kind = maps.device.type
+    autocasts = torch.amp.is_autocast_available(kind)  # tensors without memory ("meta") have none to turn off
+    with torch.autocast(kind, enabled=False) if autocasts else nullcontext():
         grid = F.affine_grid(theta.to(maps.dtype), list(maps.shape), align_corners=False)
         return F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

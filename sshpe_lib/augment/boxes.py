@@ -13,6 +13,7 @@ from torch import Tensor
 from sshpe_lib.augment.canvas import Canvas, one_by_one, painted
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.codec.peaks import first_highest
+from sshpe_lib.geometry import stride
 from sshpe_lib.transfer import constant
 
 # The crop width in whose pixels the reference states its sizes.
@@ -46,16 +47,17 @@ def largest_half(limits: tuple[int, int], width: int) -> int:
     return int(scaled(torch.tensor(limits[1]), width))
 
 
-def peaks(heatmaps: Tensor, width: int, height: int) -> Tensor:
+def peaks(heatmaps: Tensor, width: int, height: int, unbiased: bool = False) -> Tensor:
     """The highest pixel of each map in pixels of a width x height crop, whatever its height.
 
-    heatmaps: (B, K, h, w). Returns (B, K, 2) float32: pixel times stride. The first of equal pixels counts,
-    and a NaN counts as the highest; every map therefore has a peak inside the crop.
+    heatmaps: (B, K, h, w), with UDP's stride where `unbiased`. Returns (B, K, 2) float32: pixel times stride. The
+    first of equal pixels counts, and a NaN counts as the highest; every map therefore has a peak inside the crop.
     """
     rows, cols = heatmaps.shape[-2:]
     index = first_highest(heatmaps.flatten(2))
     row = index.div(cols, rounding_mode="floor")
-    return torch.stack([(index - row * cols) * (width / cols), row * (height / rows)], dim=-1)
+    stride_x, stride_y = stride((width, height), (cols, rows), unbiased)
+    return torch.stack([(index - row * cols) * stride_x, row * stride_y], dim=-1)
 
 
 def joint_boxes(

@@ -23,13 +23,14 @@ class CutOcclude:
     joints: pastes per image. Each covers a predicted joint of the image, drawn with replacement, by the box of
     a random joint of a random other image of this rank's batch, so what is pasted depends on how many ranks
     share the global batch. An image is never its own source, unless it is alone in the batch: then the patch
-    shows another place of itself, or, of the same joint, nothing new. jitter, half_size: as in `JointCutout`;
-    both joints are jittered, and the patch has the size of the source's box.
+    shows another place of itself, or, of the same joint, nothing new. jitter, half_size, unbiased: as in
+    `JointCutout`; both joints are jittered, and the patch has the size of the source's box.
     """
 
     joints: int = 2
     jitter: float = 0.0
     half_size: tuple[int, int] = (10, 19)
+    unbiased: bool = False
 
     def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:
         """image: (B, C, H, W), left as it is; heatmaps: (B, K, h, w), returned as they are.
@@ -48,7 +49,7 @@ class CutOcclude:
         other = self._others(batch, draw)
         half = halves[other, other_joint]
         joint, other_joint, other, moved, half = draw.send(joint, other_joint, other, moved, half)
-        centers = (boxes.peaks(heatmaps, width, height) + moved).long()
+        centers = (boxes.peaks(heatmaps, width, height, self.unbiased) + moved).long()
         size = constant((width, height), centers.device)
         source = centers[other, other_joint].maximum(half).minimum(size - half)
         largest = boxes.largest_half(self.half_size, width)

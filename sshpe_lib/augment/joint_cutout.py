@@ -24,13 +24,15 @@ class JointCutout:
     proportion to its width for another. No confidence is asked for.
 
     legacy_clamp: the reference implementation's slip, which swaps height and width where it clips boxes to
-    the crop: of a 192x256 crop the rows from 192 on (ankles and often knees) are never cut.
+    the crop: of a 192x256 crop the rows from 192 on (ankles and often knees) are never cut. unbiased: heatmaps are
+    those of UDP, whose stride is a ratio of distances between pixels.
     """
 
     joints: int = 5
     jitter: float = 10.0
     half_size: tuple[int, int] = (10, 19)
     legacy_clamp: bool = False
+    unbiased: bool = False
 
     def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:
         """image: (B, C, H, W) normalised, left as it is; heatmaps: (B, K, h, w), returned as they are.
@@ -44,7 +46,8 @@ class JointCutout:
         moved, halves = boxes.joint_boxes(batch, keypoints, width, self.jitter, self.half_size, draw)
         drawn = boxes.integers(draw.rand(batch, self.joints), keypoints)
         drawn, moved, halves = draw.send(drawn, boxes.pick(moved, drawn), boxes.pick(halves, drawn))
-        centers = (boxes.pick(boxes.peaks(heatmaps, width, height), drawn) + moved).long()
+        found = boxes.peaks(heatmaps, width, height, self.unbiased)
+        centers = (boxes.pick(found, drawn) + moved).long()
         frame = (min(width, height),) * 2 if self.legacy_clamp else (width, height)
         largest = boxes.largest_half(self.half_size, width)
         return View(boxes.cut(view.image, centers, halves, largest, frame)), heatmaps

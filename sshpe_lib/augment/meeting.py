@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from sshpe_lib.augment import tiles
@@ -23,13 +22,12 @@ def tiles_that_meet(mix: Mix) -> list[tuple[str, Tensor]]:
 
     Returns (stage, together) in the order of the mixes, the first of them "image": together is (B, T, T) bool
     of T = rows x cols tiles, row by row from the top left; together[b, s, t] tells whether tiles s and t of
-    image b are in the same slot from this stage to the next in the list (it does not look back). A site where
-    nothing was mixed is left out. The sites are taken in the order of `PoseMUM.sites`, which is the network's.
+    image b are in the same slot from this stage to the next in the list (it does not look back). A site that
+    `at_stage` lacks is left out; one whose permutation happens to move nothing stays, as a stage like the others.
+    The sites are taken in the order of `PoseMUM.sites`, which is the network's.
     """
     arrangement, meetings = mix.at_image, [("image", _together(mix.at_image))]
     for stage, mask in mix.at_stage.items():
-        if torch.equal(mask, torch.arange(mask.shape[-1], device=mask.device).expand_as(mask)):
-            continue
         arrangement = tiles.compose(arrangement, mask)
         meetings.append((stage, _together(arrangement)))
     return meetings

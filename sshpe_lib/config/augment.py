@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import inf
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, field_validator, model_validator
 
 from sshpe_lib.config.frozen import Frozen
 
@@ -13,6 +15,22 @@ def _rising(limits: tuple[int, int]) -> tuple[int, int]:
     if not 0 < limits[0] <= limits[1]:
         raise ValueError(f"give the smallest and the largest half size, both above 0, not {limits}")
     return limits
+
+
+def _ascending(low: float, high: float = inf) -> Callable[[tuple[float, ...]], tuple[float, ...]]:
+    """A check of numbers from low to high, the smaller first."""
+
+    def check(limits: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(low <= limit <= high for limit in limits) or list(limits) != sorted(limits):
+            where = f"{low:g} or more" if high == inf else f"{low:g} to {high:g}"
+            raise ValueError(f"give numbers of {where}, the smaller first, not {limits}")
+        return limits
+
+    return check
+
+
+Shares = Annotated[tuple[float, float], AfterValidator(_ascending(0, 1))]
+Ratios = Annotated[tuple[float, float], AfterValidator(_ascending(1e-3))]
 
 
 class Weak(Frozen):
@@ -139,8 +157,8 @@ class RandomErasing(Frozen):
     kind: Literal["random_erasing"]
     probability: float = Field(0.5, ge=0, le=1)
     fill: Literal["black", "mean"] = "mean"
-    area: tuple[float, float] = (0.02, 0.4)
-    aspect: tuple[float, float] = (0.3, 1 / 0.3)
+    area: Shares = (0.02, 0.4)
+    aspect: Ratios = (0.3, 1 / 0.3)
 
 
 class InformationCutout(Frozen):
@@ -150,7 +168,7 @@ class InformationCutout(Frozen):
     probability: float = Field(1.0, ge=0, le=1)
     fill: Literal["black", "mean"] = "black"
     shape: Literal["ellipse", "square"] = "ellipse"
-    radius: tuple[float, float] = (0.2, 0.4)
+    radius: Ratios = (0.2, 0.4)
     length: float = Field(0.5, ge=0)
     holes: int = Field(1, ge=1)
 
@@ -161,10 +179,16 @@ class HideAndSeek(Frozen):
     kind: Literal["hide_and_seek"]
     probability: float = Field(1.0, ge=0, le=1)
     fill: Literal["black", "mean"] = "black"
-    sizes: tuple[float, ...] = (0, 16, 32, 44, 56)
+    sizes: Annotated[tuple[float, ...], AfterValidator(_ascending(0))] = (0, 16, 32, 44, 56)
     hide: float = Field(0.5, ge=0, le=1)
     legacy_index: bool = False
     legacy_rows: bool = False
+
+    @model_validator(mode="after")
+    def _drawn_from(self) -> HideAndSeek:
+        if len(self.sizes) < (2 if self.legacy_index else 1):  # which never draws the last
+            raise ValueError("sizes is too short; give one or more, and with legacy_index two or more")
+        return self
 
 
 class GridMask(Frozen):
@@ -173,7 +197,7 @@ class GridMask(Frozen):
     kind: Literal["grid_mask"]
     probability: float = Field(1.0, ge=0, le=1)
     fill: Literal["black", "mean"] = "mean"
-    spacing: tuple[float, float] = (96 / 224, 1.0)
+    spacing: Ratios = (96 / 224, 1.0)
     ratio: float = Field(0.6, ge=0, le=1)
     rotate: float = Field(360.0, ge=0, le=360)
     invert: bool = True

@@ -53,22 +53,30 @@ class Throughput(Frozen):
 
 
 class Device(Frozen):
-    """A device by the name that its driver gives it; of a CPU also its vector instructions and the threads used."""
+    """A device by the name that its driver gives it; of a CPU also its vector instructions and the threads used.
+
+    cuda_graphs: it was measured with `--cuda-graphs`, which a run has only where it is asked for.
+    """
 
     hardware: str
     instructions: str | None = None
     threads: int | None = None
+    cuda_graphs: bool = False
     throughput: tuple[Throughput, ...]
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Where hours come from: FLOP/s by size, or one assumed for all of them; `sources` says who says so."""
+    """Where hours come from: FLOP/s by size, or one assumed for all of them; `sources` says who says so.
+
+    cuda_graphs: these are of steps with `--cuda-graphs`.
+    """
 
     device: str
     by_size: Mapping[Size, float] = field(default_factory=dict)
     sources: Mapping[Size, str] = field(default_factory=dict)
     assumed: float | None = None
+    cuda_graphs: bool = False
 
     def hours(self, experiment: Experiment, flops: int | None) -> float | None:
         """Hours of a run of so many FLOPs; None where its size was not measured on the device."""
@@ -125,7 +133,8 @@ def rates(
 
 def _documented(name: str, device: Device) -> Rates:
     by_size = {one.size: one.tflops * 1e12 for one in device.throughput}
-    return Rates(name, by_size, {one.size: one.source for one in device.throughput})
+    sources = {one.size: one.source for one in device.throughput}
+    return Rates(name, by_size, sources, cuda_graphs=device.cuda_graphs)
 
 
 def _measured(experiments: Sequence[Experiment], machine: Machine) -> Rates:
@@ -141,6 +150,7 @@ def _measured(experiments: Sequence[Experiment], machine: Machine) -> Rates:
         f"this machine ({_called(_hardware(machine), machine)})",
         {size: speed.flops_per_second for size, speed in found.items()},
         {size: f"measured now, {speed}" for size, speed in found.items()},
+        cuda_graphs=machine.cuda_graphs,
     )
 
 

@@ -16,7 +16,7 @@ from sshpe_lib.plan import data
 from sshpe_lib.plan.cost import FREE, Cost, run_cost
 from sshpe_lib.plan.devices import Rates, rates
 from sshpe_lib.plan.schedule import makespan
-from sshpe_lib.study import baseline_cells
+from sshpe_lib.study import baseline_cells, check_metrics
 from sshpe_lib.tables import Cell, Table
 
 Number = TypeVar("Number", int, float)
@@ -133,6 +133,7 @@ def make(
     table = table if isinstance(table, Table) else tables.load_table(table)
     chosen = tables.load_profile(profile)
     seeds = chosen.seeds if seeds is None else seeds
+    check_metrics(table, profile)
     cells = (*baseline_cells(table, table.cells), *table.cells)
     asked = list(_asked(table.model_copy(update={"cells": cells}), profile, seeds))
     experiments = [one for _, wanted in asked if not isinstance(wanted, str) for one in wanted]

@@ -152,6 +152,8 @@ def _rates(plan: Plan) -> list[str]:
         told = f"ASSUMED {rates.assumed / 1e12:,.4g} TFLOP/s sustained (--tflops), not measured"
     else:
         told = f"on {rates.device}"
+        if rates.cuda_graphs:
+            told += ", with --cuda-graphs, which `sshpe run` is to be given too"
     lines = _wrapped(f"Hours: {told}; reading the images is not in them, and may be slower than the steps.")
     for size, step in _largest_steps(plan):
         told = f"{size}: {operations(step)}FLOP a step"

@@ -47,6 +47,45 @@ def test_the_centre_stays_and_distances_scale():
     )
 
 
+def blobs(points: torch.Tensor, sigma: float, width: int, height: int) -> torch.Tensor:
+    """(B, K, height, width) Gaussians at points (B, K, 2), of peak 1."""
+    x, y = torch.arange(width).float(), torch.arange(height).float()
+    across = (-((x - points[..., 0, None]) ** 2) / (2 * sigma**2)).exp()
+    down = (-((y - points[..., 1, None]) ** 2) / (2 * sigma**2)).exp()
+    return down[..., :, None] * across[..., None, :]
+
+
+def centres_of_mass(maps: torch.Tensor) -> torch.Tensor:
+    """(B, K, 2), (x, y), of maps (B, K, H, W)."""
+    maps = maps.double()
+    x, y = (torch.arange(size, dtype=torch.float64) for size in (maps.shape[-1], maps.shape[-2]))
+    moments = torch.stack([maps.sum(-2) @ x, maps.sum(-1) @ y], dim=-1)
+    return moments / maps.sum((-2, -1))[..., None]
+
+
+@pytest.mark.parametrize(
+    ("operation", "stride", "first"),
+    [
+        (HardAffine(probability=1.0), (4.0, 4.0), 0.0),
+        (HardAffine(probability=1.0, unbiased=True), (191 / 47, 255 / 63), 0.0),
+        # Its normalised coordinates span whole pixels: a heatmap pixel is the middle of the four that it stands for.
+        (HardAffine(probability=1.0, legacy=True), (4.0, 4.0), 1.5),
+    ],
+    ids=["default", "unbiased", "legacy"],
+)
+def test_the_image_moves_with_its_heatmaps(operation, stride, first):
+    """Three people's blobs are turned and scaled alike where the student sees them and where the teacher found them."""
+    points = torch.tensor([[80.0, 100.0], [112.0, 140.0], [96.0, 128.0]]).expand(8, 3, 2)
+    image = blobs(points, 12.0, 192, 256)
+    ratio = torch.tensor(stride, dtype=torch.float64)
+    heatmaps = blobs(((points - first) / ratio).float(), 3.0, 48, 64)
+    view, moved = operation(View(image), heatmaps, draw())
+    shown = centres_of_mass(view.image)
+    assert (shown - points).norm(dim=-1).amax(-1).min() > 2  # none of the eight is left where it was
+    found = centres_of_mass(moved) * ratio + first
+    torch.testing.assert_close(found, shown, rtol=0, atol=0.05)
+
+
 @pytest.mark.parametrize("angle", [-60.0, 25.0, 60.0])
 def test_heatmaps_move_with_the_points(angle):
     """Warping the heatmap of a point gives the heatmap of the warped point, up to the grid's rounding."""

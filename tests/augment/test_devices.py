@@ -20,7 +20,8 @@ from tests.devices import OneDevice
 
 OPERATIONS = [
     HardAffine(), HardAffine(legacy=True), HardAffine(unbiased=True),
-    JointCutout(), JointCutout(legacy_clamp=True), Cutout(), CutOcclude(), RandAugment(),
+    JointCutout(), JointCutout(legacy_clamp=True), JointCutout(unbiased=True),
+    Cutout(), CutOcclude(), CutOcclude(unbiased=True), RandAugment(),
     PoseMUM(), PoseMUM(sites=("layer1", "layer2"), toss="group", stages="uniform"),
     dropping.RandomErasing(), dropping.GridMask(fill="black"), dropping.HideAndSeek(legacy_rows=True),
     dropping.InformationCutout(), dropping.InformationCutout(shape="square", probability=0.5),

@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from sshpe_lib.augment import boxes
+from sshpe_lib.augment.cut_occlude import CutOcclude
 from sshpe_lib.augment.joint_cutout import JointCutout
 from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.augment.view import Strong, View
+from sshpe_lib.codec import UDPHeatmap
 from sshpe_lib.errors import SSHPEError
 from tests.augment.helpers import DTYPES, LAYOUTS, assert_ranks_share, batch, draw
 
@@ -173,6 +175,25 @@ def test_a_peak_is_placed_by_the_stride_of_each_axis():
     heatmaps = torch.zeros(1, 1, 16, 24)
     heatmaps[0, 0, 5, 7] = 1
     assert boxes.peaks(heatmaps, 96, 128).tolist() == [[[28.0, 40.0]]]
+
+
+def test_a_peak_of_udp_is_where_its_codec_drew_it():
+    """In the plain stride a joint at the lower right is three pixels off."""
+    points = torch.tensor([[[1.0, 2.0], [24.0, 31.0], [46.0, 62.0]]]) * torch.tensor([191 / 47, 255 / 63])
+    heatmaps, _ = UDPHeatmap((192, 256), (48, 64)).encode(points, torch.ones(1, 3))
+    torch.testing.assert_close(boxes.peaks(heatmaps, 192, 256, unbiased=True), points)
+    assert (boxes.peaks(heatmaps, 192, 256) - points).abs().max() > 2.9
+
+
+@pytest.mark.parametrize("operation", [JointCutout, CutOcclude])
+def test_boxes_are_at_the_joints_of_udp(operation):
+    heatmaps = torch.zeros(2, 1, 64, 48)
+    heatmaps[..., 60, 45] = 1  # pixel (45, 60) of a map is (182.9, 242.9) of the crop
+    image = torch.stack([torch.ones(3, 256, 192), torch.full((3, 256, 192), 2.0)])
+    how = {"joints": 1, "jitter": 0.0, "half_size": (2, 2), "unbiased": True}
+    view, _ = operation(**how)(View(image), heatmaps, draw())
+    _, rows, cols = (view.image != image).any(1).nonzero(as_tuple=True)
+    assert (rows.min(), rows.max(), cols.min(), cols.max()) == (240, 243, 180, 183)
 
 
 def test_the_first_of_equal_pixels_is_the_joint():

@@ -47,6 +47,21 @@ def test_teacher_solid_student_dashed_baseline_dotted() -> None:
     assert min(teacher.get_xdata()) > burn_in > min(student.get_xdata())
 
 
+@pytest.mark.parametrize("share", [0.3, 0.0])
+def test_the_end_of_the_burn_in_is_marked_where_there_is_one(share: float) -> None:
+    """A grey line in the panel of every row that has one, and its name below."""
+    table = tables.load_table("table4")
+    cells = tuple(cell.model_copy(update={"set": {"train.burn_in": share}}) for cell in table.cells[:5])
+    figure = report.curves(fakes.study(cells=cells))
+    for axes in figure.axes[:5]:
+        upright = [line for line in axes.get_lines() if len(set(line.get_xdata())) == 1]
+        assert [(line.get_xdata()[0], line.get_color()) for line in upright] == [(0.3 * 2000, GREY)] * (
+            share > 0
+        )
+    (legend,) = figure.legends
+    assert ("end of burn-in" in [text.get_text() for text in legend.get_texts()]) == (share > 0)
+
+
 def test_bands_are_one_standard_deviation_and_need_seeds() -> None:
     made = fakes.study(seeds=3)
     steps, mean, std = band(made.results[0].records, "teacher_ap")
