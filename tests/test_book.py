@@ -253,7 +253,9 @@ def test_a_published_book_links_to_its_repository(tmp_path: Path) -> None:
     (tmp_path / "notebooks").mkdir()
     cells = [nbformat.v4.new_markdown_cell("# One"), nbformat.v4.new_code_cell("print(2)")]
     kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-    nbformat.write(nbformat.v4.new_notebook(metadata=kernel, cells=cells), tmp_path / "notebooks" / "one.ipynb")
+    nbformat.write(
+        nbformat.v4.new_notebook(metadata=kernel, cells=cells), tmp_path / "notebooks" / "one.ipynb"
+    )
     (book / "notebooks").symlink_to("../notebooks")
     (book / "_toc.yml").write_text(
         "format: jb-book\nroot: index\nparts:\n  - chapters:\n      - file: notebooks/one\n"

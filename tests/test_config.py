@@ -4,6 +4,7 @@ import pytest
 
 from sshpe_lib import config, tables
 from sshpe_lib.config import Experiment
+from sshpe_lib.config.model import NETWORKS
 from sshpe_lib.errors import SSHPEError
 from tests import choices
 
@@ -249,3 +250,24 @@ def test_outside_of_an_image_is_ignored_on_paper_as_the_reference_does(protocol)
     assert made == tables.experiment("quick", "udpv1", set={"data.outside": "background"}, **whole)
     assert made.key() != tables.experiment("quick", "udpv1", set={"data.outside": "ignored"}, **whole).key()
     assert "outside" not in made.model_dump(mode="json", exclude_defaults=True)["data"]
+
+
+def test_the_kinds_are_those_of_the_unions():
+    assert NETWORKS == ("simple_baseline", "hrnet", "higher_hrnet", "rsn")
+    assert config.SOURCES == ("synthetic", "coco", "ai_challenger")
+
+
+@pytest.mark.parametrize(
+    ("model", "multiple", "short", "words"),
+    [
+        (config.SimpleBaseline(output_stride=16, width=16), 16, "R18", "ResNet-18 of width 16"),
+        (config.HRNet(network="hrnet"), 32, "HRNet-W32", "HRNet-W32"),
+        (config.HigherHRNet(network="higher_hrnet"), 32, "HigherHRNet-W32", "HigherHRNet-W32"),
+        (config.RSN(network="rsn", stages=2, width=16), 32, "2xRSN-18", "2xRSN-18 of width 16"),
+    ],
+    ids=NETWORKS,
+)
+def test_what_a_network_says_of_itself(model, multiple, short, words):
+    assert (model.multiple, model.short, str(model)) == (multiple, short, words)
+    assert model.architecture == model.model_copy(update={"init": "scratch"})
+    assert (model.encoder in model.named_stages) == bool(model.named_stages)

@@ -52,7 +52,9 @@ class Launch(SphinxRole):
         url, branch, _ = _repository()
         if not url.startswith("https://github.com/"):
             return [shown], []
-        place = f"{BINDER}/v2/gh/{url.removeprefix('https://github.com/')}/{branch}?urlpath=lab/tree/{self.text}"
+        place = (
+            f"{BINDER}/v2/gh/{url.removeprefix('https://github.com/')}/{branch}?urlpath=lab/tree/{self.text}"
+        )
         return [nodes.reference("", "", shown, refuri=place)], []
 
 
