@@ -22,6 +22,7 @@ from sshpe_lib.cli_networks import networks_app
 from sshpe_lib.cli_options import (
     AcceleratorOption,
     ColumnOption,
+    Commands,
     DevicesOption,
     GraphsOption,
     JobsOption,
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from sshpe_lib.reproduce import Comparison
 
 app = typer.Typer(
+    cls=Commands,
+    rich_markup_mode=None,  # its grid of panels cuts names and defaults in a terminal of 80 columns
     help="Semi-supervised human pose estimation: run experiments, look at their records, use their networks.",
     no_args_is_help=True,
     add_completion=False,

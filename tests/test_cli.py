@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import typer
 from filelock import FileLock
 
 from sshpe_lib import checkpoints, cli, experiment, overview, paths, pool, records, tables
@@ -88,6 +90,26 @@ def test_help_names_every_command(sshpe) -> None:
         "data",
     ):
         assert f" {command} " in out
+
+
+COMMAND = typer.main.get_command(cli.app)
+COMMANDS = [(), *((name,) for name in COMMAND.commands)]
+COMMANDS += [(name, inner) for name in ("data", "weights") for inner in COMMAND.commands[name].commands]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_is_whole_in_80_columns(sshpe, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = sshpe(*words, "--help")
+    assert code == 0 and max(map(len, out.splitlines())) <= 80
+    told = "".join(out.split())  # lines are folded at spaces and hyphens
+    assert "…" not in told and "...]" not in told.replace("[ARGS]...", "")
+    command = functools.reduce(lambda group, name: group.commands[name], words, COMMAND)
+    shown = [command.help, *(inner.help for inner in getattr(command, "commands", {}).values())]
+    for one in command.params:
+        shown += [one.help, *(one.opts + one.secondary_opts)]
+        shown += [f"default:{one.default}"] if isinstance(one.default, str) else []
+    assert [words for words in shown if words and "".join(words.split()) not in told] == []
 
 
 def test_a_table_is_printed_from_its_records(sshpe, folder: Path, asked: list) -> None:
