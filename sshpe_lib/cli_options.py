@@ -1,7 +1,8 @@
-"""Options that several commands have, the machine that they describe, and how commands are listed."""
+"""Options that several commands have, the machine that they describe, and how the terminal is filled."""
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -75,3 +76,8 @@ def machine_of(
 
     count = devices if devices == "auto" else int(devices)
     return Machine(accelerator, count, threads, workers, first_process(), tensorboard, pack, cuda_graphs)
+
+
+def prose_width() -> int:
+    """Columns that prose is folded at: those of the terminal, from 60 to 100; 100 where there is none."""
+    return max(60, min(100, shutil.get_terminal_size((100, 24)).columns))

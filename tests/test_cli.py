@@ -128,6 +128,36 @@ def test_a_table_is_printed_from_its_records(sshpe, folder: Path, asked: list) -
     assert not asked
 
 
+def test_numbers_are_printed_in_one_way_at_a_time(sshpe, folder: Path) -> None:
+    fakes.write(fakes.study("smoke", seeds=1), folder)
+    told = sshpe("table", "table4", "--profile", "smoke", "--json", "--csv")
+    assert_refused(told, "--json and --csv are two ways", "give one")
+
+
+@pytest.mark.parametrize("words", ["table table4", "plan table5 --tflops 1"])
+def test_prose_is_folded_at_the_width_of_the_terminal(
+    sshpe, folder: Path, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fakes.write(fakes.study("smoke", seeds=1), folder)
+
+    def printed(columns: int) -> list[str]:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        code, out, _ = sshpe(*words.split(), "--profile", "smoke")
+        assert code == 0
+        return out.splitlines()
+
+    wide = printed(100)
+    assert max(map(len, wide)) <= 100 and printed(300) == wide
+    for columns, most in ((80, 80), (40, 60)):
+        narrow = printed(columns)
+        assert "".join("".join(narrow).split()) == "".join(
+            "".join(wide).split()
+        )  # names fold at hyphens, too
+        assert len(narrow) > len(wide)
+        longer = [line for line in narrow if len(line) > most]
+        assert all("  " in line or set(line) == {"-"} for line in longer), "these are rows of tables"
+
+
 def test_a_table_that_lacks_records_names_the_command_and_trains_nothing(sshpe, asked: list) -> None:
     told = sshpe("table", "table4", "--profile", "smoke")
     assert_refused(told, "no record", "sshpe run table4 --profile smoke --seeds 1")
