@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import importlib.util
@@ -333,6 +334,22 @@ def test_every_watched_pattern_names_pages_and_files() -> None:
     for pattern, globs in watched.items():
         assert any(Path(page).match(pattern) for page in pages), pattern
         assert any(list(BOOK.glob(one)) for one in globs), globs
+
+
+def test_what_the_quickstart_uses_is_in_the_library_page() -> None:
+    listed = (BOOK / "api.md").read_text()
+    cells = nbformat.read(BOOK / "notebooks" / "quickstart.ipynb", 4).cells
+    tree = ast.parse("\n".join(cell.source for cell in cells if cell.cell_type == "code"))
+    imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    ours = {name.name: node.module for node in imported for name in node.names if "sshpe_lib" in node.module}
+    used = [
+        (node.value.id, node.attr)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ours
+    ]
+    assert ("sources", "own") in used and ours["Machine"] == "sshpe_lib.machine"
+    names = {name for name in ours if name[0].isupper()} | {attribute for _, attribute in used} | {"build"}
+    assert [name for name in names | {"SSHPEError"} if not re.search(rf"\b{name}\b", listed)] == []
 
 
 def test_mathjax_is_the_published_file() -> None:
