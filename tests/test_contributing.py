@@ -94,7 +94,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(checkout: Path, *arguments: str) -> None:
-    environment = os.environ | {"PYTHONPATH": str(checkout)}
+    # A record of a network that only the copy knows stays there.
+    folders = {f"SSHPE_{name.upper()}": str(checkout / name) for name in ("records", "runs")}
+    environment = os.environ | folders | {"PYTHONPATH": str(checkout)}
     done = subprocess.run(
         [sys.executable, *arguments], cwd=checkout, env=environment, capture_output=True, text=True
     )
