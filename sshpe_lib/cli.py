@@ -22,6 +22,7 @@ from sshpe_lib.cli_networks import networks_app
 from sshpe_lib.cli_options import (
     AcceleratorOption,
     ColumnOption,
+    Commands,
     DevicesOption,
     GraphsOption,
     JobsOption,
@@ -34,6 +35,7 @@ from sshpe_lib.cli_options import (
     ThreadsOption,
     WorkersOption,
     machine_of,
+    prose_width,
 )
 from sshpe_lib.cli_weights import weights_app
 from sshpe_lib.errors import SSHPEError
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from sshpe_lib.reproduce import Comparison
 
 app = typer.Typer(
+    cls=Commands,
+    rich_markup_mode=None,  # its grid of panels cuts names and defaults in a terminal of 80 columns
     help="Semi-supervised human pose estimation: run experiments, look at their records, use their networks.",
     no_args_is_help=True,
     add_completion=False,
@@ -95,7 +99,7 @@ def run(
         table, profile, seeds=seeds, row=row, column=column, machine=machine, jobs=jobs, cluster=elsewhere
     )
     if machine.progress:  # of several processes the first speaks
-        typer.echo(report.to_text(made))
+        typer.echo(report.to_text(made, prose_width()))
 
 
 @app.command("table")
@@ -112,6 +116,8 @@ def show_table(
     from sshpe_lib import report
     from sshpe_lib.study import study
 
+    if as_json and as_csv:
+        raise SSHPEError("--json and --csv are two ways to print the same numbers; give one")
     made = report.table(study(table, profile, seeds=seeds, row=row, column=column, train=False))
     if as_csv:
         lines = made.lines()
@@ -119,7 +125,7 @@ def show_table(
         writer.writeheader()
         writer.writerows(lines)
     else:
-        typer.echo(json.dumps(made.lines(), ensure_ascii=False) if as_json else str(made))
+        typer.echo(json.dumps(made.lines(), ensure_ascii=False) if as_json else made.text(prose_width()))
 
 
 @app.command()
@@ -151,7 +157,7 @@ def plan(
     made = plans.make(
         table, profile, seeds=seeds, machine=machine, device=device, tflops=tflops, measured=measure
     )
-    typer.echo(plans.to_text(made, devices or (), price))
+    typer.echo(plans.to_text(made, devices or (), price, prose_width()))
 
 
 @app.command()

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
-from sshpe_lib.cli_options import CategoryOption
+from sshpe_lib.cli_options import CategoryOption, Commands
 
-data_app = typer.Typer(help="Look at data before training on it, draw some, split it.", no_args_is_help=True)
+data_app = typer.Typer(
+    cls=Commands, help="Look at data before training on it, draw some, split it.", no_args_is_help=True
+)
 
 
 @data_app.command("check")

@@ -1,13 +1,24 @@
-"""Options that several commands have, and the machine that they describe."""
+"""Options that several commands have, the machine that they describe, and how the terminal is filled."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+import shutil
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from sshpe_lib.machine import Machine
+
+
+class Commands(TyperGroup):
+    """Commands, listed with the whole of their help, which otherwise ends in dots at the width of the terminal."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for command in self.commands.values():
+            command.short_help = command.help
 
 
 def _devices(value: str) -> str:
@@ -37,7 +48,7 @@ WorkersOption = Annotated[int, typer.Option(min=0, help="loader processes; 0 loa
 JobsOption = Annotated[
     int | None, typer.Option(min=1, help="runs at the same time; as many as there are cores if left out")
 ]
-AcceleratorOption = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="what to train on")]
+AcceleratorOption = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="what to run on")]
 DevicesOption = Annotated[
     str,
     typer.Option(
@@ -71,3 +82,8 @@ def machine_of(
 
     count = devices if devices == "auto" else int(devices)
     return Machine(accelerator, count, threads, workers, first_process(), tensorboard, pack, cuda_graphs)
+
+
+def prose_width() -> int:
+    """Columns that prose is folded at: those of the terminal, from 60 to 100; 100 where there is none."""
+    return max(60, min(100, shutil.get_terminal_size((100, 24)).columns))

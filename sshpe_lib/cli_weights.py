@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.table import Column
 from rich.table import Table as Grid
 
-from sshpe_lib.cli_options import CategoryOption
+from sshpe_lib.cli_options import CategoryOption, Commands
 
 weights_app = typer.Typer(
-    help="Files of weights: list, fetch and verify them, convert official checkpoints.", no_args_is_help=True
+    cls=Commands,
+    help="Files of weights: list, fetch and verify them, convert official checkpoints.",
+    no_args_is_help=True,
 )
 
 

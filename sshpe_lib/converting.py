@@ -44,10 +44,12 @@ def convert(
     category: which one of that file, as of `coco.load_instances`. Official RSN reads BGR with the statistics of BGR and
     answers up to 255: its first and last layers are changed so that it takes RGB and answers up to 1.
 
-    Raises SSHPEError as `weights.load_state` and `recognise`, for tensors that do not fit or are not finite, keypoints
-    that are not the network's, and where the size is not told.
+    Raises SSHPEError as `weights.load_state` and `recognise`, for a file that `trained.save` wrote, tensors that do not
+    fit or are not finite, keypoints that are not the network's, and where the size is not told.
     """
     file = Path(file)
+    if trained.is_network(file):
+        raise SSHPEError(f"{file}: it is a network for `sshpe predict` already; there is nothing to convert")
     state = weights.load_state(file)
     found = recognise(state, str(file))
     skeleton = COCO17 if keypoints is None else coco.parse(Path(keypoints), category).skeleton
@@ -64,10 +66,13 @@ def convert(
 def run(file: Path, output: Path | None, size: str | None, **choices: Any) -> str:
     """The command `sshpe weights convert`: writes the network, and returns what it is, in words.
 
-    size: HEIGHTxWIDTH; choices: as of `convert`. Raises SSHPEError as `convert` and `trained.save`.
+    size: HEIGHTxWIDTH; choices: as of `convert`. Raises SSHPEError as `convert` and `trained.save`, and where the file
+    itself would be written over.
     """
     output = output or Path(f"{Path(file).name.split('.')[0]}.safetensors")
     trained.check_name(output)
+    if output.resolve() == Path(file).resolve():
+        raise SSHPEError(f"{output}: it is the checkpoint itself; name another file by --output")
     made = convert(file, size=None if size is None else _sides(size), **choices)
     digest = trained.save(made, output)
     data = made.experiment.data

@@ -118,8 +118,7 @@ def run(
     Raises SSHPEError as `evaluate`, where there is no such network, and where `output` takes no files, which is asked
     before evaluating.
     """
-    file = which.endswith(".safetensors")
-    network = trained.load(Path(which)) if file else trained.of_key(which)
+    network = trained.named(which)
     source = None if annotations is None else sources.own(annotations, images, category)
     if output is not None:
         check_writable(output)
@@ -138,7 +137,7 @@ def run(
         breakdown(made.shares, network.skeleton, made.scores).savefig(output / "breakdown.png")
         (output / "failures.html").write_text(made.worst().page())
         written = ["results.json", "breakdown.png", "failures.html"]
-        if source is None and not file and not network.experiment.bottom_up:
+        if source is None and not which.endswith(".safetensors") and not network.experiment.bottom_up:
             record = records.only(paths.records(), which)
             if record.headline == "teacher":
                 student_and_teacher(record).savefig(output / "heatmaps.png")

@@ -30,7 +30,7 @@ def mix(profile: str = "quick", seed: int = 81) -> widgets.Widget:
         "rows": widgets.IntSlider(4, 1, 8, description="rows"),
         "columns": widgets.IntSlider(3, 1, 6, description="columns"),
         "sites": widgets.SelectMultiple(options=SITES, value=(), rows=len(SITES), description="sites"),
-        "seed": widgets.IntSlider(seed, 0, 200, description="draw"),
+        "seed": widgets.IntSlider(seed, 0, max(200, seed), description="draw"),
     }
     return _shown(controls, lambda **choice: _mixed(profile, **choice))
 

@@ -96,13 +96,12 @@ def _onnx(made: Trained) -> torch.onnx.ONNXProgram:
 def export(key: str, output: Path | None = None) -> str:
     """The command `sshpe export`: writes a network, and returns the path and what it is, in words.
 
-    key: of a record, or its first letters, or a .safetensors file. Raises SSHPEError as `trained.of_key`,
-    `trained.load` and `write`.
+    key: of a record, or its first letters, or a .safetensors file. Raises SSHPEError as `trained.named`
+    and `write`.
     """
-    file = key.endswith(".safetensors")
-    if file and output is None:
+    if key.endswith(".safetensors") and output is None:
         raise SSHPEError(f"{key}: name the file to write by --output, ending in {' or '.join(SUFFIXES)}")
-    made = trained.load(Path(key)) if file else trained.of_key(key)
+    made = trained.named(key)
     path = output or Path(f"{made.key}.safetensors")
     write(made, path)
     return f"{path}: {made.experiment.model}, {made.about}"

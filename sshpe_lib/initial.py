@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import nn
 
 from sshpe_lib import paths, seeding
-from sshpe_lib.config import HigherHRNet, HRNet, Model
+from sshpe_lib.config import HigherHRNet, HRNet, Model, SimpleBaseline
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import higher_hrnet, hrnet, published, resnet, rsn, shipped, weights
 from sshpe_lib.models.stages import seeded
 
 # Networks, and what each calls the number of its outputs.
-KINDS = {
+KINDS: dict[str, tuple[Callable[..., nn.Module], str]] = {
     "simple_baseline": (resnet.SimpleBaseline, "keypoints"),
     "hrnet": (hrnet.HRNet, "channels"),
     "higher_hrnet": (higher_hrnet.HigherHRNet, "keypoints"),
@@ -29,7 +31,7 @@ def network(model: Model, channels: int) -> nn.Module:
     return kind(**settings, **{outputs: channels})
 
 
-def trunk_of(model: Model) -> published.Weights:
+def trunk_of(model: SimpleBaseline | HRNet | HigherHRNet) -> published.Weights:
     """The published ImageNet trunk of a model whose `init` is "imagenet"."""
     if isinstance(model, HRNet | HigherHRNet):
         return published.IMAGENET_HRNET[model.width]

@@ -97,10 +97,10 @@ def predict(
 ) -> list[Prediction]:
     """Find the people of every image, of one or several.
 
-    boxes: where they are, for a network that looks at one person at a time; an image without an entry is taken for a
-    picture of one person, and one with an empty entry shows nobody. A bottom-up network finds them itself. Boxes are in
-    the pixels as stored; without any, every image is turned upright by its camera's orientation tag first, and what is
-    found is in that one's pixels.
+    boxes: where they are, by the names of the image files, (P, 4) x, y, width, height each, for a network that looks at
+    one person at a time; an image without an entry is taken for a picture of one person, and one with an empty entry
+    shows nobody. A bottom-up network finds them itself. Boxes are in the pixels as stored; without any, every image is
+    turned upright by its camera's orientation tag first, and what is found is in that one's pixels.
     Raises SSHPEError for an image that cannot be read, for boxes that are not (P, 4), have no sides, lie outside their
     image or are of one that was not named, for boxes for a bottom-up network, and where its answer is not finite.
     """

@@ -12,11 +12,10 @@ import yaml
 from pydantic import Field, ValidationError
 
 from sshpe_lib import paths
-from sshpe_lib.config import Frozen
+from sshpe_lib.config import SOURCES, Frozen
 from sshpe_lib.errors import SSHPEError
 
 Value = TypeVar("Value", bound=Frozen)
-SOURCES = ("synthetic", "coco", "ai_challenger")  # kinds of data sources, which share no settings
 
 
 class Profile(Frozen):
@@ -151,5 +150,5 @@ def merge(*layers: dict[str, Any]) -> dict[str, Any]:
 
 
 def _another_source(value: dict[str, Any], before: dict[str, Any]) -> bool:
-    """Whether a data source takes the place of one of another kind."""
+    """Whether a data source takes the place of one of another kind, with which it shares no settings."""
     return value.get("kind") in SOURCES and value["kind"] != before.get("kind")

@@ -64,6 +64,11 @@ def networks(record: Record, skeleton: Skeleton, runs_folder: Path | None = None
     skeleton: of the people it was trained on; runs_folder: `paths.runs()` where left out.
     Raises SSHPEError where the run has no checkpoint of its end, or where its networks do not have these keypoints.
     """
+    return _filled(record, skeleton, *_checkpoint(record, runs_folder))
+
+
+def _checkpoint(record: Record, runs_folder: Path | None = None) -> tuple[Path, dict[str, dict]]:
+    """The checkpoint of a run that is over, and the states of its networks by name."""
     path = checkpoints.of((runs_folder or paths.runs()) / record.key)
     state = checkpoints.finished(path, record.key)
     cure = f"train it again: sshpe reproduce {record.key} --keep"
@@ -72,6 +77,10 @@ def networks(record: Record, skeleton: Skeleton, runs_folder: Path | None = None
     states = {"student": state["student"]}
     if "network" in (state["teacher"] or {}):
         states["teacher"] = state["teacher"]["network"]
+    return path, states
+
+
+def _filled(record: Record, skeleton: Skeleton, path: Path, states: dict[str, dict]) -> dict[str, nn.Module]:
     made = {name: empty(record.experiment, skeleton) for name in states}
     for name, network in made.items():
         try:
@@ -91,14 +100,36 @@ def empty(experiment: Experiment, skeleton: Skeleton) -> nn.Module:
 
 def from_record(record: Record, skeleton: Skeleton, runs_folder: Path | None = None) -> Trained:
     """The same with everything that is known of it. Arguments and errors as of `of_record`."""
+    return _known(record, skeleton, of_record(record, skeleton, runs_folder))
+
+
+def _known(record: Record, skeleton: Skeleton, network: nn.Module) -> Trained:
     about = record.key, record.metrics[record.headline], record.provenance.commit
-    return Trained(of_record(record, skeleton, runs_folder), record.experiment, skeleton, *about)
+    return Trained(network, record.experiment, skeleton, *about)
 
 
 def of_key(key: str) -> Trained:
     """The network of the record whose key begins so. Raises SSHPEError as `records.only` and `of_record`."""
     record = records.only(paths.records(), key)
-    return from_record(record, sources.skeleton(sources.pin(record.experiment).data.labeled))
+    kept = _checkpoint(record)  # before the people, who may have to be drawn, or fetched by hand
+    skeleton = sources.skeleton(sources.pin(record.experiment).data.labeled)
+    return _known(record, skeleton, _filled(record, skeleton, *kept)[record.headline])
+
+
+def named(which: str) -> Trained:
+    """The network of a .safetensors file, or of the record whose key begins so.
+
+    Raises SSHPEError as `load` and `of_key`, and for another file.
+    """
+    path = Path(which)
+    if path.suffix == ".safetensors":
+        return load(path)
+    if path.suffix or path.is_file():
+        raise SSHPEError(
+            f"{which}: neither the key of a record nor a .safetensors file that `sshpe export` wrote; of an official "
+            "checkpoint `sshpe weights convert` makes one"
+        )
+    return of_key(which)
 
 
 def save(made: Trained, path: Path) -> str:

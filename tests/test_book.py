@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import importlib.util
@@ -19,6 +20,7 @@ from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 
@@ -51,7 +53,7 @@ def start(book: Path, output: Path, *flags: str, **variables: str) -> subprocess
     """A build at work, in a group of processes of its own."""
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     command = [str(jupyter_book), "build", str(book), "--path-output", str(output), *flags]
-    unset = ("SSHPE_DATA", "SSHPE_TRAINING", "SSHPE_REPOSITORY_URL")
+    unset = ("SSHPE_DATA", "SSHPE_TRAINING", "SSHPE_REPOSITORY_URL", "SSHPE_REPOSITORY_DEFAULT_BRANCH")
     environment = {k: v for k, v in os.environ.items() if k not in unset} | {"NO_COLOR": "1"} | variables
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, text=True, env=environment, start_new_session=True, **pipes)
@@ -246,19 +248,43 @@ def test_a_page_runs_again_when_a_record_changes(tmp_path: Path) -> None:
 
 @pytest.mark.kernel
 def test_a_published_book_links_to_its_repository(tmp_path: Path) -> None:
+    """Edits go to the default branch, launches to the tag, and those of a notebook to its own folder."""
     (tmp_path / "book").mkdir()
-    url = "https://github.com/somebody/sshpe"
-    book, page = (
-        small_book(tmp_path / "book", "print(1)"),
-        tmp_path / "output" / "_build" / "html" / "index.html",
+    book, html = small_book(tmp_path / "book", "print(1)"), tmp_path / "output" / "_build" / "html"
+    (tmp_path / "notebooks").mkdir()
+    cells = [nbformat.v4.new_markdown_cell("# One"), nbformat.v4.new_code_cell("print(2)")]
+    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    nbformat.write(
+        nbformat.v4.new_notebook(metadata=kernel, cells=cells), tmp_path / "notebooks" / "one.ipynb"
     )
+    (book / "notebooks").symlink_to("../notebooks")
+    (book / "_toc.yml").write_text(
+        "format: jb-book\nroot: index\nparts:\n  - chapters:\n      - file: notebooks/one\n"
+    )
+    with (book / "index.md").open("a") as index:
+        index.write("\nMove {launch}`notebooks/two.ipynb` yourself.\n")
+
+    def links(page: str) -> list[str]:
+        found = Elements(html / f"{page}.html").found
+        return [a["href"] for tag, a in found if tag == "a" and "://" in a.get("href", "")]
+
     assert build(book, tmp_path / "output", "-W").returncode == 0
-    assert "somebody/sshpe" not in page.read_text() and "mybinder" not in page.read_text()
-    built = build(book, tmp_path / "output", "-W", SSHPE_REPOSITORY_URL=url, SSHPE_REPOSITORY_BRANCH="v1")
+    assert not any("somebody/sshpe" in link or "mybinder" in link for link in links("index"))
+    assert ">notebooks/two.ipynb<" in re.sub("</?span[^>]*>", "", (html / "index.html").read_text())
+
+    url = "https://github.com/somebody/sshpe"
+    repository = {"URL": f"{url}/", "BRANCH": "v1", "DEFAULT_BRANCH": "trunk"}
+    variables = {f"SSHPE_REPOSITORY_{name}": value for name, value in repository.items()}
+    built = build(book, tmp_path / "output", "-W", "--all", **variables)
     assert built.returncode == 0, built.stderr
-    links = [a["href"] for tag, a in Elements(page).found if tag == "a" and "href" in a]
-    assert f"{url}/edit/v1/book/index.md" in links
-    assert any(link.startswith("https://mybinder.org/v2/") and "v1" in link for link in links)
+    binder = "https://mybinder.org/v2/gh/somebody/sshpe/v1?urlpath=lab/tree"
+    assert {f"{url}/edit/trunk/book/index.md", f"{binder}/book/index.md"} <= set(links("index"))
+    assert f"{binder}/notebooks/two.ipynb" in links("index")
+    colab = "https://colab.research.google.com/github/somebody/sshpe/blob/v1"
+    expected = {f"{url}/edit/trunk/notebooks/one.ipynb"}
+    expected |= {f"{place}/notebooks/one.ipynb" for place in (binder, colab)}
+    assert expected <= set(links("notebooks/one"))
+    assert not any("book/notebooks" in link for link in links("notebooks/one"))
 
 
 @pytest.mark.kernel
@@ -308,6 +334,22 @@ def test_every_watched_pattern_names_pages_and_files() -> None:
     for pattern, globs in watched.items():
         assert any(Path(page).match(pattern) for page in pages), pattern
         assert any(list(BOOK.glob(one)) for one in globs), globs
+
+
+def test_what_the_quickstart_uses_is_in_the_library_page() -> None:
+    listed = (BOOK / "api.md").read_text()
+    cells = nbformat.read(BOOK / "notebooks" / "quickstart.ipynb", 4).cells
+    tree = ast.parse("\n".join(cell.source for cell in cells if cell.cell_type == "code"))
+    imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    ours = {name.name: node.module for node in imported for name in node.names if "sshpe_lib" in node.module}
+    used = [
+        (node.value.id, node.attr)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ours
+    ]
+    assert ("sources", "own") in used and ours["Machine"] == "sshpe_lib.machine"
+    names = {name for name in ours if name[0].isupper()} | {attribute for _, attribute in used} | {"build"}
+    assert [name for name in names | {"SSHPEError"} if not re.search(rf"\b{name}\b", listed)] == []
 
 
 def test_mathjax_is_the_published_file() -> None:

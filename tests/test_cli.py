@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import typer
 from filelock import FileLock
 
 from sshpe_lib import checkpoints, cli, experiment, overview, paths, pool, records, reproduce, tables
@@ -91,6 +93,26 @@ def test_help_names_every_command(sshpe) -> None:
         assert f" {command} " in out
 
 
+COMMAND = typer.main.get_command(cli.app)
+COMMANDS = [(), *((name,) for name in COMMAND.commands)]
+COMMANDS += [(name, inner) for name in ("data", "weights") for inner in COMMAND.commands[name].commands]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_is_whole_in_80_columns(sshpe, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = sshpe(*words, "--help")
+    assert code == 0 and max(map(len, out.splitlines())) <= 80
+    told = "".join(out.split())  # lines are folded at spaces and hyphens
+    assert "…" not in told and "...]" not in told.replace("[ARGS]...", "")
+    command = functools.reduce(lambda group, name: group.commands[name], words, COMMAND)
+    shown = [command.help, *(inner.help for inner in getattr(command, "commands", {}).values())]
+    for one in command.params:
+        shown += [one.help, *(one.opts + one.secondary_opts)]
+        shown += [f"default:{one.default}"] if isinstance(one.default, str) else []
+    assert [words for words in shown if words and "".join(words.split()) not in told] == []
+
+
 def test_a_table_is_printed_from_its_records(sshpe, folder: Path, asked: list) -> None:
     fakes.write(fakes.study("smoke", seeds=1), folder)
     code, out, _ = sshpe("table", "table4", "--profile", "smoke", "--column", "resnet18")
@@ -105,6 +127,36 @@ def test_a_table_is_printed_from_its_records(sshpe, folder: Path, asked: list) -
     line = list(csv.DictReader(printed.splitlines()))[-1]
     assert (line["row"], float(line["paper"]), line["ours std"]) == ("0.9", 46.47, "")
     assert not asked
+
+
+def test_numbers_are_printed_in_one_way_at_a_time(sshpe, folder: Path) -> None:
+    fakes.write(fakes.study("smoke", seeds=1), folder)
+    told = sshpe("table", "table4", "--profile", "smoke", "--json", "--csv")
+    assert_refused(told, "--json and --csv are two ways", "give one")
+
+
+@pytest.mark.parametrize("words", ["table table4", "plan table5 --tflops 1"])
+def test_prose_is_folded_at_the_width_of_the_terminal(
+    sshpe, folder: Path, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fakes.write(fakes.study("smoke", seeds=1), folder)
+
+    def printed(columns: int) -> list[str]:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        code, out, _ = sshpe(*words.split(), "--profile", "smoke")
+        assert code == 0
+        return out.splitlines()
+
+    wide = printed(100)
+    assert max(map(len, wide)) <= 100 and printed(300) == wide
+    for columns, most in ((80, 80), (40, 60)):
+        narrow = printed(columns)
+        assert "".join("".join(narrow).split()) == "".join(
+            "".join(wide).split()
+        )  # names fold at hyphens, too
+        assert len(narrow) > len(wide)
+        longer = [line for line in narrow if len(line) > most]
+        assert all("  " in line or set(line) == {"-"} for line in longer), "these are rows of tables"
 
 
 def test_a_table_that_lacks_records_names_the_command_and_trains_nothing(sshpe, asked: list) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from sshpe_lib import config, tables
 from sshpe_lib.config import Experiment
+from sshpe_lib.config.model import NETWORKS
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate.multi_scale import region
 from tests import choices
@@ -299,3 +300,24 @@ def test_outside_of_an_image_is_ignored_on_paper_as_the_reference_does(protocol)
 def test_limits_of_dropping_the_wrong_way_round_are_told_with_their_entry(operation, message):
     with pytest.raises(SSHPEError, match=rf"profile quick, method udpv1: augment\.dropping\.0\.{message}"):
         tables.experiment("quick", "udpv1", set={"augment.dropping": [operation]})
+
+
+def test_the_kinds_are_those_of_the_unions():
+    assert NETWORKS == ("simple_baseline", "hrnet", "higher_hrnet", "rsn")
+    assert config.SOURCES == ("synthetic", "coco", "ai_challenger")
+
+
+@pytest.mark.parametrize(
+    ("model", "multiple", "short", "words"),
+    [
+        (config.SimpleBaseline(output_stride=16, width=16), 16, "R18", "ResNet-18 of width 16"),
+        (config.HRNet(network="hrnet"), 32, "HRNet-W32", "HRNet-W32"),
+        (config.HigherHRNet(network="higher_hrnet"), 32, "HigherHRNet-W32", "HigherHRNet-W32"),
+        (config.RSN(network="rsn", stages=2, width=16), 32, "2xRSN-18", "2xRSN-18 of width 16"),
+    ],
+    ids=NETWORKS,
+)
+def test_what_a_network_says_of_itself(model, multiple, short, words):
+    assert (model.multiple, model.short, str(model)) == (multiple, short, words)
+    assert model.architecture == model.model_copy(update={"init": "scratch"})
+    assert (model.encoder in model.named_stages) == bool(model.named_stages)

@@ -189,6 +189,20 @@ def test_a_place_for_no_network_is_refused(tmp_path: Path, output: str) -> None:
         converting.run(tmp_path / "any.pth", tmp_path / output, None)
 
 
+def test_a_checkpoint_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    network = SimpleBaseline(width=8, deconv_channels=8)
+    safetensors.torch.save_file(network.state_dict(), "pose_resnet_18_128x96.safetensors")
+    before = Path("pose_resnet_18_128x96.safetensors").read_bytes()
+    with pytest.raises(SSHPEError, match="it is the checkpoint itself; name another file by --output"):
+        converting.run(tmp_path / "pose_resnet_18_128x96.safetensors", None, None)
+    assert Path("pose_resnet_18_128x96.safetensors").read_bytes() == before
+    converting.run(Path("pose_resnet_18_128x96.safetensors"), Path("made.safetensors"), None)
+    with pytest.raises(SSHPEError, match="made.safetensors: it is a network for `sshpe predict` already"):
+        converting.run(Path("made.safetensors"), Path("again.safetensors"), "128x96")
+    assert not Path("again.safetensors").exists()
+
+
 def test_a_network_with_a_tensor_too_many_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "pose_hrnet_128x96.pth"
     network = HRNet(channels=17, **NARROW)

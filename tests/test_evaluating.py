@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from sshpe_lib import cli, evaluating, records, tables, trained
+from sshpe_lib import checkpoints, cli, evaluating, paths, records, tables, trained
 from sshpe_lib.config import CocoSource
+from sshpe_lib.data import sources
 from sshpe_lib.data.synthetic import SyntheticPeople, build
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate.keypoint_errors import KINDS
@@ -92,6 +93,26 @@ def test_the_command_as_typed(project, tmp_path) -> None:
     annotations = build(SyntheticPeople(images=2), tmp_path / "own", progress=False)
     own = CliRunner().invoke(cli.app, ["evaluate", record.key, "--annotations", str(annotations)])
     assert own.exit_code == 0 and "on 2 people" in own.output
+
+
+def test_a_file_that_is_no_network_is_not_taken_for_a_key(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("pose").write_bytes(b"")
+    for which in ("pose_hrnet.pth", "made.onnx", "pose"):
+        for command in ("evaluate", "export"):
+            done = CliRunner().invoke(cli.app, [command, which])
+            assert f"{which}: neither the key of a record nor a .safetensors file" in str(done.exception)
+            assert "`sshpe weights convert`" in str(done.exception)
+    with pytest.raises(SSHPEError, match="no record's key starts with 'po'"):
+        trained.named("po")
+
+
+def test_a_checkpoint_is_looked_for_before_the_people(project, monkeypatch) -> None:
+    record = train_one(project, "supervised")
+    checkpoints.of(paths.runs() / record.key).unlink()
+    monkeypatch.setattr(sources, "skeleton", lambda *_: pytest.fail("it looked for people"))
+    with pytest.raises(SSHPEError, match=f"sshpe reproduce {record.key} --keep"):
+        trained.of_key(record.key)
 
 
 def test_a_folder_that_takes_no_files_is_known_before_evaluating(tmp_path, monkeypatch) -> None:

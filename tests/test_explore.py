@@ -35,6 +35,12 @@ def test_moving_tiles_and_sites_draws_the_mix_anew() -> None:
         assert one.shape != other.shape or (one != other).any()
 
 
+def test_any_first_draw_is_shown() -> None:
+    controls, told, picture = parts(explore.mix("smoke", seed=1234))
+    assert controls["draw"].value == 1234 and controls["draw"].max >= 1234 and told.value == ""
+    assert (shown(picture) != shown(parts(explore.mix("smoke", seed=200))[2])).any()
+
+
 def test_a_choice_that_is_refused_says_why_and_keeps_the_picture() -> None:
     controls, told, picture = parts(explore.mix("smoke"))
     before = picture.value

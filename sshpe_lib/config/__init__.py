@@ -12,7 +12,7 @@ from sshpe_lib.config.augment import (
     Weak,
     WeakScene,
 )
-from sshpe_lib.config.data import AIChallengerSource, CocoSource, Data, Source, SyntheticSource
+from sshpe_lib.config.data import SOURCES, AIChallengerSource, CocoSource, Data, Source, SyntheticSource
 from sshpe_lib.config.experiment import (
     METHOD_VERSION,
     Evaluate,
@@ -29,6 +29,7 @@ from sshpe_lib.config.pretraining import Pretraining
 __all__ = [
     "METHOD_VERSION",
     "RSN",
+    "SOURCES",
     "AIChallengerSource",
     "Affine",
     "Augment",

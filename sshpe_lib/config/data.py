@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -50,6 +50,9 @@ class AIChallengerSource(Frozen):
 
 
 Source = Annotated[SyntheticSource | CocoSource | AIChallengerSource, Field(discriminator="kind")]
+
+_KINDS, _ = get_args(Source)
+SOURCES = tuple(get_args(kind.model_fields["kind"].annotation)[0] for kind in get_args(_KINDS))  # "coco", ...
 
 
 class Data(Frozen):

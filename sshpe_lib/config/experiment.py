@@ -255,7 +255,7 @@ class Experiment(Frozen):
         """The network stage after which a mix is undone."""
         if mix.unmix != "encoder":
             return mix.unmix
-        return self.model.encoder  # type: ignore[union-attr]  # an RSN, which has none, is not mixed
+        return self.model.encoder
 
     def _check_mix(self, mix: Mum) -> None:
         stages = self.model.named_stages

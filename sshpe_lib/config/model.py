@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Discriminator, Field, PositiveInt, Tag, model_validator
 
 from sshpe_lib.config.frozen import Frozen
 
 
-class SimpleBaseline(Frozen):
+class Network(Frozen):
+    """What the settings of every network say; a subclass adds `network`, its kind, `init`, and its sizes.
+
+    named_stages: those after which it calls `after_stage`, in order; none where nothing can be mixed on the way.
+    """
+
+    named_stages: ClassVar[tuple[str, ...]] = ()
+    encoder: ClassVar[str] = ""  # the stage that ends it, of a network with stages
+
+    @property
+    def multiple(self) -> int:
+        """What both sides of the input must be multiples of, pixels: of most, the coarsest map is at 1/32."""
+        return 32
+
+    @property
+    def architecture(self) -> Self:
+        """The same network from scratch: what decides its cost."""
+        return self.model_copy(update={"init": "scratch"})
+
+    @property
+    def short(self) -> str:
+        """The kind and its size, as a column of a table has it."""
+        return str(self)
+
+    def __str__(self) -> str:
+        """The network in words, such as "Plain" of a class of that name."""
+        return type(self).__name__
+
+
+class SimpleBaseline(Network):
     """SimpleBaseline: depth of the trunk, its base width, the decoder's channels (`models.resnet`).
 
     init: "scratch"; "imagenet", torchvision's weights (the papers'); "objects", the shipped trunk of this depth,
@@ -56,7 +85,7 @@ class SimpleBaseline(Frozen):
         return self
 
 
-class _HRNetTrunk(Frozen):
+class _HRNetTrunk(Network):
     """What HRNet and HigherHRNet share: channels of the finest branch and of the stem, modules of stages 2 to 4,
     blocks of a branch.
 
@@ -71,16 +100,6 @@ class _HRNetTrunk(Frozen):
     modules: tuple[PositiveInt, PositiveInt, PositiveInt] = (1, 4, 3)
     blocks: int = Field(4, gt=0)
     init: Literal["scratch", "imagenet"] = "imagenet"
-
-    @property
-    def multiple(self) -> int:
-        """What both sides of the input must be multiples of, pixels: the coarsest branch is at 1/32."""
-        return 32
-
-    @property
-    def architecture(self) -> Self:
-        """The same network from scratch: what decides its cost."""
-        return self.model_copy(update={"init": "scratch"})
 
     @property
     def short(self) -> str:
@@ -132,17 +151,13 @@ class HigherHRNet(_HRNetTrunk):
         return f"HigherHRNet-W{self.width}" if self.higher else super().short
 
 
-class RSN(Frozen):
+class RSN(Network):
     """Residual Steps Network: depth, number of stages, base width, channels of its units (`models.rsn`).
 
     variant: "official", or "udp", the one of UDP's reference with a three-convolution stem and attention; prm:
     the pose refine machine. Every unit of every stage is supervised. There is no public ImageNet file, so it
-    starts from scratch.
+    starts from scratch. It names no stages: its branches lead past one another, and nothing is mixed on the way.
     """
-
-    named_stages: ClassVar[
-        tuple[str, ...]
-    ] = ()  # its branches lead past one another: nothing is mixed on the way
 
     network: Literal["rsn"]
     depth: Literal[18, 50] = 18
@@ -154,16 +169,6 @@ class RSN(Frozen):
     init: Literal["scratch"] = "scratch"
 
     @property
-    def multiple(self) -> int:
-        """What both sides of the input must be multiples of, pixels: the last level is at 1/32."""
-        return 32
-
-    @property
-    def architecture(self) -> Self:
-        """The network itself, which always starts from scratch."""
-        return self
-
-    @property
     def short(self) -> str:
         """Such as "2xRSN-50"."""
         return (f"{self.stages}x" if self.stages > 1 else "") + f"RSN-{self.depth}"
@@ -171,9 +176,6 @@ class RSN(Frozen):
     def __str__(self) -> str:
         """Such as "2xRSN-50", or "RSN-18 of width 16"."""
         return self.short + (f" of width {self.width}" if self.width != 64 else "")
-
-
-NETWORKS = ("simple_baseline", "hrnet", "higher_hrnet", "rsn")
 
 
 def _network(model: Any) -> str:
@@ -190,3 +192,6 @@ Model = Annotated[
     | Annotated[RSN, Tag("rsn")],
     Discriminator(_network),
 ]
+
+_KINDS, _ = get_args(Model)
+NETWORKS = tuple(tag.tag for _, tag in map(get_args, get_args(_KINDS)))  # "simple_baseline", "hrnet", ...

@@ -86,15 +86,14 @@ def instances(source: Source) -> Instances:
 
 def skeleton(source: Source) -> Skeleton:
     """The keypoints of a source's people."""
-    if source.kind == "ai_challenger":
-        return instances(source).skeleton
-    return coco.parse(annotations(source), category(source)).skeleton
+    if isinstance(source, SyntheticSource | CocoSource):
+        return coco.parse(annotations(source), category(source)).skeleton
+    return instances(source).skeleton
 
 
 def whole_images(source: Source) -> WholeImages:
-    """Every image of a source, with or without people. Raises SSHPEError for AI Challenger's, which only teach."""
-    if source.kind == "ai_challenger":
-        raise SSHPEError(f"{source.annotations}: AI Challenger's people are learned from, not measured on")
+    """Every image of a source, with or without people. Raises SSHPEError for people who only teach."""
+    source = _measurable(source)
     if source.kind == "synthetic":
         file = annotations(source)
         return load_whole_images(file, file.parent / "images")
@@ -106,15 +105,25 @@ def whole_images(source: Source) -> WholeImages:
 
 
 def unlabelled_people(source: Source) -> unlabelled.Unlabelled:
-    """What training on a source's whole images must not take for background."""
-    if source.kind == "ai_challenger":
-        return {}
-    return unlabelled.unlabelled_people(annotations(source), category(source))
+    """What training on a source's whole images must not take for background; nothing where its file tells of none."""
+    if isinstance(source, SyntheticSource | CocoSource):
+        return unlabelled.unlabelled_people(annotations(source), category(source))
+    return {}
 
 
 def ground_truth(source: Source) -> dict:
-    """The parsed annotation file of a source, for evaluation."""
-    return coco.ground_truth(annotations(source), category(source))
+    """The parsed annotation file of a source, for evaluation. Raises SSHPEError for people who only teach."""
+    return coco.ground_truth(annotations(_measurable(source)), category(source))
+
+
+def _measurable(source: Source) -> SyntheticSource | CocoSource:
+    """A source whose file is in COCO's format, which measures read."""
+    if isinstance(source, SyntheticSource | CocoSource):
+        return source
+    raise SSHPEError(
+        f"{source.annotations}: people of kind {source.kind!r} are learned from, not measured on; for data.val give "
+        "people of kind 'coco' or 'synthetic'"
+    )
 
 
 def pin(experiment: Experiment) -> Experiment:

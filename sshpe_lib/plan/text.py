@@ -1,4 +1,4 @@
-"""A plan as text of at most 100 columns."""
+"""A plan as text of at most 100 columns, and its prose of as many as are wanted."""
 
 from __future__ import annotations
 
@@ -33,29 +33,33 @@ class _Names(textwrap.TextWrapper):
     wordsep_re = re.compile(r"(\s+)|(?<=-)")
 
 
-def to_text(plan: Plan, devices: Sequence[int] = (), price: float | None = None) -> str:
+def to_text(
+    plan: Plan, devices: Sequence[int] = (), price: float | None = None, width: int = TEXT_WIDTH
+) -> str:
     """The plan in print: a block for each column of the paper's table, totals, the rates, the data.
 
-    devices: numbers of them for which the time side by side is told; price: of an hour on one.
+    devices: numbers of them for which the time side by side is told; price: of an hour on one; width: of the prose.
     """
     seeds = f"{plan.seeds} seed" + ("s" if plan.seeds > 1 else "")
-    lines = _wrapped(f"Plan of {plan.table.name} on profile {plan.profile}, {seeds}: {plan.description}")
+    lines = _wrapped(
+        f"Plan of {plan.table.name} on profile {plan.profile}, {seeds}: {plan.description}", width
+    )
     notes: list[str] = []
     for column in dict.fromkeys(line.cell.column for line in plan.lines):
         inside = [line for line in plan.lines if line.cell.column == column]
-        lines += ["", *_block(column, [line for line in inside if not line.not_run], notes)]
+        lines += ["", *_block(column, [line for line in inside if not line.not_run], notes, width)]
         for reason, rows in _left_out(inside):
-            lines += _wrapped(f"{column}, not run on {plan.profile} ({reason}): {rows}", "  ")
+            lines += _wrapped(f"{column}, not run on {plan.profile} ({reason}): {rows}", width, "  ")
     lines.append("")
     for number, note in enumerate(notes, 1):
-        lines += _wrapped(f"({number}) {note}", "    ")
+        lines += _wrapped(f"({number}) {note}", width, "    ")
     for paragraph in (_total(plan, devices, price), _LEGEND, COUNTING_RULE):
-        lines += [*_wrapped(paragraph), ""]
-    lines += [*_rates(plan), "", *_data(plan)]
+        lines += [*_wrapped(paragraph, width), ""]
+    lines += [*_rates(plan, width), "", *_data(plan, width)]
     return "\n".join(line.rstrip() for line in lines).rstrip()
 
 
-def _block(column: str, inside: list[Line], notes: list[str]) -> list[str]:
+def _block(column: str, inside: list[Line], notes: list[str], prose: int) -> list[str]:
     """One column of the paper's table; a row that is an earlier one's runs again gets a note."""
     if not inside:
         return []
@@ -78,7 +82,7 @@ def _block(column: str, inside: list[Line], notes: list[str]) -> list[str]:
         *head,
         *rule,
         *(part for parts in body for part in parts),
-        *_wrapped(f"each {setting(experiments)}"),
+        *_wrapped(f"each {setting(experiments)}", prose),
     ]
 
 
@@ -145,7 +149,7 @@ def _total(plan: Plan, devices: Sequence[int] = (), price: float | None = None) 
     return told
 
 
-def _rates(plan: Plan) -> list[str]:
+def _rates(plan: Plan, width: int) -> list[str]:
     """What a step of each size takes, how fast it goes, and who says so."""
     rates = plan.rates
     if rates.assumed:
@@ -154,14 +158,16 @@ def _rates(plan: Plan) -> list[str]:
         told = f"on {rates.device}"
         if rates.cuda_graphs:
             told += ", with --cuda-graphs, which `sshpe run` is to be given too"
-    lines = _wrapped(f"Hours: {told}; reading the images is not in them, and may be slower than the steps.")
+    lines = _wrapped(
+        f"Hours: {told}; reading the images is not in them, and may be slower than the steps.", width
+    )
     for size, step in _largest_steps(plan):
         told = f"{size}: {operations(step)}FLOP a step"
         if size in rates.by_size:
             told += f" at {rates.by_size[size] / 1e12:,.3g} TFLOP/s ({rates.sources[size]})"
         elif not rates.assumed:
             told += f"; {_NOT_MEASURED}"
-        lines += _wrapped(f"- {told}", "  ")
+        lines += _wrapped(f"- {told}", width, "  ")
     return lines
 
 
@@ -174,19 +180,19 @@ def _largest_steps(plan: Plan) -> Iterator[tuple[Size, int]]:
     yield from largest.items()
 
 
-def _data(plan: Plan) -> list[str]:
+def _data(plan: Plan, width: int) -> list[str]:
     """What there is of the data, and what would stop a run."""
     lines = []
     for kinds, found in plan.found:
         first, *more = found.said
-        lines += _wrapped(f"Data, {' and '.join(kinds)}: {first}", "  ")
+        lines += _wrapped(f"Data, {' and '.join(kinds)}: {first}", width, "  ")
         for said in more:
-            lines += _wrapped(f"  {said}", "    ")
+            lines += _wrapped(f"  {said}", width, "    ")
     for told in plan.weights:
-        lines += _wrapped(told, "  ")
+        lines += _wrapped(told, width, "  ")
     for labels, there, what in sorted(set(map(_labels, plan.distinct))):
         if there and labels > there:
-            lines += _wrapped(f"A RUN WOULD STOP: {labels:,} labels are wanted of {there:,} {what}")
+            lines += _wrapped(f"A RUN WOULD STOP: {labels:,} labels are wanted of {there:,} {what}", width)
     return lines
 
 
@@ -232,6 +238,6 @@ def _count(value: int | None) -> str:
     return UNKNOWN if value is None else f"{value:,}"
 
 
-def _wrapped(text: str, indent: str = "") -> list[str]:
-    """Lines of at most 100 columns; those after the first indented."""
-    return textwrap.wrap(text, TEXT_WIDTH, subsequent_indent=indent)
+def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    """Lines of at most `width` columns; those after the first indented."""
+    return textwrap.wrap(text, width, subsequent_indent=indent)

@@ -22,9 +22,16 @@ class TableView:
     entries: tuple[Entry, ...]
 
     def __repr__(self) -> str:
+        return self.text()
+
+    def text(self, width: int = 100) -> str:
+        """The table in lines of at most 100 columns: one block for each column of the paper's table.
+
+        width: columns that titles and notes are folded at.
+        """
         from sshpe_lib.report.text import text
 
-        return text(self.printed)
+        return text(self.printed, width)
 
     def _repr_html_(self) -> str:
         from sshpe_lib.report.html import html
@@ -136,9 +143,9 @@ def table(study: Study) -> TableView:
     return TableView(study, tuple(entry(result, study) for result in (*study.baselines, *study.results)))
 
 
-def to_text(study: Study) -> str:
-    """The table as text of at most 100 columns: one block for each column of the paper's table."""
-    return repr(table(study))
+def to_text(study: Study, width: int = 100) -> str:
+    """The table as text, as `TableView.text` has it."""
+    return table(study).text(width)
 
 
 def _numbers(one: Entry) -> dict[str, float | None]:

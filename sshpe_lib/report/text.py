@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from functools import partial
 
 from sshpe_lib.report.blocks import GAP, Block, Column, Printed
 
@@ -11,12 +12,13 @@ WIDTH = 100
 Heading = tuple[str, str]  # in two lines
 
 
-def text(table: Printed) -> str:
+def text(table: Printed, width: int = WIDTH) -> str:
     """The table in lines of at most 100 columns: a block for every column, the notes below.
 
-    Columns of marks stand beside the numbers where there is room, else in a block of their own.
+    Columns of marks stand beside the numbers where there is room, else in a block of their own. width: of the prose.
     """
-    lines = _wrapped(table.title)
+    wrapped = partial(textwrap.wrap, width=width)
+    lines = wrapped(table.title)
     for block in table.blocks:
         beside = all(_fits(_numbers(table, block, column, marks=True)) for column in block.columns)
         if block.marks and not beside:
@@ -24,13 +26,13 @@ def text(table: Printed) -> str:
         for column in block.columns:
             lines += ["", *_numbers(table, block, column, marks=beside)]
             if not block.title:
-                lines += _wrapped(f"paper: {table.data}")
-                lines += _wrapped(f"ours:  {column.measured}")
+                lines += wrapped(f"paper: {table.data}")
+                lines += wrapped(f"ours:  {column.measured}")
     lines.append("")
     for number, reason in enumerate(table.reasons, 1):
-        lines += _wrapped(f"({number}) {reason}")
+        lines += wrapped(f"({number}) {reason}")
     for note in table.notes:
-        lines += _wrapped(note)
+        lines += wrapped(note)
     return "\n".join(line.rstrip() for line in lines).rstrip()
 
 
@@ -77,7 +79,3 @@ def _grid(headings: Sequence[Heading], rows: list[list[str]], align: Sequence[st
 
 def _fits(lines: list[str]) -> bool:
     return max(map(len, lines)) <= WIDTH
-
-
-def _wrapped(words: str) -> list[str]:
-    return textwrap.wrap(words, WIDTH)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sshpe_lib.data import ai_challenger, coco
+from sshpe_lib.config import AIChallengerSource
+from sshpe_lib.data import ai_challenger, coco, sources
 from sshpe_lib.data.images import read_image
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.skeleton import AIC14, COCO17
@@ -51,6 +52,18 @@ def test_another_keypoint_set_is_refused(tmp_path: Path) -> None:
         SSHPEError, match="people.json: its keypoints are those of .*, not AI Challenger's 14; give"
     ):
         ai_challenger.load_instances(tmp_path / "people.json", tmp_path)
+
+
+def test_its_people_are_not_measured_on(folder: Path) -> None:
+    source = AIChallengerSource(
+        kind="ai_challenger", annotations=str(folder / "people.json"), images=str(folder)
+    )
+    assert sources.skeleton(source) == COCO17 and sources.unlabelled_people(source) == {}
+    for read in (sources.ground_truth, sources.whole_images):
+        with pytest.raises(
+            SSHPEError, match="people of kind 'ai_challenger' are learned from, not measured on"
+        ):
+            read(source)
 
 
 @pytest.mark.real_data

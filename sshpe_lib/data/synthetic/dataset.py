@@ -28,8 +28,8 @@ _CHUNK = 32  # images a worker renders at a time
 def build(spec: SyntheticPeople, cache: Path, progress: bool = True, workers: int = 1) -> Path:
     """Render the data set into `cache`, or find it there; returns the path of its annotation file.
 
-    Writes cache/<fingerprint>/annotations.json and cache/<fingerprint>/images/*.png; `file_name` entries are
-    relative to images/. The folder appears by one rename when it is complete; processes that ask at one time
+    Writes `cache/<fingerprint>/annotations.json` and `cache/<fingerprint>/images/*.png`; `file_name` entries are
+    relative to `images/`. The folder appears by one rename when it is complete; processes that ask at one time
     render it once. Raises SSHPEError if the cache cannot be written or `workers` is below 1.
     """
     if workers < 1:
