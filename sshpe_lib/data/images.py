@@ -136,7 +136,14 @@ def held(root: Path, names: Sequence[str]) -> Iterator[bool]:
 def _listing(folder: Path) -> set[str]:
     try:
         with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if entry.is_file()}
+            return {entry.name for entry in entries if _is_file(entry)}
     except (OSError, ValueError):
         # The latter for a name that no file can have, with a zero byte or a lone surrogate.
         return set()
+
+
+def _is_file(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself, through a file, or to a name that is too long
+        return False

@@ -221,3 +221,11 @@ def test_what_is_held_is_a_file_and_each_folder_is_listed_once(tmp_path, monkeyp
     names = ["a.jpg", "deep/er/b.jpg", "deep/c.jpg", "deep/er/folder.jpg", "b.jpg", "nowhere/a.jpg"]
     assert list(held(tmp_path, names)) == [True, True, True, False, False, False]
     assert len(listed) == len(set(listed)) == 4
+
+
+@pytest.mark.parametrize("target", ["odd.jpg", "a.jpg/b.jpg", "x" * 300, "nowhere"])
+def test_one_odd_link_hides_no_other_image(tmp_path, target):
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "odd.jpg").symlink_to(target)
+    (tmp_path / "sound.jpg").symlink_to("a.jpg")
+    assert list(held(tmp_path, ["a.jpg", "odd.jpg", "sound.jpg"])) == [True, False, True]
