@@ -67,10 +67,13 @@ def targets(folder: Path) -> dict[str, tuple[str, list[bytes], Reader]]:
             "broken.safetensors", [test_fuzz.network("people")], reads(lambda path: trained.load(path).about),
         ),
         "record": (
-            f"{test_fuzz.RECORD.key}.json", [test_fuzz.RECORD.model_dump_json().encode()], reads(records.read),
+            f"{test_fuzz.RECORD.key}.json", [test_fuzz.RECORD.model_dump_json().encode()],
+            reads(lambda path: records.read(path).ap),
         ),
         "parameters": (
-            "params/profiles/smoke.yaml", [test_fuzz.parameters("profiles/smoke.yaml").encode()],
+            "params/profiles/smoke.yaml",
+            [test_fuzz.parameters("profiles/smoke.yaml").encode()]
+            + [f"title: {text}".encode() for text in (*test_fuzz.ODD.values(), *test_fuzz.ENDLESS)],
             reads(lambda _: tables.experiment("smoke", "pose-mum+", folder=params)),
         ),
     }  # fmt: skip

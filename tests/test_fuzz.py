@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -35,6 +36,7 @@ from sshpe_lib.models import weights
 from sshpe_lib.skeleton import COCO17
 from tests import choices, fakes
 from tests.data.people import person, valid_document, write
+from tests.test_profiles import ODD
 
 CASES = int(os.environ.get("SSHPE_FUZZ", 500))
 fuzz = settings(
@@ -284,7 +286,7 @@ RECORD = fakes.record(tables.experiment("smoke", "pose-mum+"), ap=24.0)
 def test_a_record(folder: Path, document: Any) -> None:
     path = records.path_of(folder, RECORD.key)
     path.write_text(as_json(document))
-    survives(lambda: records.find(folder, RECORD.key))
+    survives(lambda: records.find(folder, RECORD.key).ap)
 
 
 @cache
@@ -312,13 +314,29 @@ READERS = {
 }
 
 
+ENDLESS = ["&x [*x]", "&x {a: *x}"]  # inside itself
+
+
+def retyped(text: str) -> st.SearchStrategy[str]:
+    """YAML with one of its values typed in another way: as one that cannot be made, or that is inside itself."""
+    values = [match.span(1) for match in re.finditer(r": +([^\n]+)", text)]
+    return st.builds(
+        lambda place, value: text[: place[0]] + value + text[place[1] :],
+        st.sampled_from(values),
+        st.sampled_from([*ODD.values(), *ENDLESS]),
+    )
+
+
 @pytest.mark.parametrize("name", READERS)
 @given(data=st.data())
 @fuzz
 def test_a_file_of_parameters(params: Path, name: str, data: st.DataObject) -> None:
     sound = parameters(name)
-    if data.draw(st.booleans()):
+    way = data.draw(st.sampled_from(["values", "texts", "bytes"]))
+    if way == "values":
         text = yaml.safe_dump(data.draw(broken(document(name))), allow_unicode=True).encode()
+    elif way == "texts":
+        text = data.draw(retyped(sound)).encode()
     else:
         text = data.draw(damaged(sound.encode()))
     try:
