@@ -34,6 +34,14 @@ class Skeleton:
             order[left], order[right] = right, left
         return tuple(order)
 
+    def check(self) -> None:
+        """Raises ValueError where an index is none of a keypoint, or the sigmas are not as many as the keypoints."""
+        pairs = (*self.flip_pairs, *self.limbs, self.upper_body)
+        if any(not 0 <= index < len(self) for pair in pairs for index in pair):
+            raise ValueError(f"skeleton: an index is none of {len(self)} keypoints")
+        if len(self.sigmas) != len(self):
+            raise ValueError("skeleton: there are not as many sigmas as keypoints")
+
 
 def _pairs_by_name(names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
     position = {name: i for i, name in enumerate(names)}

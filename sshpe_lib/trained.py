@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
-from itertools import chain
 from pathlib import Path
 
 import safetensors
@@ -187,11 +186,7 @@ class _About(BaseModel):
     def _whole(self) -> _About:
         if not self.origin and "AP" not in self.metrics:
             raise ValueError("metrics: there is no AP")
-        indices = [*chain(*self.skeleton.flip_pairs, *self.skeleton.limbs), *self.skeleton.upper_body]
-        if any(not 0 <= index < len(self.skeleton) for index in indices):
-            raise ValueError(f"skeleton: an index is none of {len(self.skeleton)} keypoints")
-        if len(self.skeleton.sigmas) != len(self.skeleton):
-            raise ValueError("skeleton: there are not as many sigmas as keypoints")
+        self.skeleton.check()
         return self
 
 

@@ -101,8 +101,8 @@ ODD = {
     "too many digits": "1" * 5000,
     "no truth": "!!bool x",
     "no timestamp": "!!timestamp x",
-    "too deep": "[" * 400 + "]" * 400,
-    "too deep a mapping": "{a: " * 400 + "1" + "}" * 400,
+    "too deep": "[" * 600 + "]" * 600,
+    "too deep a mapping": "{a: " * 600 + "1" + "}" * 600,
 }
 
 

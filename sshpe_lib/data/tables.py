@@ -83,7 +83,7 @@ def image_table(entries: Sequence, file: Path) -> tuple[ImageTable, list[Fault]]
     given: list[Any] = [entry.get("file_name") for entry in entries]
     named = np.array([isinstance(name, str) and name != "" for name in given], dtype=bool)
     found.add(~named, states(entries, "file_name"), "give the image's file name as a text")
-    outside = np.array([ok and _leads_out(name) for ok, name in zip(named, given, strict=True)], dtype=bool)
+    outside = np.array([ok and leads_out(name) for ok, name in zip(named, given, strict=True)], dtype=bool)
     found.add(
         outside,
         lambda row: f"file_name {given[row]!r} leads out of the folder of images",
@@ -101,7 +101,7 @@ def image_table(entries: Sequence, file: Path) -> tuple[ImageTable, list[Fault]]
     return ImageTable(ids, names, sizes), found.faults
 
 
-def _leads_out(name: str) -> bool:
+def leads_out(name: str) -> bool:
     """Whether a file's name, below a folder, is a path to somewhere else."""
     if ".." not in name and not name.startswith("/"):
         return False  # most names: to take a path apart costs twenty times more
