@@ -212,6 +212,8 @@ def _unreadable(path: Path, reason: str) -> SSHPEError:
 
 
 def _header(path: Path) -> dict | None:
+    if not path.is_file():  # of a pipe, the end may never come
+        return None
     try:
         with safetensors.safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get(HEADER) or "null")

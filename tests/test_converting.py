@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -221,6 +222,14 @@ def test_what_a_file_of_weights_is(tmp_path: Path) -> None:
     safetensors.torch.save_file({"a": torch.tensor([1, float("nan")])}, foreign)
     with pytest.raises(SSHPEError, match="tensor a has values that are not finite"):
         zoo.verify(foreign)
+
+
+def test_a_pipe_holds_no_network(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.safetensors"
+    os.mkfifo(pipe)
+    for reads in (zoo.verify, trained.load, converting.convert):
+        with pytest.raises(SSHPEError, match="no such file of weights"):
+            reads(pipe)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -205,6 +205,14 @@ def test_the_quick_reader_and_the_plain_one_read_the_same(file):
         assert repr(documents.read_annotations(file)) == repr(json.loads(odd))
 
 
+@pytest.mark.parametrize("name", ["pipe", "/dev/zero"])
+def test_a_pipe_is_no_document(tmp_path, name):
+    os.mkfifo(tmp_path / "pipe")
+    for reads in (documents.read_json, documents.read_annotations, documents.fingerprint):
+        with pytest.raises(coco.SSHPEError, match="the file: it is a pipe or a device; name a file"):
+            reads(tmp_path / name)
+
+
 def test_a_file_that_grew_within_the_clocks_tick_is_another(file):
     before = documents.fingerprint(file), documents.read_annotations(file)
     time = file.stat().st_mtime_ns
