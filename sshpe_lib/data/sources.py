@@ -38,7 +38,7 @@ def own(annotations: Path, images: Path | None = None) -> CocoSource:
 def annotations(source: Source) -> Path:
     """The annotation file of a source, rendered first where the people are synthetic and not in the cache."""
     if source.kind == "synthetic":
-        return build(people(source), paths.cache() / "synthetic")
+        return build(people(source), paths.drawn())
     return resolve(source.annotations)
 
 

@@ -148,6 +148,7 @@ def detection_table(
     """The detections of `category` (None: of all) and their faults; without `images` ids go unchecked."""
     entries, found = _objects(entries, file, "detections")
     rows = [row for row, entry in enumerate(entries) if category in (None, entry.get("category_id"))]
+    _numbered_categories(entries, found)
     detected = [entries[row] for row in rows]
     found.entry = lambda row: f"detections[{rows[row]}]"
     if images is None:
@@ -192,6 +193,12 @@ def _image_rows(entries: Sequence[Mapping], images: ImageTable, found: FaultList
 def _known_categories(entries: Sequence[Mapping], found: FaultList) -> None:
     missing = np.array(["category_id" not in entry for entry in entries], dtype=bool)
     found.add(missing, "it has no 'category_id'", "add the id of its category")
+    _numbered_categories(entries, found)
+
+
+def _numbered_categories(entries: Sequence[Mapping], found: FaultList) -> None:
+    wrong = np.array([isinstance(entry.get("category_id"), bool) for entry in entries], dtype=bool)
+    found.add(wrong, states(entries, "category_id"), "give the id of its category, a number")  # True == 1
 
 
 def _boxes(entries: Sequence[Mapping], found: FaultList) -> np.ndarray:

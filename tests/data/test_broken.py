@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from sshpe_lib.config import SyntheticSource
+from sshpe_lib.data import sources
+from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.check import check
 from sshpe_lib.data.coco import fingerprint, ground_truth, load_instances
 from sshpe_lib.data.documents import read_json
@@ -254,6 +259,7 @@ DETECTED = [
             "'bbox' holds 1e+300, not below 1e+15",
             "width, height",
         ),
+        ({"category_id": True}, "detections[1]", "'category_id' is True", "the id of its category, a number"),
         ({"score": None}, "detections[1]", "'score' is None", "detector's score"),
         ({"score": NAN}, "detections[1]", "'score' is nan", "detector's score"),
         ({"bbox": [1, 2, 3]}, "detections[1]", "3 values, not 4", "width, height"),
@@ -267,6 +273,32 @@ def test_a_broken_detection_is_named(change, entry, problem, cure, folder):
         load_instances(folder / "people.json", folder, detections=results)
     assert str(error.value).startswith(f"{results}: {entry}: ")
     assert problem in str(error.value) and cure in str(error.value)
+
+
+def test_a_truth_value_is_no_category_of_a_person(folder):
+    path = write(folder, someone(category_id=True)(valid_document()))
+    with pytest.raises(
+        SSHPEError, match="annotations.0.: 'category_id' is True; give the id of its category"
+    ):
+        load_instances(path, folder)
+
+
+@pytest.mark.parametrize("content", ["", "half", "no image"])
+def test_drawn_people_that_are_broken_are_to_be_drawn_again(tmp_path, monkeypatch, content):
+    """Nobody could copy or download them again."""
+    monkeypatch.setenv("SSHPE_CACHE", str(tmp_path))
+    source = SyntheticSource(kind="synthetic", images=2)
+    people = sources.instances(source)
+    folder = people.source.parent
+    if content == "no image":
+        people.path(0).write_bytes(people.path(0).read_bytes()[:200])
+    else:
+        people.source.write_text(people.source.read_text()[: 500 * bool(content)])
+    cure = f"delete the folder {folder}, and its people are drawn again"
+    with pytest.raises(SSHPEError, match=re.escape(cure)):
+        ImageCache().read(sources.instances(source).path(0), "the test")
+    shutil.rmtree(folder)
+    assert len(sources.instances(source)) == len(people)
 
 
 @pytest.mark.parametrize("name", ["a\0/b.jpg", "\ud800/b.jpg"])
