@@ -337,10 +337,11 @@ def short_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(short_book: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
-    """The folder of the short book's pages, built by nobody disturbed, and the seconds that it took."""
-    output, begin = tmp_path_factory.mktemp("undisturbed"), time.monotonic()
-    built = build(short_book, output)
-    assert built.returncode == 0, f"{built.stdout[-3000:]}\n{built.stderr[-3000:]}"
+    """The folder of the short book's pages, built by nobody disturbed, and the seconds that it takes."""
+    for _ in range(2):  # the first takes longer than any later one
+        output, begin = tmp_path_factory.mktemp("undisturbed"), time.monotonic()
+        built = build(short_book, output)
+        assert built.returncode == 0, f"{built.stdout[-3000:]}\n{built.stderr[-3000:]}"
     return output / "_build" / "html", time.monotonic() - begin
 
 
@@ -381,7 +382,7 @@ def test_a_short_book_that_is_killed_ends_with_the_same_pages(short_book, undist
             kill(process, by)
             codes.append(process.returncode)
         assert_same_pages(html, short_book, tmp_path / str(number))
-    assert sum(code != 0 for code in codes) >= 5, codes  # one that comes after the end proves nothing
+    assert sum(code < 0 for code in codes) >= 3, codes  # one that comes after the end proves nothing
 
 
 @pytest.mark.skipif("SSHPE_MOUNTS" not in os.environ, reason="the nightly job mounts disks (SSHPE_MOUNTS)")
