@@ -56,9 +56,12 @@ def convert(
     codec = codec or _codec(found, skeleton, file)
     height, width = size or _size(file, found)
     made = _experiment(found, (width, height), codec, color or _color(found), file)
-    network = trained.empty(made, skeleton)
-    weights.fill(network, _rgb_to_one(state) if _official_rsn(found) else state, file)
-    weights.check_finite(network.state_dict(), file)
+    try:
+        network = trained.filled(made, skeleton, state, file)
+    except ValueError as error:
+        raise SSHPEError(f"{file}: its tensors are of no network that can be made ({error})") from None
+    if _official_rsn(found):
+        network.load_state_dict(_rgb_to_one(network.state_dict()))
     origin = f"converted from {file.name}, sha256 {fingerprint(file)[:16]}"
     return Trained(network.eval(), made, skeleton, "", {}, "", origin)
 

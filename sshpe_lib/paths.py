@@ -52,6 +52,11 @@ def cache() -> Path:
     return _folder("SSHPE_CACHE", "~/.cache/sshpe")
 
 
+def drawn() -> Path:
+    """The folder of drawn people, each set of them in a folder of its own."""
+    return cache() / "synthetic"
+
+
 def data() -> Path | None:
     """The folder of real photographs named by `SSHPE_DATA`, or None where the variable is unset.
 

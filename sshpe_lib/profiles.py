@@ -16,6 +16,8 @@ from sshpe_lib.config import SOURCES, Frozen
 from sshpe_lib.errors import SSHPEError
 
 Value = TypeVar("Value", bound=Frozen)
+# What PyYAML raises: its own error, and whatever the conversion of a text that looks like a date or number does.
+_YAML_FAULTS = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
 
 class Profile(Frozen):
@@ -93,11 +95,11 @@ def load_schedules(folder: Path | None = None) -> dict[str, Schedule]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping. Raises SSHPEError that names the file and the line."""
+    """A YAML mapping. Raises SSHPEError that names the file and, for a fault of its layout, the line."""
     try:
         values = copy.deepcopy(_parsed(path.read_text()))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SSHPEError(f"{path}: {' '.join(str(error).split())}") from None
+    except (OSError, *_YAML_FAULTS) as error:
+        raise SSHPEError(f"{path}: it cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise SSHPEError(f"{path}: a mapping is expected, not {type(values).__name__}")
     return values
@@ -129,7 +131,7 @@ def assignments(texts: Sequence[str], option: str, example: str) -> dict[str, An
         name, equals, value = text.partition("=")
         try:
             found[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
+        except _YAML_FAULTS:
             equals = ""
         if not equals or not name.strip():
             raise SSHPEError(f"{option} {text!r} assigns nothing; write it as {example}")

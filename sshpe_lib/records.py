@@ -6,8 +6,9 @@ import json
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from sshpe_lib.config import Experiment, Frozen
 from sshpe_lib.errors import SSHPEError
@@ -16,6 +17,8 @@ from sshpe_lib.writing import written_whole
 MAX_BYTES = 20_000
 MAX_POINTS = 100
 MULTI_SCALE = "-ms"  # ends the names of metrics that were measured at several scales
+
+Percent = Annotated[float, Field(strict=True, ge=0, le=100)]  # strict: no text, and true is not 1
 
 
 class Point(Frozen):
@@ -81,12 +84,21 @@ class Record(Frozen):
     key: str
     experiment: Experiment
     headline: str
-    metrics: dict[str, dict[str, float]]
+    metrics: dict[str, dict[str, Percent]]
     curve: tuple[Point, ...]
     examples: tuple[Example, ...] = ()
     hard_cases: tuple[Example, ...] = ()
     scenes: tuple[SceneExample, ...] = ()
     provenance: Provenance
+
+    @model_validator(mode="after")
+    def _measured(self) -> Record:
+        if self.headline not in self.metrics:
+            raise ValueError(f"metrics: there are none of the headline's network, {self.headline!r}")
+        for name, measured in self.metrics.items():
+            if "AP" not in measured:
+                raise ValueError(f"metrics: there is no AP of {name!r}")
+        return self
 
     @property
     def precision(self) -> str:

@@ -35,6 +35,14 @@ class Skeleton:
             order[left], order[right] = right, left
         return tuple(order)
 
+    def check(self) -> None:
+        """Raises ValueError where an index is none of a keypoint, or the sigmas are not as many as the keypoints."""
+        pairs = (*self.flip_pairs, *self.limbs, self.upper_body)
+        if any(not 0 <= index < len(self) for pair in pairs for index in pair):
+            raise ValueError(f"skeleton: an index is none of {len(self)} keypoints")
+        if len(self.sigmas) != len(self):
+            raise ValueError("skeleton: there are not as many sigmas as keypoints")
+
 
 # Where a name changes from one word to the next without a separator: leftEye, LEye.
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")

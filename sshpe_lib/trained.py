@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
-from itertools import chain
 from pathlib import Path
 
 import safetensors
@@ -171,27 +170,33 @@ def load(path: Path) -> Trained:
     path = Path(path)
     state = weights.load_state(path)
     about = _about(path)
-    network = _like(state, about, path)
-    weights.fill(network, state, path)
-    weights.check_finite(network.state_dict(), path)
+    try:
+        network = filled(about.experiment, about.skeleton, state, path)
+    except ValueError as error:
+        raise _unreadable(path, str(error)) from None
     return Trained(network.eval(), **dict(about))
 
 
-def _like(state: dict[str, Tensor], about: _About, path: Path) -> nn.Module:
-    """The untaught network of a file's experiment, made only once its tensors are known to be those of the file.
+def filled(experiment: Experiment, skeleton: Skeleton, state: dict[str, Tensor], path: Path) -> nn.Module:
+    """The experiment's network with the tensors of a file, made only once they are known to be its own.
 
     A few bytes can ask for any width: without storage first, so that no more memory is taken than the file has.
+    Raises ValueError where there can be no such network, and SSHPEError where the tensors are not its own or not
+    finite.
     """
-    model = about.experiment.model
+    model = experiment.model
     try:
         if isinstance(model, HRNet | HigherHRNet) and model.blocks * sum(model.modules) > len(state):
             raise ValueError(f"it has more blocks than the file has tensors, {len(state)}")
         with torch.device("meta"):
-            planned = empty(about.experiment, about.skeleton)
-    except (SSHPEError, RuntimeError, TypeError, ValueError) as error:  # torch's, of sizes beyond 64 bits
-        raise _unreadable(path, str(error)) from None
+            planned = empty(experiment, skeleton)
+    except (SSHPEError, RuntimeError, TypeError) as error:  # torch's, of sizes beyond 64 bits
+        raise ValueError(str(error)) from None
     weights.check_fit(state, planned.state_dict(), str(path), type(planned).__name__)
-    return empty(about.experiment, about.skeleton)
+    network = empty(experiment, skeleton)
+    weights.fill(network, state, path)
+    weights.check_finite(network.state_dict(), path)
+    return network
 
 
 def shipped() -> Path:
@@ -218,11 +223,7 @@ class _About(BaseModel):
     def _whole(self) -> _About:
         if not self.origin and "AP" not in self.metrics:
             raise ValueError("metrics: there is no AP")
-        indices = [*chain(*self.skeleton.flip_pairs, *self.skeleton.limbs), *self.skeleton.upper_body]
-        if any(not 0 <= index < len(self.skeleton) for index in indices):
-            raise ValueError(f"skeleton: an index is none of {len(self.skeleton)} keypoints")
-        if len(self.skeleton.sigmas) != len(self.skeleton):
-            raise ValueError("skeleton: there are not as many sigmas as keypoints")
+        self.skeleton.check()
         return self
 
 
@@ -248,6 +249,8 @@ def _unreadable(path: Path, reason: str) -> SSHPEError:
 
 
 def _header(path: Path) -> dict | None:
+    if not path.is_file():  # of a pipe, the end may never come
+        return None
     try:
         with safetensors.safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get(HEADER) or "null")

@@ -34,3 +34,14 @@ def small_disk(place: Path, size: str) -> Iterator[None]:
 def remount(place: Path, options: str) -> None:
     """Change a disk: size=64m, or ro for read-only."""
     subprocess.run(["mount", "-o", f"remount,{options}", place], check=True)
+
+
+def freeze(place: Path) -> None:
+    """Make a folder read-only for whoever looks it up from now on; files that are open for writing forbid a remount."""
+    subprocess.run(["mount", "--bind", place, place], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", place], check=True)
+
+
+def thaw(place: Path) -> None:
+    """Take the last `freeze` back."""
+    subprocess.run(["umount", place], check=True)

@@ -3,9 +3,9 @@
     pip install atheris
     python -m tests.guided TARGET [-runs=10000] [-max_total_time=600]
 
-TARGET is annotations, outlines, detections, image, weights, network, record or parameters; options are libFuzzer's. It
-stops with the bytes in a file at the first input that ends in anything but a result or the program's own error, takes
-more than 2 GB or more than 20 seconds. The nightly job runs 10,000 of each.
+TARGET is annotations, outlines, detections, image, weights, official, network, record or parameters; options are
+libFuzzer's. It stops with the bytes in a file at the first input that ends in anything but a result or the program's
+own error, takes more than 2 GB or more than 20 seconds. The nightly job runs 10,000 of each.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import atheris
+import safetensors.torch
 
 with atheris.instrument_imports(include=["sshpe_lib"]):
-    from sshpe_lib import checkpoints, records, tables, trained
+    from sshpe_lib import checkpoints, converting, records, tables, trained
     from sshpe_lib.data.coco import ground_truth, load_instances
     from sshpe_lib.data.images import read_image
     from sshpe_lib.data.unlabelled import drawn  # noqa: F401  # for `test_fuzz.hidden`
@@ -63,14 +64,22 @@ def targets(folder: Path) -> dict[str, tuple[str, list[bytes], Reader]]:
             "broken.pth", [test_fuzz.saved(suffix) for suffix in (".pth", ".safetensors")],
             reads(weights.load_state, trained.load, lambda path: checkpoints.read(path, "k")),
         ),
+        "official": (
+            "pose_128x96.safetensors",
+            [safetensors.torch.save(test_fuzz.official(kind)) for kind in ("resnet", "hrnet", "higher")],
+            reads(lambda path: converting.convert(path).about),
+        ),
         "network": (
             "broken.safetensors", [test_fuzz.network("people")], reads(lambda path: trained.load(path).about),
         ),
         "record": (
-            f"{test_fuzz.RECORD.key}.json", [test_fuzz.RECORD.model_dump_json().encode()], reads(records.read),
+            f"{test_fuzz.RECORD.key}.json", [test_fuzz.RECORD.model_dump_json().encode()],
+            reads(lambda path: records.read(path).ap),
         ),
         "parameters": (
-            "params/profiles/smoke.yaml", [test_fuzz.parameters("profiles/smoke.yaml").encode()],
+            "params/profiles/smoke.yaml",
+            [test_fuzz.parameters("profiles/smoke.yaml").encode()]
+            + [f"title: {text}".encode() for text in (*test_fuzz.ODD.values(), *test_fuzz.ENDLESS)],
             reads(lambda _: tables.experiment("smoke", "pose-mum+", folder=params)),
         ),
     }  # fmt: skip

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from html.parser import HTMLParser
@@ -24,7 +25,7 @@ import nbformat
 import pytest
 import yaml
 
-from tests import browser
+from tests import browser, disks
 from tests.test_kill import KILLS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,9 +60,9 @@ def start(book: Path, output: Path, *flags: str, **variables: str) -> subprocess
     return subprocess.Popen(command, text=True, env=environment, start_new_session=True, **pipes)
 
 
-def kill(process: subprocess.Popen) -> None:
+def kill(process: subprocess.Popen, by: int = signal.SIGKILL) -> None:
     with suppress(ProcessLookupError):  # it had ended
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, by)
     process.communicate()
 
 
@@ -362,9 +363,46 @@ def test_notebooks_are_the_folder_itself() -> None:
     assert (BOOK / "notebooks").is_symlink() and os.readlink(BOOK / "notebooks") == "../notebooks"
 
 
-@pytest.mark.skipif(
-    KILLS < 50, reason="takes five builds of the book; the nightly job kills it (SSHPE_KILLS)"
+@pytest.fixture(scope="module")
+def short_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A book of two pages of the whole one, a text with cells and a notebook."""
+    root = tmp_path_factory.mktemp("short")
+    (root / "book").mkdir()
+    for folder, omitted in ((ROOT, "book"), (BOOK, "_toc.yml")):
+        for path in folder.iterdir():
+            if path.name != omitted and path.name[0] != ".":
+                (root / path.relative_to(ROOT)).symlink_to(path)
+    toc = {"format": "jb-book", "root": "profiles", "chapters": [{"file": "notebooks/figure1"}]}
+    (root / "book" / "_toc.yml").write_text(yaml.safe_dump(toc))
+    return root / "book"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(short_book: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """The folder of the short book's pages, built by nobody disturbed, and the seconds that it takes."""
+    for _ in range(2):  # the first takes longer than any later one
+        output, begin = tmp_path_factory.mktemp("undisturbed"), time.monotonic()
+        built = build(short_book, output)
+        assert built.returncode == 0, f"{built.stdout[-3000:]}\n{built.stderr[-3000:]}"
+    return output / "_build" / "html", time.monotonic() - begin
+
+
+def assert_same_pages(html: Path, book: Path, output: Path, *flags: str) -> None:
+    """A build of the book into `output`, whatever is there, succeeds and has the pages of `html`."""
+    built = build(book, output, *flags)
+    assert built.returncode == 0, f"{built.stdout[-3000:]}\n{built.stderr[-3000:]}"
+    again = output / "_build" / "html"
+    pages = {page.relative_to(html) for page in html.rglob("*.html")}
+    assert pages == {page.relative_to(again) for page in again.rglob("*.html")}
+    assert [str(page) for page in sorted(pages) if words_of(html / page) != words_of(again / page)] == []
+
+
+nightly = pytest.mark.skipif(
+    KILLS < 50, reason="takes several builds of the book; the nightly job kills it (SSHPE_KILLS)"
 )
+
+
+@nightly
 def test_a_build_that_is_killed_ends_with_the_same_pages(html, tmp_path):
     rng = random.Random(0)
     for _ in range(4):
@@ -372,9 +410,36 @@ def test_a_build_that_is_killed_ends_with_the_same_pages(html, tmp_path):
         with suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=rng.uniform(5, 60))
         kill(process)
-    built = build(BOOK, tmp_path, "-W", "--keep-going")
-    assert built.returncode == 0, f"{built.stdout[-3000:]}\n{built.stderr[-3000:]}"
-    again = tmp_path / "_build" / "html"
-    pages = {page.relative_to(html) for page in html.rglob("*.html")}
-    assert pages == {page.relative_to(again) for page in again.rglob("*.html")}
-    assert [str(page) for page in sorted(pages) if words_of(html / page) != words_of(again / page)] == []
+    assert_same_pages(html, BOOK, tmp_path, "-W", "--keep-going")
+
+
+@nightly
+def test_a_short_book_that_is_killed_ends_with_the_same_pages(short_book, undisturbed, tmp_path):
+    (html, seconds), rng, codes = undisturbed, random.Random(0), []
+    for number in range(5):
+        for by in (signal.SIGTERM, signal.SIGKILL):
+            process = start(short_book, tmp_path / str(number))
+            with suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=rng.uniform(0, seconds))
+            kill(process, by)
+            codes.append(process.returncode)
+        assert_same_pages(html, short_book, tmp_path / str(number))
+    assert sum(code < 0 for code in codes) >= 3, codes  # one that comes after the end proves nothing
+
+
+@pytest.mark.skipif("SSHPE_MOUNTS" not in os.environ, reason="the nightly job mounts disks (SSHPE_MOUNTS)")
+@pytest.mark.parametrize("fault", ["full", "read-only"])
+def test_a_short_book_goes_on_when_its_disk_takes_files_again(short_book, undisturbed, tmp_path, fault):
+    (html, seconds), place = undisturbed, tmp_path / "disk"
+    with disks.small_disk(place, "2m" if fault == "full" else "64m"):
+        process = start(short_book, place)
+        if fault == "read-only":
+            time.sleep(seconds / 2)
+            disks.freeze(place)
+        try:
+            process.communicate(timeout=PATIENCE)
+        finally:
+            kill(process)
+            disks.thaw(place) if fault == "read-only" else disks.remount(place, "size=64m")
+        assert process.returncode
+        assert_same_pages(html, short_book, place)

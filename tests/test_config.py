@@ -136,6 +136,7 @@ def test_no_key_without_a_fingerprint():
         ),
         ({"augment": {"strong": [{"kind": "mum", "tiles": [0, 3]}]}}, "tiles.*should be greater than 0"),
         ({"data": {"input_size": [0, 64]}}, "data.input_size.*should be greater than 0"),
+        ({"data": {"input_size": [48, 4112]}}, "data.input_size.*should be less than or equal to 4096"),
         ({"augment": {"strong": [{"kind": "mum"}, {"kind": "affine"}]}}, "affine must come before mum"),
         ({"augment": {"strong": [{"kind": "mum"}, {"kind": "mum"}]}}, "lists mum twice"),
         (

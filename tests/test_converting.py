@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -213,6 +214,58 @@ def test_a_network_with_a_tensor_too_many_is_refused(tmp_path: Path) -> None:
         converting.convert(file)
 
 
+@pytest.mark.parametrize(
+    ("name", "tensor", "told"),
+    [
+        ("final_layer.weight", torch.tensor(1.0), r"final_layer.weight of shape \(\) is no convolution"),
+        ("final_layer.weight", torch.zeros(17), r"final_layer.weight of shape \(17,\) is no convolution"),
+        ("conv1.weight", torch.zeros(8, 3, 7), r"conv1.weight of shape \(8, 3, 7\) is no convolution"),
+        ("conv1.weight", torch.zeros(0, 3, 7, 7), "model.width: Input should be greater than 0"),
+        ("conv1.weight", torch.zeros(1 << 40, 0, 7, 7), "of no network that can be made|of another shape"),
+        ("conv1.weight", torch.zeros(1 << 22, 0, 7, 7), r"of another shape \(conv1.weight"),
+    ],
+)
+def test_tensors_of_other_shapes_are_refused_before_a_network_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, tensor: torch.Tensor, told: str
+) -> None:
+    file = tmp_path / "pose_resnet_18_128x96.pth"
+    torch.save(SimpleBaseline(width=8, deconv_channels=8).state_dict() | {name: tensor}, file)
+    empty = trained.empty
+
+    def planned_only(*given: object) -> nn.Module:
+        made = empty(*given)
+        assert all(parameter.is_meta for parameter in made.parameters())
+        return made
+
+    monkeypatch.setattr(trained, "empty", planned_only)
+    with pytest.raises(SSHPEError, match=f"{file.name}.*({told})"):
+        converting.convert(file)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "top.conv.conv.weight",
+        "stage0.upsample.up4.u_skip.conv.weight",
+        "stage0.upsample.up4.res_conv2.conv.weight",
+    ],
+)
+@pytest.mark.parametrize("shape", [(), (3,), (0, 1 << 20, 1, 1)])
+def test_tensors_of_rsn_of_other_shapes_are_refused(tmp_path: Path, name: str, shape: tuple) -> None:
+    file = tmp_path / "rsn_128x96.pth"
+    torch.save(RSN(width=16, unit_channels=16).state_dict() | {name: torch.zeros(shape)}, file)
+    with pytest.raises(SSHPEError, match=file.name):
+        converting.convert(file)
+
+
+@pytest.mark.parametrize("size", ["5000x96", "128x99999999999999999999", "0x96"])
+def test_a_size_beyond_all_networks_is_refused(tmp_path: Path, size: str) -> None:
+    file = tmp_path / "pose_resnet_18_128x96.pth"
+    checkpoint(SimpleBaseline(width=8, deconv_channels=8), file)
+    with pytest.raises(SSHPEError, match=r"data\.input_size"):
+        converting.run(file, tmp_path / "made.safetensors", size)
+
+
 def test_weights_are_listed_as_typed() -> None:
     files = json.loads(CliRunner().invoke(cli.app, ["weights", "list", "--json"]).output)
     names = [file["name"] for file in files]
@@ -263,6 +316,14 @@ def test_what_a_file_of_weights_is(tmp_path: Path) -> None:
     safetensors.torch.save_file({"a": torch.tensor([1, float("nan")])}, foreign)
     with pytest.raises(SSHPEError, match="tensor a has values that are not finite"):
         zoo.verify(foreign)
+
+
+def test_a_pipe_holds_no_network(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.safetensors"
+    os.mkfifo(pipe)
+    for reads in (zoo.verify, trained.load, converting.convert):
+        with pytest.raises(SSHPEError, match="no such file of weights"):
+            reads(pipe)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -24,7 +25,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sshpe_lib import checkpoints, predict, profiles, records, tables, trained
+from sshpe_lib import checkpoints, converting, predict, profiles, records, tables, trained
 from sshpe_lib.data.check import check
 from sshpe_lib.data.coco import ground_truth, load_instances, parse
 from sshpe_lib.data.images import read_image
@@ -32,9 +33,13 @@ from sshpe_lib.data.splits import hold_out
 from sshpe_lib.data.unlabelled import drawn, unlabelled_people
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import weights
+from sshpe_lib.models.higher_hrnet import HigherHRNet
+from sshpe_lib.models.hrnet import HRNet
+from sshpe_lib.models.resnet import SimpleBaseline
 from sshpe_lib.skeleton import COCO17
 from tests import choices, fakes
 from tests.data.people import person, valid_document, write
+from tests.test_profiles import ODD
 
 CASES = int(os.environ.get("SSHPE_FUZZ", 500))
 fuzz = settings(
@@ -276,6 +281,56 @@ def said(kind: str) -> dict:
     return json.loads(header["__metadata__"][trained.HEADER])
 
 
+@cache
+def official(kind: str) -> dict[str, torch.Tensor]:
+    """The tensors of a network of an official code, as narrow as can be."""
+    if kind == "resnet":
+        return SimpleBaseline(width=1, deconv_channels=1).state_dict()
+    narrow = {"width": 1, "stem": 1, "modules": (1, 1, 1), "blocks": 1}
+    network = HRNet(channels=17, **narrow) if kind == "hrnet" else HigherHRNet(**narrow)
+    return network.state_dict()
+
+
+SHAPES = st.lists(st.sampled_from([0, 1, 3, 17]), max_size=5)
+TENSORS = st.one_of(
+    SHAPES.map(torch.zeros),
+    SHAPES.map(lambda sides: torch.zeros(0, *sides, 2**20)),
+    SHAPES.map(lambda sides: torch.zeros(1).expand([2**20, *sides, 1])),
+    st.sampled_from([torch.int8, torch.bool, torch.complex64, torch.float8_e5m2]).map(
+        lambda kind: torch.zeros(17, 1, 1, 1, dtype=kind)
+    ),
+    st.just(torch.empty(17, 1, 1, 1, device="meta")),
+    st.just(torch.zeros(17, 1, 1, 1).to_sparse()),
+)
+# How the names begin of the tensors that say which network it is, and how wide.
+TELLING = (
+    "conv1.",
+    "final_layer",
+    "deconv_layers.0.",
+    "stage2.0.branches.0.0.conv1.",
+    "top.",
+    "stage0.upsample.up4.",
+)
+
+
+@pytest.mark.parametrize("kind", ["resnet", "hrnet", "higher"])
+@given(data=st.data())
+@settings(
+    fuzz, max_examples=CASES if "SSHPE_FUZZ" in os.environ else 50
+)  # each takes longer than other readers
+def test_a_checkpoint_of_an_official_code(folder: Path, kind: str, data: st.DataObject) -> None:
+    state, path = dict(official(kind)), folder / "pose_128x96.pth"
+    for _ in range(data.draw(st.integers(1, 2))):
+        name = data.draw(st.sampled_from([name for name in state if name.startswith(TELLING)]))
+        change = data.draw(st.one_of(st.just(...), TENSORS))
+        if change is ...:
+            del state[name]
+        else:
+            state[name] = change
+    torch.save(state, path)
+    survives(lambda: converting.convert(path).about)
+
+
 RECORD = fakes.record(tables.experiment("smoke", "pose-mum+"), ap=24.0)
 
 
@@ -284,7 +339,7 @@ RECORD = fakes.record(tables.experiment("smoke", "pose-mum+"), ap=24.0)
 def test_a_record(folder: Path, document: Any) -> None:
     path = records.path_of(folder, RECORD.key)
     path.write_text(as_json(document))
-    survives(lambda: records.find(folder, RECORD.key))
+    survives(lambda: records.find(folder, RECORD.key).ap)
 
 
 @cache
@@ -312,13 +367,29 @@ READERS = {
 }
 
 
+ENDLESS = ["&x [*x]", "&x {a: *x}"]  # inside itself
+
+
+def retyped(text: str) -> st.SearchStrategy[str]:
+    """YAML with one of its values typed in another way: as one that cannot be made, or that is inside itself."""
+    values = [match.span(1) for match in re.finditer(r": +([^\n]+)", text)]
+    return st.builds(
+        lambda place, value: text[: place[0]] + value + text[place[1] :],
+        st.sampled_from(values),
+        st.sampled_from([*ODD.values(), *ENDLESS]),
+    )
+
+
 @pytest.mark.parametrize("name", READERS)
 @given(data=st.data())
 @fuzz
 def test_a_file_of_parameters(params: Path, name: str, data: st.DataObject) -> None:
     sound = parameters(name)
-    if data.draw(st.booleans()):
+    way = data.draw(st.sampled_from(["values", "texts", "bytes"]))
+    if way == "values":
         text = yaml.safe_dump(data.draw(broken(document(name))), allow_unicode=True).encode()
+    elif way == "texts":
+        text = data.draw(retyped(sound)).encode()
     else:
         text = data.draw(damaged(sound.encode()))
     try:

@@ -24,7 +24,7 @@ from sshpe_lib import checkpoints, records, tables, writing
 from sshpe_lib.experiment import run
 from sshpe_lib.machine import Machine
 from sshpe_lib.records import Record
-from tests.disks import remount, small_disk
+from tests.disks import freeze, remount, small_disk, thaw
 
 KILLS = int(os.environ.get("SSHPE_KILLS", "6"))
 EACH = 2  # times that one run is killed before it may end
@@ -58,11 +58,11 @@ with open(reader) as file:
 os.wait()
 print("ready", flush=True)
 for line in sys.stdin:
-    folder, settings, die_at = json.loads(line)
+    folder, settings, *disturbed = json.loads(line)
     child = os.fork()
     if child == 0:
         try:
-            note_calls(Path(folder), die_at)
+            note_calls(Path(folder), *disturbed)
             work(Path(folder), settings)
         except BaseException:
             traceback.print_exc()
@@ -81,10 +81,11 @@ def work(folder: Path, settings: dict) -> None:
     run(experiment, machine, records_folder=folder / "records", runs_folder=folder / "runs")
 
 
-def note_calls(folder: Path, die_at: int | None) -> None:
+def note_calls(folder: Path, at: int | None, read_only: str | None) -> None:
     """Write down, in `calls`, each call that brings a file onto the disk or gives it its name; die in one of them.
 
-    What is about to be brought onto the disk is cut in half then, as if the process had died while it wrote.
+    What is about to be brought onto the disk is cut in half then, as if the process had died while it wrote. Where a
+    folder `read_only` is named, the process goes on, and from that call on nothing can be written there.
     """
     calls = 0
 
@@ -96,7 +97,9 @@ def note_calls(folder: Path, die_at: int | None) -> None:
             calls += 1
             with (folder / "calls").open("a") as file:
                 print(name, name_of(of) if isinstance(of, int) else of, file=file)
-            if calls == die_at:
+            if calls == at and read_only:
+                freeze(folder / read_only)
+            elif calls == at:
                 if isinstance(of, int):
                     os.ftruncate(of, os.fstat(of).st_size // 2)
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -137,15 +140,17 @@ class Nursery:
         settings: dict,
         kill_after: float | None = None,
         by: int = signal.SIGKILL,
-        die_at: int | None = None,
+        at: int | None = None,
+        read_only: str | None = None,
     ) -> int:
         """Exit code of a run, that of the signal where it was killed in time.
 
-        kill_after: seconds; die_at: the number of the call, counted from 1, in which it kills itself.
+        kill_after: seconds; at: the number of the call, counted from 1, in which it kills itself, or makes a folder
+        `read_only`.
         """
         assert self.process.stdin is not None
         folder.mkdir(exist_ok=True)
-        print(json.dumps((str(folder), settings, die_at)), file=self.process.stdin, flush=True)
+        print(json.dumps((str(folder), settings, at, read_only)), file=self.process.stdin, flush=True)
         child = int(self.answer())
         if kill_after is not None:
             time.sleep(kill_after)
@@ -233,7 +238,7 @@ def test_a_run_that_dies_in_any_writing_or_renaming_ends_with_the_same_bits(nurs
         assert any(what in call for call in calls), (what, calls)
     for number, call in enumerate(calls, 1):
         folder = tmp_path / str(number)
-        assert nursery.run(folder, SHORT, die_at=number) == -signal.SIGKILL
+        assert nursery.run(folder, SHORT, at=number) == -signal.SIGKILL
         assert partials(folder) or call.endswith(".pixels")
         what_is_there_is_whole(folder)
         for left in partials(folder):
@@ -260,5 +265,32 @@ def test_a_run_whose_disk_fills_up_goes_on_when_there_is_room(nursery, short, tm
         assert told in nursery.complaints.read_text().splitlines()[-1]
         what_is_there_is_whole(tmp_path)
         remount(tmp_path / full, "size=64m")
+        assert nursery.run(tmp_path, SHORT) == 0, nursery.complaints.read_text()
+        assert_the_same(tmp_path, expected)
+
+
+@pytest.mark.parametrize(
+    ("place", "call", "told"),
+    [
+        ("runs", "checkpoint.pt", "checkpoint.pt: cannot be written (Read-only file system); make room"),
+        ("records", ".json", ".json: cannot be written (Read-only file system); make room"),
+        ("cache", "rename", "synthetic people cannot be written there ([Errno 30] Read-only file system"),
+        ("cache/packed", ".pixels", ".done: cannot be written (Read-only file system); make room"),
+    ],
+)
+def test_a_run_whose_disk_becomes_read_only_goes_on_when_it_is_not(
+    nursery, short, tmp_path, place, call, told
+):
+    expected, calls = short
+    at = next(number for number, one in enumerate(calls, 1) if call in one)
+    with small_disk(tmp_path / place, "64m"):
+        try:
+            assert nursery.run(tmp_path, SHORT, at=at, read_only=place) == 1
+            assert told in nursery.complaints.read_text().splitlines()[-1]
+            what_is_there_is_whole(tmp_path)
+            assert nursery.run(tmp_path, SHORT) == 1  # nor does one begin
+            assert "Read-only file system" in nursery.complaints.read_text().splitlines()[-1]
+        finally:
+            thaw(tmp_path / place)
         assert nursery.run(tmp_path, SHORT) == 0, nursery.complaints.read_text()
         assert_the_same(tmp_path, expected)

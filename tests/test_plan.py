@@ -514,7 +514,7 @@ def test_devices_are_refused(options: dict, told: str) -> None:
             "a: throughput.0.size.input_size: Field",
         ),
         ("a: {hardware: x, speed: 1, throughput: []}", "a: speed: Extra inputs"),
-        ("a: [", "devices.yaml: while parsing"),
+        ("a: [", "devices.yaml: it cannot be read as YAML: while parsing"),
     ],
 )
 def test_a_wrong_file_of_devices_names_the_entry(tmp_path: Path, text: str, told: str) -> None:

@@ -106,6 +106,10 @@ def with_about(path: Path, change) -> Path:
             ),
             "cannot be read .*more blocks than the file has tensors",
         ),
+        (
+            lambda about: about["experiment"]["data"].update(input_size=[10**9, 10**9]),
+            "cannot be read .*input_size.*less than or equal to 4096",
+        ),
         (lambda about: about["skeleton"].update(keypoints=[]), "cannot be read .*skeleton: an index is none"),
         (lambda about: about["skeleton"].update(limbs=[[0, 17]]), "skeleton: an index is none of 17"),
         (lambda about: about["skeleton"].update(flip_pairs=[[-1, 2]]), "skeleton: an index is none of 17"),

@@ -10,7 +10,7 @@ import yaml
 
 from sshpe_lib import paths, tables
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.profiles import Profile, load_methods, read_yaml, validated
+from sshpe_lib.profiles import Profile, assignments, load_methods, read_yaml, validated
 from tests import choices
 
 WRONG = [True, None, "x", [1], {"a": 1}, {}]
@@ -89,3 +89,29 @@ def test_what_was_read_may_be_changed(tmp_path: Path) -> None:
     path.write_text("a: {b: [1]}")
     read_yaml(path)["a"]["b"].append(2)
     assert read_yaml(path) == {"a": {"b": [1]}}
+
+
+# Sound YAML as far as its layout goes, with a value that cannot be made.
+ODD = {
+    "no date": "2026-02-30",
+    "no time": "2026-01-01T99:00:00Z",
+    "no number": "!!int zz",
+    "no digit": "!!int ''",
+    "no bits": "0b_",
+    "too many digits": "1" * 5000,
+    "no truth": "!!bool x",
+    "no timestamp": "!!timestamp x",
+    "too deep": "[" * 600 + "]" * 600,
+    "too deep a mapping": "{a: " * 600 + "1" + "}" * 600,
+}
+
+
+@pytest.mark.parametrize("text", ODD.values(), ids=ODD)
+def test_a_value_that_cannot_be_made_is_told(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text(f"a: {text}")
+    with pytest.raises(SSHPEError, match=r"odd\.yaml: it cannot be read as YAML: ") as caught:
+        read_yaml(path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(SSHPEError, match="assigns nothing; write it as a=1"):
+        assignments([f"a={text}"], "--set", "a=1")

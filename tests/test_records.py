@@ -117,6 +117,32 @@ def test_a_file_that_is_no_record_is_one_error(tmp_path: Path, record: Record, c
     assert "\n" not in str(caught.value) and "run the experiment again" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        {},
+        {"student": {"AP": 24.0}},
+        {"teacher": {}},
+        {"teacher": {"AP50": 24.0}},
+        {"student": {"AP50": 24.0}, "teacher": {"AP": 24.0}},
+        *({"teacher": {"AP": ap}} for ap in (None, float("nan"), float("inf"), True, "24", -0.1, 100.1)),
+        {"teacher": {"AP": 24.0, "AP50": float("nan")}},
+    ],
+)
+def test_a_record_without_its_measurement_is_no_record(tmp_path: Path, record: Record, metrics: dict) -> None:
+    path = records.write(tmp_path, record)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"metrics": metrics}))
+    with pytest.raises(SSHPEError, match=f"{path.name}: not a readable record"):
+        records.find(tmp_path, record.key)
+
+
+@pytest.mark.parametrize("ap", [0, 100, 24.0])
+def test_every_percentage_is_a_measurement(tmp_path: Path, record: Record, ap: float) -> None:
+    path = records.write(tmp_path, record)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"metrics": {"teacher": {"AP": ap}}}))
+    assert records.find(tmp_path, record.key).ap == ap
+
+
 @pytest.mark.parametrize("change", [another_seed, another_key])
 def test_an_edited_record_is_not_believed(tmp_path: Path, record: Record, change: Callable) -> None:
     path = records.write(tmp_path, record)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from sshpe_lib.config.frozen import Frozen
 
@@ -55,6 +55,9 @@ _KINDS, _ = get_args(Source)
 SOURCES = tuple(get_args(kind.model_fields["kind"].annotation)[0] for kind in get_args(_KINDS))  # "coco", ...
 
 
+Side = Annotated[int, Field(gt=0, le=4096)]  # of an input, pixels; beyond it one image takes gigabytes
+
+
 class Data(Frozen):
     """What is learned from: `labels` people of `labeled`, all of `extra` and `unlabeled`; measured on `val`.
 
@@ -74,7 +77,7 @@ class Data(Frozen):
     labels: int | None = Field(gt=0)  # None: every valid person
     split: Literal["first", "random"] = "first"  # the reference's, or seeded
     split_seed: int = 0
-    input_size: tuple[PositiveInt, PositiveInt] = (192, 256)  # width, height of the crop, pixels
+    input_size: tuple[Side, Side] = (192, 256)  # width, height of the crop, pixels
     codec: Literal["msra", "udp-gaussian", "udp-offset"] = "msra"
     sigma: float = Field(2.0, gt=0)  # of the target Gaussian, heatmap pixels
     radius: float | None = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,6 +116,8 @@ def version_of(path: Path) -> tuple[str, int, int]:
     except OSError as error:
         cure = "correct the path: one as typed starts at the working folder, one of a profile at SSHPE_DATA"
         raise bad_input(path, "the file", f"it cannot be opened ({error.strerror})", cure) from None
+    if not stat.S_ISREG(status.st_mode):
+        raise bad_input(path, "the file", "it is a pipe or a device", "name a file")  # its end may never come
     return str(path), status.st_size, status.st_mtime_ns
 
 

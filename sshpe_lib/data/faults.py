@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from sshpe_lib import paths
 from sshpe_lib.errors import SSHPEError
 
 
@@ -29,9 +30,18 @@ class BadInput(SSHPEError):
     """The error that a fault becomes where it stops the work; it keeps the fault for those who collect."""
 
     def __init__(self, fault: Fault, more: int = 0):
+        fault = replace(fault, cure=_cure(fault))
         rest = f" (and {more:,} more: `sshpe data check {fault.file}` lists them)" if more else ""
         super().__init__(f"{fault}{rest}")
         self.fault = fault
+
+
+def _cure(fault: Fault) -> str:
+    """The fault's own; for drawn people, which nobody can copy or download again, to have them drawn anew."""
+    if paths.drawn() not in fault.file.parents:
+        return fault.cure
+    folder = paths.drawn() / fault.file.relative_to(paths.drawn()).parts[0]
+    return f"delete the folder {folder}, and its people are drawn again"
 
 
 def bad_input(file: Path | str, entry: str, problem: str, cure: str) -> BadInput:

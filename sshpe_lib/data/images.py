@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
 import struct
 from collections.abc import Iterator, Sequence
 from io import BytesIO
@@ -21,6 +23,12 @@ _FLAGS = {"rgb": cv2.IMREAD_COLOR_RGB, "bgr": cv2.IMREAD_COLOR_BGR}
 _REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}  # added to one of the above; OpenCV names them with a colour only
 _KINDS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # as Pillow names them
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+_JPEG_MARKER = re.compile(
+    rb"\xff[^\x00\x01\xd0-\xd7\xff]"
+)  # of a segment that says how long it is, or of the end
+_SCANS = (
+    100  # of a JPEG at most: a photograph has 1, a progressive one about 10, and each goes over all pixels
+)
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 # The first bytes of a TIFF, which say the order of bytes and whether its offsets have four bytes or eight.
 _TIFF_STARTS = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}
@@ -49,7 +57,10 @@ def read_image(
     if _truncated(content):
         raise bad_input(path, where, f"the image is truncated after {len(data):,} bytes", _AGAIN)
     _refuse_a_bomb(content, path, where)
-    reduction = reduction if content.startswith(_JPEG_START) else 1
+    if content.startswith(_JPEG_START):
+        _refuse_many_scans(data, path, where)
+    else:
+        reduction = 1
     if content[:4] in _TIFF_STARTS:
         data = np.frombuffer(_tiff_as_stored(content, upright), dtype=np.uint8)
     try:
@@ -68,6 +79,9 @@ def read_image(
 
 def _read(path: Path, where: str) -> np.ndarray:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            problem = "the image file cannot be read (it is a folder, a pipe or a device)"
+            raise bad_input(path, where, problem, "correct its path")
         data = np.fromfile(path, dtype=np.uint8)
     except FileNotFoundError:
         raise bad_input(path, where, "the image file does not exist", f"correct its path, {_AGAIN}") from None
@@ -119,6 +133,31 @@ def _tiff_as_stored(data: bytes, upright: bool) -> bytes:
     return bytes(changed)
 
 
+def _refuse_many_scans(data: np.ndarray, path: Path, where: str) -> None:
+    """Raises SSHPEError for a JPEG that takes minutes to decode: a few bytes can be thousands of scans of nothing."""
+    if _pairs(data, _JPEG_SCAN) <= _SCANS:
+        return
+    scans = _scans(data.tobytes())
+    if scans > _SCANS:
+        problem = f"the image has {scans:,} scans, which is refused unread, as more than {_SCANS} take long to decode"
+        raise bad_input(path, where, problem, "save it anew, as a baseline JPEG or one of a few scans")
+
+
+def _pairs(data: np.ndarray, pair: bytes) -> int:
+    """How often two bytes stand one after the other, in a seventh of the time of `bytes.count`."""
+    halves = (data[start : start + (len(data) - start) // 2 * 2].view(np.uint16) for start in (0, 1))
+    return sum(int(np.count_nonzero(half == np.frombuffer(pair, np.uint16))) for half in halves)
+
+
+def _scans(data: bytes) -> int:
+    """How many scans a JPEG has; those of its thumbnails, and of a film that a phone puts after it, do not count."""
+    count, place = 0, len(_JPEG_START)
+    while (marker := _JPEG_MARKER.search(data, place)) and marker[0] != _JPEG_END:
+        count += marker[0] == _JPEG_SCAN
+        place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    return count
+
+
 def _no_image(data: bytes, path: Path, where: str) -> BadInput:
     problem = f"the file is no {', '.join(_KINDS)} image that can be decoded (it starts with {data[:8]!r})"
     return bad_input(path, where, problem, _AGAIN)
@@ -165,7 +204,14 @@ def held(root: Path, names: Sequence[str]) -> Iterator[bool]:
 def _listing(folder: Path) -> set[str]:
     try:
         with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if entry.is_file()}
+            return {entry.name for entry in entries if _is_file(entry)}
     except (OSError, ValueError):
         # The latter for a name that no file can have, with a zero byte or a lone surrogate.
         return set()
+
+
+def _is_file(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself, through a file, or to a name that is too long
+        return False

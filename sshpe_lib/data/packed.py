@@ -109,8 +109,8 @@ def pack(pictures: Pictures, color: Color = "rgb", show: bool = True) -> PackedI
 
 def _fill(pictures: Pictures, color: Color, file: Path, notes: Path, show: bool) -> None:
     places, done = pictures.places(), np.zeros(len(pictures.names), bool)
-    if notes.is_file() and file.is_file() and notes.stat().st_size == done.nbytes:
-        done = np.fromfile(notes, bool)
+    if file.is_file() and file.stat().st_size == places[-1]:  # its length from the first note on
+        done = _noted(notes, done)
     rows = np.flatnonzero(~done)
     if not len(rows):
         return
@@ -141,6 +141,13 @@ def _read(pictures: Pictures, row: int, color: Color) -> memoryview:
     width, height = pictures.sizes[row].tolist()
     image = read_image(pictures.root / pictures.names[row], where, color, (width, height))
     return np.ascontiguousarray(image).data
+
+
+def _noted(notes: Path, nothing: np.ndarray) -> np.ndarray:
+    """Which images are packed, (M,) bool; nothing where the notes are lost or of another number of images."""
+    if not notes.is_file() or notes.stat().st_size != nothing.nbytes:
+        return nothing
+    return np.fromfile(notes, np.uint8) == 1
 
 
 def _note(notes: Path, done: np.ndarray) -> None:

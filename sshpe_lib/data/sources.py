@@ -45,7 +45,7 @@ def category(source: Source) -> str | int | None:
 def annotations(source: Source) -> Path:
     """The annotation file of a source, rendered first where the people are synthetic and not in the cache."""
     if source.kind == "synthetic":
-        return build(people(source), paths.cache() / "synthetic")
+        return build(people(source), paths.drawn())
     return resolve(source.annotations)
 
 

@@ -83,7 +83,7 @@ def image_table(entries: Sequence, file: Path) -> tuple[ImageTable, list[Fault]]
     given: list[Any] = [entry.get("file_name") for entry in entries]
     named = np.array([isinstance(name, str) and name != "" for name in given], dtype=bool)
     found.add(~named, states(entries, "file_name"), "give the image's file name as a text")
-    outside = np.array([ok and _leads_out(name) for ok, name in zip(named, given, strict=True)], dtype=bool)
+    outside = np.array([ok and leads_out(name) for ok, name in zip(named, given, strict=True)], dtype=bool)
     found.add(
         outside,
         lambda row: f"file_name {given[row]!r} leads out of the folder of images",
@@ -101,7 +101,7 @@ def image_table(entries: Sequence, file: Path) -> tuple[ImageTable, list[Fault]]
     return ImageTable(ids, names, sizes), found.faults
 
 
-def _leads_out(name: str) -> bool:
+def leads_out(name: str) -> bool:
     """Whether a file's name, below a folder, is a path to somewhere else."""
     if ".." not in name and not name.startswith("/"):
         return False  # most names: to take a path apart costs twenty times more
@@ -153,6 +153,7 @@ def detection_table(
     """
     entries, found = _objects(entries, file, "detections")
     rows = [row for row, entry in enumerate(entries) if category in (None, entry.get("category_id"))]
+    _numbered_categories(entries, found)
     detected = [entries[row] for row in rows]
     found.entry = lambda row: f"detections[{rows[row]}]"
     if images is None:
@@ -201,6 +202,12 @@ def _image_rows(entries: Sequence[Mapping], images: ImageTable, found: FaultList
 def _known_categories(entries: Sequence[Mapping], found: FaultList) -> None:
     missing = np.array(["category_id" not in entry for entry in entries], dtype=bool)
     found.add(missing, "it has no 'category_id'", "add the id of its category")
+    _numbered_categories(entries, found)
+
+
+def _numbered_categories(entries: Sequence[Mapping], found: FaultList) -> None:
+    wrong = np.array([type(entry.get("category_id", 0)) not in (int, float) for entry in entries], dtype=bool)
+    found.add(wrong, states(entries, "category_id"), "give the id of its category, a number")
 
 
 def _boxes(entries: Sequence[Mapping], found: FaultList) -> np.ndarray:

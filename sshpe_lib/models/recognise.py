@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sshpe_lib.errors import SSHPEError
@@ -30,7 +31,7 @@ def recognise(state: Mapping[str, Tensor], source: str) -> Recognised:
     """The network of an official state dict: SimpleBaseline, HRNet, HigherHRNet or RSN.
 
     source: the file, for the message. Raises SSHPEError where the names are of no such network, or say of one that it
-    has a depth that none has.
+    has a depth that none has, and where a tensor that tells a width is no convolution's.
     """
     for mark, read in _MARKS:
         if mark in state:
@@ -44,6 +45,8 @@ def recognise(state: Mapping[str, Tensor], source: str) -> Recognised:
                 raise SSHPEError(
                     f"{source}: {error}; the depths known are those of params/profiles"
                 ) from None
+            except _OddShape as error:
+                raise SSHPEError(f"{source}: {error}; give a checkpoint as its code wrote it") from None
     first = next(iter(state), "nothing")
     raise SSHPEError(
         f"{source}: its tensors ({first}, ...) are of no official SimpleBaseline, HRNet, HigherHRNet or RSN; give a "
@@ -53,6 +56,10 @@ def recognise(state: Mapping[str, Tensor], source: str) -> Recognised:
 
 class _UnknownDepth(Exception):
     """Blocks of no known network."""
+
+
+class _OddShape(Exception):
+    """A tensor that cannot be what its name says."""
 
 
 def _simple_baseline(state: Mapping[str, Tensor]) -> Recognised:
@@ -67,29 +74,29 @@ def _simple_baseline(state: Mapping[str, Tensor]) -> Recognised:
     stride = next((s for s, strides in resnet.OUTPUT_STRIDES.items() if strides.deconvs == deconvs), None)
     if depth is None or stride is None:
         raise _UnknownDepth(f"no SimpleBaseline has layers of {blocks} {block}s and {deconvs} deconvolutions")
-    channels, inputs = state["final_layer.weight"].shape[:2]
-    settings = {"depth": depth, "width": state["conv1.weight"].shape[0], "deconv_channels": inputs}
+    channels, inputs = _shape(state, "final_layer.weight")[:2]
+    settings = {"depth": depth, "width": _shape(state, "conv1.weight")[0], "deconv_channels": inputs}
     return Recognised("simple_baseline", settings | {"output_stride": stride}, channels)
 
 
 def _hrnet_trunk(state: Mapping[str, Tensor]) -> dict[str, Any]:
     return {
-        "width": state["stage2.0.branches.0.0.conv1.weight"].shape[0],
-        "stem": state["conv1.weight"].shape[0],
+        "width": _shape(state, "stage2.0.branches.0.0.conv1.weight")[0],
+        "stem": _shape(state, "conv1.weight")[0],
         "modules": tuple(_count(state, rf"stage{n}\.(\d+)\.") for n in (2, 3, 4)),
         "blocks": _count(state, r"stage2\.0\.branches\.0\.(\d+)\."),
     }
 
 
 def _hrnet(state: Mapping[str, Tensor]) -> Recognised:
-    channels, inputs = state["final_layer.weight"].shape[:2]
+    channels, inputs = _shape(state, "final_layer.weight")[:2]
     trunk = _hrnet_trunk(state)
     return Recognised("hrnet", trunk | {"wide_fuse": inputs == 4 * trunk["width"]}, channels)
 
 
 def _higher_hrnet(state: Mapping[str, Tensor]) -> Recognised:
     higher = {"higher": "final_layers.1.weight" in state}
-    keypoints = state["final_layers.0.weight"].shape[0] // 2  # a heatmap and a tag map each
+    keypoints = _shape(state, "final_layers.0.weight")[0] // 2  # a heatmap and a tag map each
     return Recognised("higher_hrnet", _hrnet_trunk(state) | higher, keypoints)
 
 
@@ -102,12 +109,20 @@ def _rsn(state: Mapping[str, Tensor]) -> Recognised:
     settings = {
         "depth": depth,
         "stages": _count(state, r"stage(\d+)\."),
-        "width": state[f"{finest}.u_skip.conv.weight"].shape[1],
-        "unit_channels": state[f"{finest}.u_skip.conv.weight"].shape[0],
+        "width": _shape(state, f"{finest}.u_skip.conv.weight")[1],
+        "unit_channels": _shape(state, f"{finest}.u_skip.conv.weight")[0],
         "variant": "official" if "top.conv.conv.weight" in state else "udp",
         "prm": any(name.startswith(f"{finest}.prm.") for name in state),
     }
-    return Recognised("rsn", settings, state[f"{finest}.res_conv2.conv.weight"].shape[0])
+    return Recognised("rsn", settings, _shape(state, f"{finest}.res_conv2.conv.weight")[0])
+
+
+def _shape(state: Mapping[str, Tensor], name: str) -> torch.Size:
+    """Outputs, inputs, rows and columns of a convolution's weights."""
+    shape = state[name].shape
+    if len(shape) != 4:
+        raise _OddShape(f"tensor {name} of shape {tuple(shape)} is no convolution")
+    return shape
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:

@@ -19,6 +19,7 @@ from sshpe_lib.models.stages import belongs
 from sshpe_lib.writing import written_whole
 
 _COUNTER = "num_batches_tracked"  # absent from files older than torch 0.4.1; batch norm does not need it
+_WRAPPED = 3  # times that a `state_dict` is unwrapped: a dict may be inside itself
 
 
 def load_state(path: Path) -> dict[str, Tensor]:
@@ -127,8 +128,9 @@ def _load_pickled(path: Path) -> dict[str, Tensor]:
             f"{path} is no plain file of tensors ({type(error).__name__}: {reason}); pickled objects are not "
             "run: where you trust the file, save its tensors as .safetensors and name that"
         ) from error
-    while isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
+    for _ in range(_WRAPPED):
+        if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+            state = state["state_dict"]
     if not isinstance(state, dict):
         kind = type(state).__name__
         raise SSHPEError(f"{path} holds a {kind}, not tensors by name; save model.state_dict()")
@@ -137,7 +139,33 @@ def _load_pickled(path: Path) -> dict[str, Tensor]:
             raise SSHPEError(
                 f"{path}: entry {name!r} is a {type(value).__name__}, not a tensor; save model.state_dict()"
             )
+    _check_bytes(state, path)
     return {name: value.detach() for name, value in state.items()}
+
+
+def _check_bytes(state: dict[str, Tensor], path: Path) -> None:
+    """Raises SSHPEError unless every value of the tensors has a place of its own in the file.
+
+    Of a few bytes that are repeated, or a sparse tensor, a network would be made as large as they claim.
+    """
+    odd = (name for name, tensor in state.items() if not _is_plain(tensor))
+    if (name := next(odd, None)) is not None:
+        raise SSHPEError(
+            f"{path}: tensor {name} is sparse, quantized, nested or without values; save it as a plain tensor"
+        )
+    stored = {
+        storage.data_ptr(): storage.nbytes() for storage in (one.untyped_storage() for one in state.values())
+    }
+    claimed = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    if claimed > sum(stored.values()):
+        raise SSHPEError(
+            f"{path}: its tensors claim {claimed:,} bytes and have {sum(stored.values()):,}, as they are repeated or "
+            "lie over one another; save copies of them"
+        )
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.layout == torch.strided and not (tensor.is_meta or tensor.is_quantized or tensor.is_nested)
 
 
 def fill(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:

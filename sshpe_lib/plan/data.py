@@ -103,7 +103,7 @@ def look_for_weights(file: Weights) -> str:
 
 def _look_synthetic(source: SyntheticSource) -> Found:
     spec = sources.people(source)
-    file = paths.cache() / "synthetic" / fingerprint(spec) / "annotations.json"
+    file = paths.drawn() / fingerprint(spec) / "annotations.json"
     fewest, most = source.people
     if fewest != most and not file.is_file():
         said = (f"{source.images:,} synthetic images; the first run draws them",)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from sshpe_lib.config import SyntheticSource
+from sshpe_lib.data import sources
+from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.check import check
 from sshpe_lib.data.coco import fingerprint, ground_truth, load_instances
 from sshpe_lib.data.documents import read_json
@@ -256,6 +260,7 @@ DETECTED = [
             "'bbox' holds 1e+300, not below 1e+15",
             "width, height",
         ),
+        ({"category_id": True}, "detections[1]", "'category_id' is 'true'", "the id of its category, a number"),
         ({"score": None}, "detections[1]", "'score' is None", "detector's score"),
         ({"score": NAN}, "detections[1]", "'score' is nan", "detector's score"),
         ({"bbox": [1, 2, 3]}, "detections[1]", "3 values, not 4", "width, height"),
@@ -313,6 +318,32 @@ def test_a_crowd_may_be_true(tmp_path):
     path = write(tmp_path, document)
     assert check(path, tmp_path).ok and load_instances(path, tmp_path).annotation_ids.tolist() == [12, 10, 11]
     assert statistics(ground_truth(path), [], [0.1, 0.1])["AP"] == 0
+
+
+def test_a_truth_value_is_no_category_of_a_person(folder):
+    path = write(folder, someone(category_id=True)(valid_document()))
+    with pytest.raises(
+        SSHPEError, match="annotations.0.: 'category_id' is 'true'; give the id of its category"
+    ):
+        load_instances(path, folder)
+
+
+@pytest.mark.parametrize("content", ["", "half", "no image"])
+def test_drawn_people_that_are_broken_are_to_be_drawn_again(tmp_path, monkeypatch, content):
+    """Nobody could copy or download them again."""
+    monkeypatch.setenv("SSHPE_CACHE", str(tmp_path))
+    source = SyntheticSource(kind="synthetic", images=2)
+    people = sources.instances(source)
+    folder = people.source.parent
+    if content == "no image":
+        people.path(0).write_bytes(people.path(0).read_bytes()[:200])
+    else:
+        people.source.write_text(people.source.read_text()[: 500 * bool(content)])
+    cure = f"delete the folder {folder}, and its people are drawn again"
+    with pytest.raises(SSHPEError, match=re.escape(cure)):
+        ImageCache().read(sources.instances(source).path(0), "the test")
+    shutil.rmtree(folder)
+    assert len(sources.instances(source)) == len(people)
 
 
 @pytest.mark.parametrize("name", ["a\0/b.jpg", "\ud800/b.jpg"])

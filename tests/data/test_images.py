@@ -142,6 +142,44 @@ def test_an_image_of_another_size_or_kind(folder):
         read_image(folder / "deep", "people.json, annotation 12")
 
 
+def progressive(scans: int) -> bytes:
+    """A grey JPEG with so many scans, but for one all of nothing: of the lowest bit of one coefficient."""
+    ok, data = cv2.imencode(".jpg", np.full((48, 64), 7, np.uint8), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
+    data, start = data.tobytes(), data.tobytes().rindex(b"\xff\xda")
+    last = data[start:-2]
+    assert ok and data.endswith(b"\xff\xd9")
+    return data[:-2] + (scans - data.count(b"\xff\xda")) * last + b"\xff\xd9"
+
+
+def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded(folder, monkeypatch):
+    path = folder / "b.jpg"
+    path.write_bytes(progressive(100))
+    assert read_image(path, "x", size=(64, 48)).shape == (48, 64, 3)
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    path.write_bytes(progressive(5000))
+    with pytest.raises(SSHPEError, match=r"b.jpg: x: the image has 5,000 scans, which is refused unread"):
+        read_image(path, "x")
+
+
+def test_what_stands_before_and_after_the_scans_of_a_jpeg_is_none(folder):
+    """Metadata, and the film that a phone puts after a photograph, have any bytes."""
+    path = folder / "b.jpg"
+    before = read_image(path, "x")
+    many = 200 * b"\xff\xda\0\x08"
+    path.write_bytes(with_segment(path.read_bytes(), b"http://ns.adobe.com/" + many) + many + b"\xff\xd9")
+    assert np.array_equal(read_image(path, "x"), before)
+
+
+@pytest.mark.parametrize("name", ["pipe", "/dev/zero", "folder"])
+def test_what_is_no_file_is_refused_unread(tmp_path, name):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(
+        SSHPEError, match=r"x: the image file cannot be read \(it is a folder, a pipe or a dev"
+    ):
+        read_image(tmp_path / name, "x")
+
+
 def with_segment(jpeg: bytes, content: bytes) -> bytes:
     """The JPEG with an APP1 segment, where cameras keep their EXIF data, after its start marker."""
     return jpeg[:2] + b"\xff\xe1" + (len(content) + 2).to_bytes(2, "big") + content + jpeg[2:]
@@ -316,3 +354,11 @@ def test_what_is_held_is_a_file_and_each_folder_is_listed_once(tmp_path, monkeyp
     names = ["a.jpg", "deep/er/b.jpg", "deep/c.jpg", "deep/er/folder.jpg", "b.jpg", "nowhere/a.jpg"]
     assert list(held(tmp_path, names)) == [True, True, True, False, False, False]
     assert len(listed) == len(set(listed)) == 4
+
+
+@pytest.mark.parametrize("target", ["odd.jpg", "a.jpg/b.jpg", "x" * 300, "nowhere"])
+def test_one_odd_link_hides_no_other_image(tmp_path, target):
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "odd.jpg").symlink_to(target)
+    (tmp_path / "sound.jpg").symlink_to("a.jpg")
+    assert list(held(tmp_path, ["a.jpg", "odd.jpg", "sound.jpg"])) == [True, False, True]

@@ -4,7 +4,7 @@ import gc
 import json
 import logging
 import os
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 
 import numpy as np
 import pytest
@@ -110,6 +110,72 @@ def test_what_cannot_be_read_is_made_anew_and_said(file, monkeypatch, caplog, da
     assert stored.read_bytes() == whole
 
 
+def edited(path, **changes):
+    """The cached people with other arrays or texts; None takes one out."""
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    texts = json.loads(arrays["texts"].tobytes())
+    (texts if next(iter(changes)) in texts else arrays).update(changes)
+    arrays["texts"] = np.frombuffer(json.dumps(texts).encode(), np.uint8)
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"boxes": None},
+        {"boxes": np.zeros((2, 4), np.float32)},
+        {"boxes": np.zeros((5, 4))},
+        {"boxes": np.full((5, 4), "a")},
+        {"boxes": np.full((5, 4), np.nan, np.float32)},
+        {"keypoints": np.zeros((5, 4, 3), np.float32)},
+        {"image_index": np.full(5, 2)},
+        {"image_index": np.full(5, -1)},
+        {"image_sizes": np.zeros((2, 2), np.int32)},
+        {"file_names": None},
+        {"file_names": ["ü7.jpg"]},
+        {"file_names": [1, 2]},
+        {"file_names": ["ü7.jpg", "../ü3.jpg"]},
+        {"file_names": ["ü7.jpg", "/ü3.jpg"]},
+        {"file_names": ["ü7.jpg", ""]},
+        {"skeleton": None},
+        {"skeleton": {"name": "x"}},
+    ],
+    ids=str,
+)
+def test_whatever_is_wrong_with_the_cache_makes_it_anew(file, monkeypatch, change):
+    first = load(file)
+    (stored,) = (file.parent / "cache" / "people").iterdir()
+    whole = stored.read_bytes()
+    edited(stored, **change)
+    calls = parsed_again(monkeypatch)
+    assert_same(first, load(file))
+    assert len(calls) == 1 and stored.read_bytes() == whole
+
+
+def test_a_skeleton_whose_indices_are_none_makes_the_cache_anew(file, monkeypatch):
+    first = load(file)
+    (stored,) = (file.parent / "cache" / "people").iterdir()
+    edited(stored, skeleton=asdict(first.skeleton) | {"limbs": [[0, 3]]})
+    calls = parsed_again(monkeypatch)
+    assert_same(first, load(file))
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("byte", range(0, 60, 3))
+def test_a_flipped_bit_of_the_cache_makes_it_anew_or_is_of_no_matter(file, byte):
+    """As odd flags of the zip, which zipfile says it does not implement."""
+    first = load(file)
+    (stored,) = (file.parent / "cache" / "people").iterdir()
+    whole = stored.read_bytes()
+    for start in (0, whole.index(b"PK\x01\x02")):
+        for bit in range(8):
+            damaged = bytearray(whole)
+            damaged[start + byte] ^= 1 << bit
+            stored.write_bytes(damaged)
+            assert_same(first, load(file))
+
+
 def test_a_cache_that_cannot_be_written_stops_nothing(file, monkeypatch, caplog):
     (file.parent / "cache").write_text("a file where the folder should be")
     with caplog.at_level(logging.WARNING):
@@ -137,6 +203,14 @@ def test_the_quick_reader_and_the_plain_one_read_the_same(file):
     for odd in ('{"annotations": [1, {"id": 2}]}', '{"annotations": 3}', "[1, 2]", '{"images": NaN}'):
         file.write_text(odd)
         assert repr(documents.read_annotations(file)) == repr(json.loads(odd))
+
+
+@pytest.mark.parametrize("name", ["pipe", "/dev/zero"])
+def test_a_pipe_is_no_document(tmp_path, name):
+    os.mkfifo(tmp_path / "pipe")
+    for reads in (documents.read_json, documents.read_annotations, documents.fingerprint):
+        with pytest.raises(coco.SSHPEError, match="the file: it is a pipe or a device; name a file"):
+            reads(tmp_path / name)
 
 
 def test_a_file_that_grew_within_the_clocks_tick_is_another(file):

@@ -174,6 +174,15 @@ def test_notes_of_a_lost_file_say_nothing_of_the_next(people, monkeypatch):
     assert_whole(pack(people.pictures, show=False), people)
 
 
+@pytest.mark.parametrize("length", [0, 100, -1, 1])
+def test_a_file_of_pixels_of_another_length_is_made_again(people, decoded, length):
+    file = pack(people.pictures, show=False).file
+    size = file.stat().st_size
+    os.truncate(file, length if length in (0, 100) else size + length)
+    assert_whole(pack(people.pictures, show=False), people)
+    assert len(decoded) == 10 and file.stat().st_size == size
+
+
 def test_notes_of_another_length_are_not_believed(people, decoded):
     pack(people.pictures, show=False).file.with_suffix(".done").write_bytes(b"\1")
     assert_whole(pack(people.pictures, show=False), people)

@@ -70,6 +70,42 @@ def test_load_state_unwraps_more_than_once(tmp_path: Path) -> None:
     assert list(load_state(path)) == ["a"]
 
 
+def test_a_state_dict_inside_itself_is_refused(tmp_path: Path) -> None:
+    path, endless = tmp_path / "endless.pth", {}
+    endless["state_dict"] = endless
+    torch.save(endless, path)
+    with pytest.raises(SSHPEError, match=r"endless\.pth: entry 'state_dict' is a dict, not a tensor"):
+        load_state(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: {"a": torch.empty(1 << 40, device="meta")}, "tensor a is sparse, quantized, nested or without"),
+        (lambda: {"b": torch.zeros(1), "a": torch.zeros(4, 4).to_sparse()}, "tensor a is sparse"),
+        (lambda: {"a": torch.quantize_per_tensor(torch.zeros(4), 1.0, 0, torch.qint8)}, "tensor a is sparse"),
+        (lambda: {"a": torch.zeros(1).expand(1 << 40)}, "claim 4,398,046,511,104 bytes and have 4, as they are"),
+        (lambda: dict.fromkeys("abc", torch.zeros(10)), "claim 120 bytes and have 40"),
+    ],
+    ids=["meta", "sparse", "quantized", "expanded", "shared"],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore")  # torch's, of kinds of tensors that it is to give up
+def test_tensors_of_more_bytes_than_the_file_are_refused(tmp_path: Path, make: Callable, told: str) -> None:
+    path = tmp_path / "small.pth"
+    torch.save(make(), path)
+    assert path.stat().st_size < 5000
+    with pytest.raises(SSHPEError, match=rf"small\.pth: .*{told}"):
+        load_state(path)
+
+
+def test_views_of_one_storage_are_read(tmp_path: Path) -> None:
+    """As a network has them whose parameters lie in one buffer, or the other way round."""
+    whole = torch.arange(12.0)
+    state = {"a": whole[:6].view(2, 3).t(), "b": whole[6:9], "empty": torch.zeros(0)}
+    torch.save(state, tmp_path / "views.pth")
+    assert_same(load_state(tmp_path / "views.pth"), state)
+
+
 def test_load_state_takes_off_the_first_module_alone(tmp_path: Path) -> None:
     path = tmp_path / "deep.pth"
     torch.save({"module.a.module.b": torch.ones(1), "module.c": torch.ones(1)}, path)
