@@ -40,7 +40,8 @@ def record(experiment: Experiment, ap: float = 20.0, points: int = 10, **provena
 
 def statistics(ap: float) -> dict[str, float]:
     """COCO statistics in percent around `ap`."""
-    return {"AP": ap, "AP50": ap + 30, "AP75": ap - 5, "APM": ap - 2, "APL": ap + 2, "AR": ap + 10}
+    found = {"AP": ap, "AP50": ap + 30, "AP75": ap - 5, "APM": ap - 2, "APL": ap + 2, "AR": ap + 10}
+    return {name: min(max(value, 0.0), 100.0) for name, value in found.items()}
 
 
 def curve(experiment: Experiment, metrics: dict[str, dict[str, float]], points: int) -> list[Point]:
