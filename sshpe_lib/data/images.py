@@ -23,12 +23,10 @@ _FLAGS = {"rgb": cv2.IMREAD_COLOR_RGB, "bgr": cv2.IMREAD_COLOR_BGR}
 _REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}  # added to one of the above; OpenCV names them with a colour only
 _KINDS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # as Pillow names them
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
-_JPEG_MARKER = re.compile(
-    rb"\xff[^\x00\x01\xd0-\xd7\xff]"
-)  # of a segment that says how long it is, or of the end
-_SCANS = (
-    100  # of a JPEG at most: a photograph has 1, a progressive one about 10, and each goes over all pixels
-)
+# Of a segment that says how long it is, or of the end.
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+# Of a JPEG at most: a photograph has one, a progressive one about ten, and each goes over all pixels.
+_SCANS = 100
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 # The first bytes of a TIFF, which say the order of bytes and whether its offsets have four bytes or eight.
 _TIFF_STARTS = {b"II*\0": ("<", False), b"MM\0*": (">", False), b"II+\0": ("<", True), b"MM\0+": (">", True)}

@@ -39,9 +39,7 @@ def recall(annotations: Path, image_root: Path, category: str | int | None) -> I
         return None
     try:
         return _read(place, annotations, image_root)
-    except (
-        Exception
-    ) as error:  # NumPy and zipfile raise every kind there is for a file that was cut or edited
+    except Exception as error:  # NumPy and zipfile raise every kind for a file that was cut or edited
         _log.warning("%s cannot be read (%s: %s) and is made anew", place, type(error).__name__, error)
         return None
 
