@@ -70,8 +70,7 @@ def _registered(memory: torch.Tensor) -> bool:
     """Lock the pages of a tensor in memory for the GPU, where the system lets us."""
     if int(torch.cuda.cudart().cudaHostRegister(memory.data_ptr(), memory.nbytes, 0)) == 0:
         return True
-    with suppress(
-        RuntimeError
-    ):  # CUDA remembers the failure, and whose kernel is the next would be told of it
+    # CUDA remembers the failure, and tells the next kernel of it, whichever that is.
+    with suppress(RuntimeError):
         torch.ones(1, device="cuda").add_(1)
     return False
