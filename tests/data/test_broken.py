@@ -260,7 +260,12 @@ DETECTED = [
             "'bbox' holds 1e+300, not below 1e+15",
             "width, height",
         ),
-        ({"category_id": True}, "detections[1]", "'category_id' is 'true'", "the id of its category, a number"),
+        (
+            {"category_id": True},
+            "detections[1]",
+            "'category_id' is 'true'",
+            "the id of its category, a number",
+        ),
         ({"score": None}, "detections[1]", "'score' is None", "detector's score"),
         ({"score": NAN}, "detections[1]", "'score' is nan", "detector's score"),
         ({"bbox": [1, 2, 3]}, "detections[1]", "3 values, not 4", "width, height"),
