@@ -113,8 +113,8 @@ def run(
     """The command `sshpe evaluate`: what to tell, and the statistics as JSON.
 
     which: a .safetensors file, or the key of a record or its first letters. annotations, images, category: as of
-    `sources.own`. output: a folder for results.json,
-    breakdown.png, failures.html and, of a record whose teacher is another network, heatmaps.png.
+    `sources.own`. output: a folder for results.json, breakdown.png, failures.html and, of a record whose teacher is
+    another network, heatmaps.png.
     Raises SSHPEError as `evaluate`, where there is no such network, and where `output` takes no files, which is asked
     before evaluating.
     """

@@ -85,8 +85,8 @@ class Machine:
             raise SSHPEError(
                 f"CUDA graphs are recorded on one GPU, and this run is one {where}; leave them out"
             )
-        here = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if self.devices == "auto" else self.devices
-        if self.on_gpu and torch.cuda.device_count() < int(here):
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", 1) if self.devices == "auto" else self.devices)
+        if self.on_gpu and torch.cuda.device_count() < here:
             raise SSHPEError(
                 f"{here} GPU(s) of this machine are asked for, and PyTorch {torch.__version__} sees "
                 f"{torch.cuda.device_count()}; train with --accelerator cpu, with a smaller --nproc-per-node, or "

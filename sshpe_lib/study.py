@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sshpe_lib import paths, records, tables
-from sshpe_lib.config import Evaluate, Experiment, Source
+from sshpe_lib.config import Experiment, Source
 from sshpe_lib.data import sources
 from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.images import read_image
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.evaluate.average_precision import METRICS
+from sshpe_lib.evaluate.statistics import BY_VISIBILITY, metrics
 from sshpe_lib.records import Record
 from sshpe_lib.report.people import Picture
 from sshpe_lib.report.results import Result, Study
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from sshpe_lib.machine import Machine
 
 __all__ = ["Result", "Study", "Wanted", "baseline_cells", "check_metrics", "pictures", "study", "wanted"]
-
-_BY_VISIBILITY = ("AP-vis", "AP-invis")  # the metrics of `Evaluate.visibility`
 
 
 @dataclass(frozen=True)
@@ -67,9 +65,8 @@ def study(
 
     Raises SSHPEError: no such table, profile, row, column, amount or mark; no cell that has all of them; a
     number of seeds below 1; a metric that the runs would not have; nothing of it is run on this profile; the data is
-    missing. Without `train`, or where the
-    environment variable SSHPE_TRAINING is "forbidden" (the book), a missing record is an SSHPEError that names the
-    command which makes it.
+    missing. Without `train`, or where the environment variable SSHPE_TRAINING is "forbidden" (the book), a missing
+    record is an SSHPEError that names the command which makes it.
     """
     typed = str(table.file or table.name) if isinstance(table, Table) else str(table)
     table = table if isinstance(table, Table) else tables.load_table(table)
@@ -132,7 +129,7 @@ def check_metrics(table: Table, profile: str) -> None:
     Raises SSHPEError that names the table's file and the entry.
     """
     where = table.file or table.name
-    known = {name for names in METRICS.values() for name in names} | set(_BY_VISIBILITY)
+    known = {*metrics("coco", visibility=True), *metrics("crowdpose", visibility=True)}
     for name in table.others:
         if name not in known:
             raise SSHPEError(f"{where}: others: no metric {name!r}; choose among: {', '.join(sorted(known))}")
@@ -145,18 +142,13 @@ def check_metrics(table: Table, profile: str) -> None:
                 f"{table.place(cell)}: multi_scale: the profile {profile} does not test it at several scales; "
                 "give it evaluate.multi_scale"
             )
-        if table.metric not in _measured(made.evaluate):
-            cure = "set evaluate.visibility, or " if table.metric in _BY_VISIBILITY else ""
+        measured = metrics(made.evaluate.protocol, made.evaluate.visibility)
+        if table.metric not in measured:
+            cure = "set evaluate.visibility, or " if table.metric in BY_VISIBILITY else ""
             raise SSHPEError(
                 f"{where}: metric: {table.metric!r} is not measured of row {cell.row!r}, column {cell.column!r} on "
-                f"the profile {profile}; {cure}choose one of: {', '.join(_measured(made.evaluate))}"
+                f"the profile {profile}; {cure}choose one of: {', '.join(measured)}"
             )
-
-
-def _measured(how: Evaluate) -> tuple[str, ...]:
-    """The metrics of an evaluation."""
-    names = METRICS["keypoints_crowd" if how.protocol == "crowdpose" else "keypoints"]
-    return (*names, *_BY_VISIBILITY) if how.visibility else names
 
 
 def baseline_cells(table: Table, cells: Sequence[Cell]) -> list[Cell]:

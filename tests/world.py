@@ -6,6 +6,7 @@ or "ema" (that with a teacher whose batch norms keep statistics of their own).
 
 import sys
 from pathlib import Path
+from unittest import mock
 
 import torch
 from torch import nn
@@ -59,17 +60,6 @@ class Whole(nn.Module):
         if after_stage:
             features = after_stage("stage4", after_stage("layer1", features))
         return [self.coarse(features), self.fine(features)]
-
-
-class Counted:
-    """Counts the calls of a function."""
-
-    def __init__(self, function):
-        self.function, self.calls = function, 0
-
-    def __call__(self, *arguments, **named):
-        self.calls += 1
-        return self.function(*arguments, **named)
 
 
 def losses_of(curve: list[Point]) -> list[float]:
@@ -138,9 +128,9 @@ def main() -> None:
         lambda networks: {name: {"AP": 0.0} for name in networks}, key="world", folder=folder / "run",
         strong=Strong([HardAffine(), PoseMUM(sites=("layer1",))]), progress=False,
     )  # fmt: skip
-    barriers = torch.distributed.barrier = Counted(torch.distributed.barrier)
-    curve = trainer.fit()
-    waits = barriers.calls
+    with mock.patch.object(torch.distributed, "barrier", wraps=torch.distributed.barrier) as barrier:
+        curve = trainer.fit()
+    waits = barrier.call_count
     predicted = torch.from_numpy(evaluation.predict({"teacher": trainer.teacher.network})["teacher"])
     state = {
         "student": network.state_dict(),

@@ -11,7 +11,7 @@ from sshpe_lib.codec.gaussian import bells
 from sshpe_lib.codec.peaks import highest_pixels
 from sshpe_lib.codec.shapes import check_heatmaps
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.geometry import flip_heatmaps
+from sshpe_lib.geometry import flip_heatmaps, stride
 from sshpe_lib.losses import heatmap_mse
 from sshpe_lib.transfer import constant
 
@@ -43,7 +43,7 @@ class MSRAHeatmap:
     @property
     def stride(self) -> tuple[float, float]:
         """Crop pixels per heatmap pixel, along x and y: the ratio of sizes."""
-        return self.input_size[0] / self.heatmap_size[0], self.input_size[1] / self.heatmap_size[1]
+        return stride(self.input_size, self.heatmap_size)
 
     @property
     def unbiased(self) -> bool:

@@ -13,7 +13,7 @@ from sshpe_lib.codec.gaussian import bells, blur_around
 from sshpe_lib.codec.peaks import highest_blurred_pixels, highest_pixels
 from sshpe_lib.codec.shapes import check_heatmaps
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.geometry import flip_heatmaps
+from sshpe_lib.geometry import flip_heatmaps, stride
 from sshpe_lib.losses import heatmap_mse, offset_mse
 from sshpe_lib.transfer import constant
 
@@ -63,8 +63,7 @@ class UDPHeatmap:
     @property
     def stride(self) -> tuple[float, float]:
         """Crop pixels per heatmap pixel, along x and y: the ratio of distances from first to last pixel."""
-        (width, height), (columns, rows) = self.input_size, self.heatmap_size
-        return (width - 1) / (columns - 1), (height - 1) / (rows - 1)
+        return stride(self.input_size, self.heatmap_size, unbiased=True)
 
     @property
     def unbiased(self) -> bool:
