@@ -19,7 +19,7 @@ import torch.nn.functional as F
 
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.skeleton import Skeleton
-from sshpe_lib.transfer import constant, sent
+from sshpe_lib.transfer import constant, sent, up_to
 
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
 
@@ -207,8 +207,8 @@ def warp_batch(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
     to_grid = 2 * invert_affine(matrices.to(dtype)) / padded_size[:, None]
     to_grid[..., 2] += 1 / padded_size - 1
     (to_grid,) = sent((to_grid,), images.device)
-    xs = torch.arange(width, device=images.device, dtype=dtype)[:, None]
-    ys = torch.arange(height, device=images.device, dtype=dtype)[:, None, None]
+    xs = up_to(width, images.device, dtype)[:, None]
+    ys = up_to(height, images.device, dtype)[:, None, None]
     along_x = to_grid[:, None, None, :, 0] * xs
     along_y = to_grid[:, None, None, :, 1] * ys + to_grid[:, None, None, :, 2]
     grid = along_x + along_y  # (B, H, W, 2)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.transfer import constant
 
 
 def added(terms: Iterable[Tensor]) -> Tensor:
@@ -89,7 +90,7 @@ def _check_shapes(predicted: Tensor, target: Tensor, weight: Tensor | None = Non
 
 def _squared(errors: Tensor) -> Tensor:
     """Their squares; the way back is one operation, where that of a power is three."""
-    return F.mse_loss(errors, errors.new_zeros(()).expand_as(errors), reduction="none")
+    return F.mse_loss(errors, constant(0.0, errors.device, errors.dtype).expand_as(errors), reduction="none")
 
 
 def _hardest(losses: Tensor, top: int) -> Tensor:

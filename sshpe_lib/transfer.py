@@ -25,17 +25,25 @@ def sent(tensors: tuple[Tensor, ...], device: torch.device | str) -> tuple[Tenso
 
 def constant(values: Any, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
     """`torch.tensor` of numbers in nested tuples; sent to a GPU once, and so not to be changed in place."""
-    return (
-        _kept(values, device, dtype)
-        if device.type == "cuda"
-        else torch.tensor(values, dtype=dtype, device=device)
-    )
+    return torch.tensor(values, dtype=dtype) if device.type == "cpu" else _kept(values, device, dtype)
 
 
 @lru_cache(maxsize=256)
 def _kept(values: Any, device: torch.device, dtype: torch.dtype | None) -> Tensor:
     with torch.inference_mode(False):  # a tensor made in that mode could serve no gradient later
         return torch.tensor(values, dtype=dtype, device=device)
+
+
+def up_to(length: int, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    """`torch.arange(length)`; sent to a GPU once, and so not to be changed in place."""
+    return torch.arange(length, dtype=dtype) if device.type == "cpu" else _kept_up_to(length, device, dtype)
+
+
+@lru_cache(maxsize=256)
+def _kept_up_to(length: int, device: torch.device, dtype: torch.dtype | None) -> Tensor:
+    with torch.inference_mode(False):
+        # Sent, which is waited for, and not made there: another stream may be the next to read it.
+        return torch.arange(length, dtype=dtype).to(device)
 
 
 class Reading:

@@ -33,7 +33,8 @@ class Made(TorchDispatchMode):
 
     def __torch_dispatch__(self, operation, types, arguments=(), named=None):
         made = operation(*arguments, **named or {})
-        self.tensors += _tensors(made)
+        if not operation.is_view:  # that of a constant, which was there before, makes nothing
+            self.tensors += _tensors(made)
         return made
 
 

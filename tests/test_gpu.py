@@ -38,9 +38,9 @@ def smoke(method, **settings):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_step_waits_for_nothing(tmp_path, method):
-    """After two steps, which allocate memory and copy constants, the GPU is given the next ones without a wait."""
+    """After steps that allocate memory, send constants and mix at every site, the GPU is given more without a wait."""
     trainer, batch = stepping(smoke(method), GPU, tmp_path)
-    for _ in range(2):
+    for _ in range(6):
         trainer.take_step(batch)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a prototype, it says

@@ -10,7 +10,7 @@ from sshpe_lib.data.loaders import TrainBatch
 from sshpe_lib.feed import Feed
 from sshpe_lib.parcel import pack
 from sshpe_lib.streams import beside
-from sshpe_lib.transfer import Reading, constant, sent
+from sshpe_lib.transfer import Reading, constant, sent, up_to
 from tests.test_parcel import assert_same, crops
 
 CPU = torch.device("cpu")
@@ -27,6 +27,14 @@ def test_a_constant_has_the_type_that_is_asked_for():
     one = constant((1.0,), CPU)
     one.zero_()
     assert constant((1.0,), CPU) == 1
+
+
+def test_numbers_in_a_row_are_sent_once_and_are_new_on_a_cpu():
+    assert torch.equal(up_to(3, CPU), torch.arange(3)) and up_to(3, CPU) is not up_to(3, CPU)
+    assert torch.equal(up_to(3, CPU, torch.float64), torch.arange(3, dtype=torch.float64))
+    there = torch.device("meta")
+    assert up_to(3, there) is up_to(3, there) and up_to(3, there).is_meta
+    assert up_to(3, there, torch.float32).dtype == torch.float32 != up_to(3, there).dtype
 
 
 def test_a_feed_prepares_batches_that_are_packed_or_not():

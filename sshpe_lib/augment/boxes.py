@@ -14,7 +14,7 @@ from sshpe_lib.augment.canvas import Canvas, one_by_one, painted
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.codec.peaks import first_highest
 from sshpe_lib.geometry import stride
-from sshpe_lib.transfer import constant
+from sshpe_lib.transfer import constant, up_to
 
 # The crop width in whose pixels the reference states its sizes.
 REFERENCE_WIDTH = 192
@@ -85,7 +85,7 @@ def cover(centers: Tensor, halves: Tensor, width: int, height: int) -> tuple[Ten
     spans = []
     for axis, length in ((1, height), (0, width)):
         center, half = centers[..., axis, None], halves[..., axis, None]
-        pixel = torch.arange(length, device=centers.device)
+        pixel = up_to(length, centers.device)
         spans.append((pixel >= center - half) & (pixel < center + half))
     return spans[0], spans[1]
 
@@ -130,7 +130,7 @@ def along(centers: Tensor, halves: Tensor, largest: int, frame: tuple[int, int])
     S = 2 largest for a box of whatever size, so that nothing waits for a GPU; largest: no half size is more. What lies
     outside of the frame, (width, height), is not covered.
     """
-    steps = torch.arange(2 * largest, device=centers.device)
+    steps = up_to(2 * largest, centers.device)
     pixel = (centers - halves)[..., None] + steps
     size = constant(frame, centers.device)[:, None]
     return pixel, (steps < 2 * halves[..., None]) & (pixel >= 0) & (pixel < size)

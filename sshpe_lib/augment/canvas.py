@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sshpe_lib.transfer import constant, up_to
+
 
 def one_by_one(images: Tensor) -> bool:
     """Whether `painted` can paint on such images: float32 on a CPU, of which nobody asks a gradient."""
@@ -50,9 +52,10 @@ class Canvas:
     def places(self, pixel: Tensor, inside: Tensor) -> Tensor:
         """Where in `pixels` those of boxes are, (B, N, S, S) long, as `along` gives them: rows by columns."""
         col, row = pixel.unbind(2)
-        first = self.height * torch.arange(len(pixel), device=pixel.device)[:, None, None]
-        col = col.where(inside[:, :, 0], self.beyond)
-        row = (self.width * (first + row)).where(inside[:, :, 1], self.beyond)
+        first = self.height * up_to(len(pixel), pixel.device)[:, None, None]
+        beyond = constant(self.beyond, pixel.device)
+        col = col.where(inside[:, :, 0], beyond)
+        row = (self.width * (first + row)).where(inside[:, :, 1], beyond)
         return (row[..., :, None] + col[..., None, :]).clamp_(max=self.beyond)
 
     def image(self) -> Tensor:

@@ -85,8 +85,15 @@ class PoseMUM:
                 site: self._only(mixed[site], self._mask(batch, draw))  # type: ignore[arg-type]  # for each group
                 for site in self.sites
             }
-        at_image, *at_stages = draw.send(at_image, *at_stage.values())
-        return Mix(self, at_image, dict(zip(at_stage, at_stages, strict=True)))
+        composed = at_image
+        for mask in at_stage.values():
+            composed = tiles.compose(composed, mask)
+        masks = torch.stack([at_image, *at_stage.values(), composed])
+        # With what undoes each, so that a GPU computes none; slot by slot in memory, as a gather reads them.
+        pairs = torch.stack([masks, tiles.inverse(masks)], dim=1).permute(0, 1, 4, 2, 3).contiguous()
+        (pairs,) = draw.send(pairs)
+        at_image, *at_stages, composed = pairs.permute(0, 1, 3, 4, 2)
+        return Mix(self, at_image, dict(zip(at_stage, at_stages, strict=True)), composed)
 
     def _choose(self, groups: int, draw: Draw) -> dict[str, bool | Tensor]:
         """Whether each site is mixed: for the batch, or for each of this rank's groups, (groups,) bool.
@@ -125,17 +132,19 @@ class PoseMUM:
 
 
 class Mix:
-    """The masks of one forward pass, and the composition of those applied so far.
+    """The masks of one forward pass: slot b's tile (r, c) is that of slot `at_image`[r, c, b], and so at every stage.
 
     A pass is `image`, `after_stage` for every stage that the network comes to, and `finish`.
+
+    Made of masks with their inverses, each (2, rows, cols, B): of the images, of every site that is mixed, and of all
+    of them one after the other.
     """
 
-    def __init__(self, mum: PoseMUM, at_image: Tensor, at_stage: dict[str, Tensor]):
-        self.mum, self.at_image, self.at_stage = mum, at_image, at_stage
-        self._begin()
-
-    def _begin(self) -> None:
-        self.source = self.at_image  # slot b's tile (r, c) holds image source[r, c, b]
+    def __init__(self, mum: PoseMUM, at_image: Tensor, at_stage: dict[str, Tensor], mixed: Tensor):
+        self.mum, self.at_image = mum, at_image[0]
+        self.at_stage = {name: pair[0] for name, pair in at_stage.items()}
+        self._back = {name: pair[1] for name, pair in at_stage.items()}
+        self._mixed, self._unmixed = mixed
         self._passed: list[str] = []  # stages, in the order in which the network came to them
 
     def image(self, images: Tensor) -> Tensor:
@@ -150,7 +159,7 @@ class Mix:
                 f"MUM cannot cut a {width}x{height} image (width x height) into {cols} columns x {rows} rows of "
                 f"equal tiles; choose an input size that {cols}x{rows} divides, or other tiles"
             )
-        self._begin()
+        self._passed.clear()
         return tiles.permute(images, self.at_image)
 
     def after_stage(self, name: str, features: Features) -> Features:
@@ -162,10 +171,9 @@ class Mix:
         """
         self._come(name)
         if name in self.at_stage:
-            features = self._permute(features, self.at_stage[name])
-            self.source = tiles.compose(self.source, self.at_stage[name])
+            features = _permute(features, self.at_stage[name], self._back[name])
         if name == self.mum.unmix:
-            features = self._permute(features, tiles.inverse(self.source))
+            features = _permute(features, self._unmixed, self._mixed)
         return features
 
     def finish(self) -> None:
@@ -176,7 +184,7 @@ class Mix:
         """
         if self.mum.unmix not in self._passed:
             raise self._out_of_order()
-        self._begin()
+        self._passed.clear()
 
     def _come(self, name: str) -> None:
         """Raises SSHPEError out of order, whether or not this pass mixes there: a mistake shows in the first one."""
@@ -194,8 +202,9 @@ class Mix:
             f"the network came to {', '.join(self._passed) or 'no stage'}; name stages of the network, in its order"
         )
 
-    @staticmethod
-    def _permute(features: Features, source: Tensor) -> Features:
-        if isinstance(features, Tensor):
-            return tiles.permute(features, source)
-        return [tiles.permute(branch, source) for branch in features]
+
+def _permute(features: Features, source: Tensor, back: Tensor) -> Features:
+    """One map, or all branches alike."""
+    if isinstance(features, Tensor):
+        return tiles.permute(features, source, back)
+    return [tiles.permute(branch, source, back) for branch in features]

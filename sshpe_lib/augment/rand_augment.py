@@ -18,7 +18,7 @@ from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.pixels import denormalize, normalize
 from sshpe_lib.augment.view import View
 from sshpe_lib.models._torchvision import import_torchvision
-from sshpe_lib.transfer import constant, sent
+from sshpe_lib.transfer import constant, sent, up_to
 
 OPERATIONS = (
     "autocontrast", "equalize", "invert", "posterize", "solarize", "solarize_add",
@@ -112,7 +112,7 @@ def autocontrast(pixels: Tensor) -> Tensor:
     flat = pixels.flatten(2)
     low, high = flat.amin(-1, keepdim=True).double(), flat.amax(-1, keepdim=True).double()
     # A table in float64, and in PIL's order of operations: what should be a whole number falls on either side.
-    value = torch.arange(256, device=pixels.device)
+    value = up_to(256, pixels.device)
     scale = torch.full_like(low, 255) / (high - low)  # 255 / tensor would multiply by a rounded reciprocal
     table = (value * scale - low * scale).clamp(0, 255)
     table = torch.where(high > low, table, value).to(torch.uint8)
@@ -171,7 +171,7 @@ def cutout(pixels: Tensor, side: float, place: Tensor) -> Tensor:
     covered = []
     for axis, length in enumerate((pixels.shape[-1], pixels.shape[-2])):
         first = (place[:, axis, None] * length - side / 2).clamp(min=0).floor()
-        pixel = torch.arange(length, device=pixels.device)
+        pixel = up_to(length, pixels.device)
         covered.append((pixel >= first) & (pixel <= first + side))
     inside = covered[1][:, None, :, None] & covered[0][:, None, None, :]
     return torch.where(inside, constant(FILL, pixels.device, pixels.dtype).view(1, 3, 1, 1), pixels)

@@ -7,20 +7,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.transfer import up_to
 
 
 class _Permute(torch.autograd.Function):
     """A permutation of tiles; its gradient is the inverse permutation, exact and without scatter."""
 
     @staticmethod
-    def forward(ctx, features: Tensor, source: Tensor) -> Tensor:
-        ctx.save_for_backward(source)
+    def forward(ctx, features: Tensor, source: Tensor, back: Tensor | None) -> Tensor:
+        ctx.save_for_backward(source, back)
         return _gather(features, source)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        (source,) = ctx.saved_tensors
-        return _gather(gradient, inverse(source)), None
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        source, back = ctx.saved_tensors
+        return _gather(gradient, inverse(source) if back is None else back), None, None
 
 
 def _gather(features: Tensor, source: Tensor) -> Tensor:
@@ -30,7 +31,7 @@ def _gather(features: Tensor, source: Tensor) -> Tensor:
     # a single index_select copies every strip once.
     last = features.is_contiguous(memory_format=torch.channels_last) and channels > 1
     planes = 1 if last else channels
-    strip = torch.arange(planes * height * cols, device=features.device)
+    strip = up_to(planes * height * cols, features.device)
     within = strip.view(planes, rows, height // rows, cols)  # of an image
     images = source.permute(2, 0, 1).contiguous()[:, None, :, None]
     index = torch.add(within, images, alpha=len(strip)).flatten()
@@ -41,12 +42,13 @@ def _gather(features: Tensor, source: Tensor) -> Tensor:
     return strips.index_select(0, index).view(features.shape)
 
 
-def permute(features: Tensor, source: Tensor) -> Tensor:
+def permute(features: Tensor, source: Tensor, back: Tensor | None = None) -> Tensor:
     """Give tile (r, c) of slot b the same tile of slot source[r, c, b]; tiles never move inside an image.
 
-    features: (B, C, H, W); source: (rows, cols, B) long, a permutation of the slots for every tile. Where the
-    tiles do not divide H or W, the map is resized (bilinear) to the next smaller multiple, permuted, and
-    resized back, as MUM's code does: this loses detail, and the inverse permutation no longer restores it.
+    features: (B, C, H, W); source: (rows, cols, B) long, a permutation of the slots for every tile; back: its
+    inverse, for the gradient, computed where left out. Where the tiles do not divide H or W, the map is resized
+    (bilinear) to the next smaller multiple, permuted, and resized back, as MUM's code does: this loses detail, and
+    the inverse permutation no longer restores it.
 
     Raises:
         SSHPEError: the features have other than four dimensions, or are of another number of images than the source.
@@ -60,11 +62,11 @@ def permute(features: Tensor, source: Tensor) -> Tensor:
         )
     height, width = features.shape[-2:]
     if height % rows == 0 and width % cols == 0:
-        return _Permute.apply(features, source)
+        return _Permute.apply(features, source, back)
     fitting = (max(height // rows, 1) * rows, max(width // cols, 1) * cols)
     resized = F.interpolate(features, fitting, mode="bilinear", align_corners=False)
     return F.interpolate(
-        _Permute.apply(resized, source), (height, width), mode="bilinear", align_corners=False
+        _Permute.apply(resized, source, back), (height, width), mode="bilinear", align_corners=False
     )
 
 

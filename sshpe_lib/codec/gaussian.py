@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import torch
 
-from sshpe_lib.transfer import constant
+from sshpe_lib.transfer import constant, up_to
 
 
 def bells(
@@ -36,7 +36,7 @@ def _bell(
 
     A Gaussian is the product of its two axes, so 17 maps of 64 x 48 cost 17 x (64 + 48) exponentials.
     """
-    pixels = torch.arange(length, device=mean.device, dtype=mean.dtype)
+    pixels = up_to(length, mean.device, mean.dtype)
     outside = ((pixels - center[..., None]).abs() > radius) | ~present[..., None]
     exponent = -((pixels - mean[..., None]) ** 2) / (2 * sigma**2)
     # Filled before `exp`, which takes three times as long where its results are subnormal.

@@ -15,7 +15,7 @@ from sshpe_lib.codec.shapes import check_heatmaps
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.geometry import flip_heatmaps, stride
 from sshpe_lib.losses import heatmap_mse, offset_mse
-from sshpe_lib.transfer import constant
+from sshpe_lib.transfer import constant, up_to
 
 RADIUS = 0.0546875  # of a disc, heatmap heights: 3.5 at 64 rows and 5.25 at 96, those of UDPv1
 
@@ -102,7 +102,7 @@ class UDPHeatmap:
     def _discs(self, means: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
         """Heat, dx and dy of every joint, (B, 3 K, H, W), written into the square around its disc only."""
         (batch, joints), (width, height) = means.shape[:2], self.heatmap_size
-        square = torch.arange(int(2 * self.reach) + 1, device=means.device, dtype=means.dtype)
+        square = up_to(int(2 * self.reach) + 1, means.device, means.dtype)
         first = (means - self.reach).ceil()
         x, y = (first[..., axis, None] + square for axis in (0, 1))  # (B, K, S) whole pixels
         dx, dy = torch.broadcast_tensors(

@@ -110,6 +110,20 @@ def test_gradient_is_the_inverse_permutation():
     assert torch.autograd.gradcheck(lambda x: tiles.permute(x, source), features)
 
 
+def test_gradients_go_back_where_the_features_came_from():
+    mix = PoseMUM(sites=SITES, probability=1.0).draw(8, draw())
+    composed = mix.at_image
+    for stage, shape in SHAPES.items():
+        features, weight = torch.randn(2, 8, *shape)
+        moved = mix.after_stage(stage, features.requires_grad_())
+        (moved * weight).sum().backward()
+        source = mix.at_stage[stage] if stage in SITES else tiles.inverse(composed)
+        composed = tiles.compose(composed, source)
+        assert np.array_equal(moved.detach().numpy(), slow_permute(features.detach().numpy(), source.numpy()))
+        assert torch.equal(features.grad, tiles.permute(weight, tiles.inverse(source)))
+    assert torch.equal(composed, torch.arange(8).expand(4, 3, 8))
+
+
 def test_the_default_options_draw_what_they_always_drew():
     """Numbers of the first version: committed records rely on this stream of random numbers."""
     generator = torch.Generator().manual_seed(4)

@@ -12,6 +12,7 @@ from sshpe_lib.augment import boxes
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.dropping.operation import Dropping, at_most, both
 from sshpe_lib.augment.limits import check_choice, check_limits
+from sshpe_lib.transfer import constant, up_to
 
 Shape = Literal["ellipse", "square"]
 
@@ -58,11 +59,11 @@ def ellipses(centers: Tensor, radii: Tensor, width: int, height: int) -> Tensor:
     centers, radii: (B, N, 2), (x, y) in pixels, floating point.
     """
     across, down = (
-        (centers[..., axis, None] - torch.arange(length, device=centers.device)) / radii[..., axis, None]
+        (centers[..., axis, None] - up_to(length, centers.device)) / radii[..., axis, None]
         for axis, length in enumerate((width, height))
     )
     distances = across.square()[..., None, :] + down.square()[..., None]
-    return at_most(distances, distances.new_ones(())).any(1)
+    return at_most(distances, constant(1.0, distances.device, distances.dtype)).any(1)
 
 
 def squares(centers: Tensor, length: int, width: int, height: int) -> Tensor:

@@ -13,6 +13,7 @@ from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.dropping.operation import Dropping, Fill, at_most, both
 from sshpe_lib.augment.limits import check_limits
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.transfer import up_to
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ def mesh(spacing: Tensor, bar: Tensor, phase: Tensor, turn: Tensor, width: int, 
     A pixel's place in the mesh is turn (x, y) + phase; it is on a bar where either coordinate modulo `spacing`
     is less than `bar`. spacing, bar: (B,) whole pixels; phase: (B, 2); turn: (B, 2, 2), both floating point.
     """
-    x = torch.arange(width, dtype=turn.dtype, device=turn.device)
-    y = torch.arange(height, dtype=turn.dtype, device=turn.device)
+    x = up_to(width, turn.device, turn.dtype)
+    y = up_to(height, turn.device, turn.dtype)
     spacing, bar = (length.to(turn.dtype)[:, None, None] for length in (spacing, bar))
     free = []
     for axis in range(2):

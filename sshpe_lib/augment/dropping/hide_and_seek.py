@@ -12,6 +12,7 @@ from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.dropping.operation import Dropping
 from sshpe_lib.augment.limits import check_limits
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.transfer import up_to
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def _scaled(size: float, width: int) -> int:
 
 def reached(size: Tensor, count: int, length: int) -> Tensor:
     """Which of `count` patches in a line begin before `length`, (B, count) bool; size: (B,) pixels."""
-    return torch.arange(count, device=size.device) * size[:, None] < length
+    return up_to(count, size.device) * size[:, None] < length
 
 
 def patches(size: Tensor, hidden: Tensor, width: int, height: int) -> Tensor:
@@ -74,8 +75,8 @@ def patches(size: Tensor, hidden: Tensor, width: int, height: int) -> Tensor:
     hidden = hidden & (size > 0)[:, None, None]
     # With size 0 any patch will do: none is hidden.
     side = torch.where(size > 0, size, max(width, height))[:, None]
-    row, col = (torch.arange(length, device=size.device) // side for length in (height, width))
+    row, col = (up_to(length, size.device) // side for length in (height, width))
     # A line of patches becomes a line of pixels first, then whole lines are copied: quick.
     lines = hidden.gather(2, col[:, None, :].expand(-1, rows, -1)).flatten(0, 1)
-    row = row + rows * torch.arange(batch, device=size.device)[:, None]
+    row = row + rows * up_to(batch, size.device)[:, None]
     return lines.index_select(0, row.flatten()).view(batch, height, width)

@@ -10,6 +10,7 @@ from torch import Tensor
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.dropping.operation import Dropping, Fill, both
 from sshpe_lib.augment.limits import check_limits
+from sshpe_lib.transfer import up_to
 
 TRIES = 100
 
@@ -56,13 +57,13 @@ def first_fit(sizes: Tensor, width: int, height: int) -> Tensor:
     """The first of N sizes, (B, N, 2), that is smaller than the image both ways: (B, 2), or 0 where none is."""
     fits = (sizes[..., 0] < width) & (sizes[..., 1] < height)
     first = fits.int().argmax(1)  # of equal values, the first
-    return sizes[torch.arange(len(sizes), device=sizes.device), first] * fits.any(1, keepdim=True)
+    return sizes[up_to(len(sizes), sizes.device), first] * fits.any(1, keepdim=True)
 
 
 def rectangles(corners: Tensor, sizes: Tensor, width: int, height: int) -> Tensor:
     """The pixels of one rectangle per image, (B, H, W) bool; corners (upper left), sizes: (B, 2) long, (x, y)."""
     spans = []
     for axis, length in enumerate((width, height)):
-        pixel, first = torch.arange(length, device=corners.device), corners[:, axis, None]
+        pixel, first = up_to(length, corners.device), corners[:, axis, None]
         spans.append((pixel >= first) & (pixel < first + sizes[:, axis, None]))
     return both(spans[1][:, :, None], spans[0][:, None, :])
