@@ -198,6 +198,14 @@ def test_without_a_data_folder_the_expected_counts_stand() -> None:
     assert "expected: 6,352 people in 5,000 images" in " ".join(other.said)
 
 
+def test_detected_boxes_that_are_not_there_are_named() -> None:
+    found = planned("aid_table4", "paper").found
+    learned, tested = (next(f for roles, f in found if role in roles) for role in ("labelled", "test"))
+    boxes = "$SSHPE_DATA/coco/person_detection_results/COCO_val2017_detections_AP_H_651_person.json: detected boxes"
+    assert boxes in tested.said[-1] and "not counted" in tested.said[-1]
+    assert tested.people == TESTED and not any("detected boxes" in line for line in learned.said)
+
+
 def test_a_folder_without_the_files_names_their_full_paths(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("SSHPE_DATA", str(tmp_path))
     made = planned()

@@ -132,6 +132,7 @@ def _look_coco(source: CocoSource | AIChallengerSource) -> Found:
     expected = EXPECTED.get(Path(source.annotations).name)
 
     def not_there(*said: str) -> Found:
+        said = (*said, *_wanting_boxes(source))
         if expected is None:
             return Found(None, False, said)
         return Found(expected.people, False, said, images=expected.images, peopled=expected.peopled)
@@ -185,6 +186,18 @@ def _wanting(annotations: str, images: str, why: str, expected: Expected | None)
         f"get {expected.annotations_from} and unpack it in {folder}{Path(annotations).parent.parent}",
         f"get {expected.images_from} and unpack it in {folder}{Path(images).parent}, so that "
         f"{folder}{images} holds {expected.images:,} images",
+    )
+
+
+def _wanting_boxes(source: CocoSource | AIChallengerSource) -> tuple[str, ...]:
+    """A line on detected boxes that nobody counted, as the people they are of were not found."""
+    if isinstance(source, AIChallengerSource) or source.detections is None:
+        return ()
+    known = paths.data() is not None or Path(source.detections).is_absolute()
+    boxes = sources.resolve(source.detections) if known else f"$SSHPE_DATA/{source.detections}"
+    return (
+        f"{boxes}: detected boxes, which a run takes instead of the people's own; "
+        "not counted, and evaluations cost as much more as these are more",
     )
 
 
