@@ -89,6 +89,8 @@ def run(
 
     machine = machine_of(threads, workers, accelerator, devices, tensorboard, pack, cuda_graphs)
     elsewhere = None
+    if cluster is None and cluster_option:
+        raise SSHPEError("--cluster-option is an option of Slurm's; name the cluster, too: --cluster slurm")
     if cluster is not None:
         from sshpe_lib.cluster import Cluster
         from sshpe_lib.profiles import assignments

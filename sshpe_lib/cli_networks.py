@@ -139,7 +139,9 @@ def evaluate(
     category: CategoryOption = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="a folder for results.json, breakdown.png, failures.html and heatmaps.png"),
+        typer.Option(
+            help="a folder for results.json, breakdown.png, failures.html and, of a record with a teacher, heatmaps.png"
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="print the statistics as JSON, and nothing else")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 
 from sshpe_lib import group
-from sshpe_lib.errors import SSHPEError
+from sshpe_lib.errors import SSHPEError, whole_number
 from sshpe_lib.report import meeting, mixing
 from sshpe_lib.report.memory import memories
 
@@ -25,6 +25,7 @@ def mix(profile: str = "quick", seed: int = 81) -> widgets.Widget:
     Without a site the picture is Figure 1 of Pose-MUM, with one Figure 2. A choice that the method refuses shows why.
     profile: whose people; seed: the first draw. Raises SSHPEError as `group.strong_views`, for the first picture.
     """
+    seed = whole_number("seed", seed, 0)
     controls = {
         "people": widgets.IntSlider(4, 2, 6, description="group"),
         "rows": widgets.IntSlider(4, 1, 8, description="rows"),

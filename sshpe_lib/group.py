@@ -20,7 +20,7 @@ from sshpe_lib.codec import MSRAHeatmap
 from sshpe_lib.config import Data, Experiment
 from sshpe_lib.data import sources
 from sshpe_lib.data.top_down import CropBatch
-from sshpe_lib.errors import SSHPEError
+from sshpe_lib.errors import SSHPEError, whole_number
 from sshpe_lib.report.meeting import Connections, Meetings, Stage
 from sshpe_lib.report.mixing import Group, StrongViews
 from sshpe_lib.seeding import numpy_stream, torch_stream
@@ -61,14 +61,16 @@ def connections(
     *,
     group: int = 4,
     tiles: tuple[int, int] = (4, 3),
-    sites: Sequence[str] = ("layer1", "layer3"),
+    sites: str | Sequence[str] = ("layer1", "layer3"),
     seed: int = 0,
 ) -> Connections:
     """The same people, and where their tiles are in one forward pass of Pose-MUM that mixes at every site.
 
-    sites: stages after which features are mixed, in the network's order. No network is needed: features
-    follow their tiles. Raises SSHPEError as `strong_views`, and for sites that the configuration refuses.
+    sites: stages after which features are mixed, in the network's order, one by one or in a text with spaces. No
+    network is needed: features follow their tiles. Raises SSHPEError as `strong_views`, and for sites that the
+    configuration refuses.
     """
+    sites = sites.split() if isinstance(sites, str) else sites
     experiment = _experiment(profile, group, tiles, sites)
     crops, skeleton = _crops(experiment, group, seed)
     mum = PoseMUM(group=group, tiles=tiles, sites=tuple(sites), probability=1.0)
@@ -146,6 +148,7 @@ def _experiment(profile: str, group: int, tiles: tuple[int, int], sites: Sequenc
 
 def _crops(experiment: Experiment, count: int, seed: int) -> tuple[CropBatch, Skeleton]:
     """Plain crops of `count` people of the unlabelled pool that have every joint inside their box."""
+    count, seed = whole_number("count", count, 1), whole_number("seed", seed, 0)
     data = experiment.data
     people = sources.instances(data.unlabeled or data.labeled)
     points, boxes = people.keypoints, people.boxes[:, None]

@@ -59,7 +59,7 @@ def prepare(arguments: dict[str, Any]) -> None:
     Parameters are checked whether or not an output is named.
 
     Raises click.ClickException, one line and exit code 2: no such notebook, an unknown parameter, a parameter
-    file that cannot be read, an output folder that cannot be made.
+    file that cannot be read, an output that cannot be written: its folder cannot be made, or is none, or it is one.
     """
     named = arguments["notebook_path"]
     if not named or named == "-" or "://" in named or "{" in named:
@@ -77,6 +77,7 @@ def prepare(arguments: dict[str, Any]) -> None:
     if not arguments["output_path"]:
         arguments["output_path"] = str(_default_output(notebook))
         arguments["log_output"] = True  # a cell that trains for minutes shows its progress
+    _check_output(arguments["output_path"])
 
 
 def declared_parameters(notebook: NotebookNode, language: str | None = None) -> list[str] | None:
@@ -188,6 +189,16 @@ def _default_output(notebook: Path) -> Path:
     if output.exists() and output.samefile(notebook):
         _refuse(f"{notebook} would be overwritten by its own output; name an output after the notebook")
     return output
+
+
+def _check_output(named: str) -> None:
+    """Refuse a file that papermill could not write, which it finds when the notebook begins."""
+    if named == "-" or "://" in named or "{" in named:
+        return
+    if Path(named).is_dir():
+        _refuse(f"{named} is a folder; name a file for the output")
+    if not Path(named).parent.is_dir():
+        _refuse(f"{Path(named).parent}: no such folder; make it, or name another for the output")
 
 
 def _one_line(error: Exception) -> str:

@@ -16,7 +16,7 @@ from sshpe_lib.config import Experiment, Source
 from sshpe_lib.data import sources
 from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.images import read_image
-from sshpe_lib.errors import SSHPEError
+from sshpe_lib.errors import SSHPEError, whole_number
 from sshpe_lib.evaluate.statistics import BY_VISIBILITY, metrics
 from sshpe_lib.records import Record
 from sshpe_lib.report.people import Picture
@@ -71,7 +71,7 @@ def study(
     typed = str(table.file or table.name) if isinstance(table, Table) else str(table)
     table = table if isinstance(table, Table) else tables.load_table(table)
     chosen = tables.load_profile(profile)
-    seeds = chosen.seeds if seeds is None else _whole(seeds)
+    seeds = chosen.seeds if seeds is None else whole_number("seeds", seeds, 1)
     cells = _select(table, {"row": row, "column": column, "amount": amount} | dict(marks or {}))
     check_metrics(table, profile)
     asked = wanted(table, cells, profile, seeds)
@@ -160,12 +160,6 @@ def baseline_cells(table: Table, cells: Sequence[Cell]) -> list[Cell]:
         if cell not in found:
             found.append(cell)
     return found
-
-
-def _whole(seeds: object) -> int:
-    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
-        raise SSHPEError(f"seeds is {seeds!r}; give a whole number from 1 on")
-    return seeds
 
 
 def _select(table: Table, asked: Mapping[str, str | float]) -> list[Cell]:

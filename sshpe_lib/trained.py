@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import weights
 from sshpe_lib.records import Record
 from sshpe_lib.skeleton import Skeleton
+from sshpe_lib.writing import check_writable
 
 HEADER = "sshpe"  # the entry of a file's metadata that holds the JSON
 SHIPPED = "people-r18-w16"  # the file in params/weights that `sshpe predict` takes by default
@@ -149,16 +149,13 @@ def save(made: Trained, path: Path) -> str:
 
 
 def check_name(path: Path) -> None:
-    """Raises SSHPEError where a network cannot be written to `path`: another suffix, or no folder that takes files."""
+    """Raises SSHPEError where a network cannot be written to `path`: another suffix, a folder, or none for it."""
     path = Path(path)
     if path.suffix != ".safetensors":
         raise SSHPEError(f"{path}: networks are written as .safetensors; end the name so")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SSHPEError(f"{path.parent} cannot be a folder ({error}); name another") from None
-    if not os.access(path.parent, os.W_OK):
-        raise SSHPEError(f"{path.parent}: no files can be written there; name another folder")
+    if path.is_dir():
+        raise SSHPEError(f"{path} is a folder; name a file")
+    check_writable(path.parent)
 
 
 def load(path: Path) -> Trained:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -115,7 +116,7 @@ def run(output: Path, machine: Machine, *arguments: Any, **choices: Any) -> tupl
     told = [
         f"{network.experiment.model}, record {network.key}",
         "  ".join(f"{name} {value:.1f}" for name, value in network.metrics.items()),
-        f"{output}: `sshpe predict IMAGE --weights {output}` finds people with it",
+        f"{output}: `sshpe predict IMAGE --weights {shlex.quote(str(output))}` finds people with it",
     ]
     about = {"key": network.key, "metrics": network.metrics, "network": str(output), "sha256": digest}
     return "\n".join(told), json.dumps(about)

@@ -275,6 +275,11 @@ def test_run_refuses_in_one_line(sshpe, asked: list, photos: str, words: list[st
     assert not asked
 
 
+def test_options_of_a_cluster_without_one_are_refused(sshpe) -> None:
+    code, out, err = sshpe("run", "table4", "--profile", "smoke", "--cluster-option", "slurm_partition=gpu")
+    assert code == 2 and out == "" and "name the cluster, too: --cluster slurm" in err
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [

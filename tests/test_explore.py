@@ -41,6 +41,11 @@ def test_any_first_draw_is_shown() -> None:
     assert (shown(picture) != shown(parts(explore.mix("smoke", seed=200))[2])).any()
 
 
+def test_a_first_draw_is_a_whole_number() -> None:
+    with pytest.raises(SSHPEError, match="seed is 1.5; give a whole number from 0 on"):
+        explore.mix("smoke", 1.5)
+
+
 def test_a_choice_that_is_refused_says_why_and_keeps_the_picture() -> None:
     controls, told, picture = parts(explore.mix("smoke"))
     before = picture.value

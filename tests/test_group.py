@@ -201,7 +201,7 @@ def test_meetings_of_nothing_are_refused(wrong: dict) -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"tiles": (5, 3)}, "48x64 does not divide into 3 columns x 5 rows"),
+        ({"tiles": (5, 3)}, r"48x64 \(width x height\) does not divide into 3 columns x 5 rows"),
         ({"group": 1}, "group: Input should be greater than or equal to 2"),
         ({"group": 100}, r"\d+ people have every joint inside their box, and the group wants 100"),
     ],
@@ -210,6 +210,26 @@ def test_what_cannot_be_drawn_is_refused(asked: dict, message: str) -> None:
     for make in (group.strong_views, group.connections):
         with pytest.raises(SSHPEError, match=message):
             make("smoke", **asked)
+
+
+@pytest.mark.parametrize("seed", ["x", 1.5, -1, True])
+def test_a_seed_is_a_whole_number(seed: object) -> None:
+    for make in (group.strong_views, group.connections, group.dropped_views):
+        with pytest.raises(SSHPEError, match=f"seed is {seed!r}; give a whole number from 0 on"):
+            make("smoke", seed=seed)
+
+
+@pytest.mark.parametrize("count", ["x", 2.5, 0])
+def test_a_number_of_people_is_a_whole_number(count: object) -> None:
+    with pytest.raises(SSHPEError, match=f"count is {count!r}; give a whole number from 1 on"):
+        group.dropped_views("smoke", count=count)
+
+
+def test_sites_may_be_a_text() -> None:
+    made = group.connections("smoke", sites="layer1 layer3")
+    assert [stage.name for stage in made.stages] == ["image", "layer1", "layer3"]
+    with pytest.raises(SSHPEError, match="sites"):
+        group.connections("smoke", sites=5)
 
 
 @pytest.mark.parametrize("sites", [("layer4",), ("head", "layer1"), ("layer3", "layer1")])

@@ -281,6 +281,8 @@ def test_every_way_to_give_parameters_arrives(folder: Path) -> None:
         (("table.ipynb", "-y", "0.9"), "-y '0.9' holds 0.9, not parameters"),
         (("table.ipynb", "-b", "%%"), "-b '%%' is not base64"),
         (("executed/table.ipynb",), "would be overwritten by its own output"),
+        (("table.ipynb", "nowhere/out.ipynb"), "nowhere: no such folder; make it, or name another"),
+        (("table.ipynb", "."), ". is a folder; name a file for the output"),
     ],
 )
 def test_bad_input_is_one_clear_line(
@@ -303,6 +305,12 @@ def test_an_output_folder_that_is_a_file(folder: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(folder)
     (folder / "executed").write_text("")
     assert refusal("table.ipynb").startswith("the folder executed cannot be made (File exists)")
+
+
+def test_a_folder_where_the_output_goes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "executed/table.ipynb").mkdir(parents=True)
+    assert refusal("table.ipynb") == "executed/table.ipynb is a folder; name a file for the output"
 
 
 def test_declared_parameters() -> None:

@@ -138,12 +138,13 @@ def test_settings_are_read_as_typed() -> None:
 def test_the_command_as_typed(files: tuple[Path, Path], tmp_path: Path) -> None:
     typed = [
         "train", str(files[0]), "--val", str(files[1]), "--profile", "smoke", "--accelerator", "cpu", "--threads", "1",
-        "--output", str(tmp_path / "new" / "mine.safetensors"),
+        "--output", str(tmp_path / "new one" / "mine.safetensors"),
         *(word for name, value in SHORT.items() for word in ("--set", f"{name}={value}")),
     ]  # fmt: skip
     done = CliRunner().invoke(cli.app, typed)
     assert done.exit_code == 0, done.output
-    network = trained.load(tmp_path / "new" / "mine.safetensors")
+    network = trained.load(tmp_path / "new one" / "mine.safetensors")
+    assert f"--weights '{tmp_path}/new one/mine.safetensors'`" in done.output
     assert f"record {network.key}" in done.output and f"AP {network.metrics['AP']:.1f}" in done.output
     again = CliRunner().invoke(cli.app, [*typed, "--json"])  # found, not trained
     about = json.loads(again.stdout)  # and nothing else
@@ -223,9 +224,12 @@ def test_a_place_that_takes_no_network_is_refused_before_training(
 ) -> None:
     monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("it trained"))
     (tmp_path / "file").write_text("")
+    (tmp_path / "folder.safetensors").mkdir()
     for output, told in (
         (tmp_path / "mine.pth", "networks are written as .safetensors"),
-        (tmp_path / "file" / "mine.safetensors", "cannot be a folder"),
+        (tmp_path / "file" / "mine.safetensors", "file: cannot be written"),
+        (tmp_path / "folder.safetensors", "folder.safetensors is a folder; name a file"),
+        (Path("/proc/mine.safetensors"), "/proc: cannot be written"),
     ):
         with pytest.raises(SSHPEError, match=told):
             training.run(output, QUIET, *files)

@@ -277,7 +277,8 @@ class Experiment(Frozen):
         (width, height), (rows, cols) = self.data.input_size, mix.tiles
         if width % cols or height % rows:
             raise ValueError(
-                f"data.input_size {width}x{height} does not divide into {cols} columns x {rows} rows (mum.tiles)"
+                f"data.input_size {width}x{height} (width x height) does not divide into {cols} columns x {rows} rows "
+                "(mum.tiles)"
             )
 
 
