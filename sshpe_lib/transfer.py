@@ -28,7 +28,7 @@ def constant(values: Any, device: torch.device, dtype: torch.dtype | None = None
     return torch.tensor(values, dtype=dtype) if device.type == "cpu" else _kept(values, device, dtype)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256, typed=True)  # 1 is another number than 1.0, and another kind of tensor
 def _kept(values: Any, device: torch.device, dtype: torch.dtype | None) -> Tensor:
     with torch.inference_mode(False):  # a tensor made in that mode could serve no gradient later
         return torch.tensor(values, dtype=dtype, device=device)

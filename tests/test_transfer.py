@@ -24,6 +24,8 @@ def test_cpu_tensors_stay_where_they_are():
 def test_a_constant_has_the_type_that_is_asked_for():
     assert torch.equal(constant(((1, 2), (3, 4)), CPU), torch.tensor([[1, 2], [3, 4]]))
     assert constant((1, 2), CPU, torch.float64).dtype == torch.float64
+    there = torch.device("meta")
+    assert constant(1, there).dtype == torch.int64 and constant(1.0, there).dtype == torch.float32
     one = constant((1.0,), CPU)
     one.zero_()
     assert constant((1.0,), CPU) == 1
