@@ -62,6 +62,13 @@ def test_a_file_holds_the_network_that_the_record_quotes(project, method, chosen
     assert not loaded.network.training and loaded.learned_from == "drawn people"
 
 
+def test_a_network_is_loaded_without_a_draw() -> None:
+    """What a program draws next does not depend on whether it loaded a network before."""
+    before = torch.get_rng_state()
+    trained.load(trained.shipped())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_foreign_or_broken_file_is_named(project, pictures) -> None:
     path = project / "foreign.safetensors"
     weights.save_state(torch.nn.Linear(2, 2), path, {})
