@@ -127,7 +127,7 @@ def test_a_joint_that_is_nowhere_leaves_the_maps_of_others_alone():
 
 def test_a_network_that_predicted_on_a_gpu_is_back_and_can_be_exported(tmp_path):
     annotations = build(SyntheticPeople(images=2), tmp_path, progress=False)
-    picture, network = annotations.parent / "images" / "0000.png", trained.load(trained.shipped())
+    picture, network = next((annotations.parent / "images").glob("*.png")), trained.load(trained.shipped())
     (there,), (here,) = (predict.predict(network, picture, machine=machine) for machine in (GPU, CPU))
     assert not next(network.network.parameters()).is_cuda and there.people.shape == here.people.shape
     network.network.cuda()
