@@ -122,8 +122,9 @@ def predict(
     """Find people's joints in pictures: writes keypoints.json (COCO results) and a drawn copy of each picture."""
     from sshpe_lib.predict import run
 
-    told, found = run(images, weights, boxes, output, machine_of(1, 0, accelerator, "1"))
-    typer.echo(found if as_json else told)
+    told, found = run(images, weights, boxes, output, machine_of(1, 0, accelerator, "auto"))
+    if told:
+        typer.echo(found if as_json else told)
 
 
 @networks_app.command()
@@ -151,9 +152,10 @@ def evaluate(
     """Measure a network on labelled people: AP, what became of every joint, the worst cases."""
     from sshpe_lib.evaluating import run
 
-    machine = machine_of(1, 0, accelerator, "1")
+    machine = machine_of(1, 0, accelerator, "auto")
     told, statistics = run(network, annotations, images, output, machine, category)
-    typer.echo(statistics if as_json else told)
+    if told:
+        typer.echo(statistics if as_json else told)
 
 
 @networks_app.command()
@@ -204,5 +206,7 @@ def test_dev(
     """Predict COCO's test-dev with a trained network, and write the file that its server takes."""
     from sshpe_lib.test_dev import submit
 
-    machine = machine_of(1, 0, accelerator, "1")
-    typer.echo(submit(key, detections, image_info, images, output, name, machine, scales or ()))
+    machine = machine_of(1, 0, accelerator, "auto")
+    written = submit(key, detections, image_info, images, output, name, machine, scales or ())
+    if written is not None:
+        typer.echo(written)

@@ -17,7 +17,7 @@ from sshpe_lib.data.instances import Instances
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate import keypoint_errors
 from sshpe_lib.evaluate.results import write_results
-from sshpe_lib.machine import Machine
+from sshpe_lib.machine import Machine, first_process
 from sshpe_lib.report.breakdown import breakdown, breakdown_text
 from sshpe_lib.report.failures import Case, Failures
 from sshpe_lib.side_by_side import student_and_teacher
@@ -72,24 +72,38 @@ class Evaluated:
         return Failures(tuple(cases), self.people.skeleton, title)
 
 
-def evaluate(network: Trained, source: Source | None = None, machine: Machine | None = None) -> Evaluated:
+def evaluate(
+    network: Trained,
+    source: Source | Path | str | None = None,
+    machine: Machine | None = None,
+    *,
+    shared: bool = False,
+) -> Evaluated:
     """Predict every labelled person of a source, the network's own test data where left out, and measure.
+
+    source: or a COCO-format keypoint file whose images lie beside it. shared: divide the work over the processes that
+    torchrun started, all of which then call this and get everything; otherwise this process works alone, in a
+    distributed job of yours too. The network stays on its device.
 
     A top-down network sees the labelled boxes, or the source's detections; what became of the joints is told for the
     labelled boxes, and for a bottom-up network of the person found that is most like each labelled one.
     Raises SSHPEError for data that is missing, wrong, or of other keypoints.
     """
     experiment = network.experiment
-    source = source or sources.pin_source(experiment.data.val, "val")  # what it learned from need not be here
+    if source is None:
+        source = sources.pin_source(experiment.data.val, "val")  # what it learned from need not be here
+    elif isinstance(source, str | Path):
+        source = sources.own(Path(source))
     people, truth = sources.instances(source), sources.ground_truth(source)
     if people.skeleton != network.skeleton:
         raise SSHPEError(
             f"{people.source}: its keypoints ({people.skeleton.name}) are not the network's ({network.skeleton.name})"
         )
-    fabric = (machine or Machine(progress=False)).fabric(experiment.train.precision, Path())
+    machine = machine or Machine(progress=False)
+    fabric = machine.fabric(experiment.train.precision, Path(), alone=not shared)
     tested = sources.whole_images(source) if experiment.bottom_up else parts.crops_of(experiment.data, people)
     evaluation = parts.evaluation_of(experiment, tested, truth, network.skeleton, fabric)
-    found = evaluation.predict({"network": network.network.to(fabric.device)})["network"]
+    found = evaluation.predict({"network": network.network})["network"]
     labeled = people
     if getattr(source, "detections", None):
         labeled = sources.instances(source.model_copy(update={"detections": None}))
@@ -114,7 +128,7 @@ def run(
 
     which: a .safetensors file, or the key of a record or its first letters. annotations, images, category: as of
     `sources.own`. output: a folder for results.json, breakdown.png, failures.html and, of a record whose teacher is
-    another network, heatmaps.png.
+    another network, heatmaps.png. Processes of torchrun share the work, and the first one writes and tells.
     Raises SSHPEError as `evaluate`, where there is no such network, and where `output` takes no files, which is asked
     before evaluating.
     """
@@ -122,7 +136,9 @@ def run(
     source = None if annotations is None else sources.own(annotations, images, category)
     if output is not None:
         check_writable(output)
-    made = evaluate(network, source, machine)
+    made = evaluate(network, source, machine, shared=True)
+    if not first_process():
+        return "", ""
     told = [
         f"{network.experiment.model} ({network.about}) on {len(made.people):,} people of {made.people.source}",
         "  ".join(f"{name} {value:.1f}" for name, value in made.statistics.items()),

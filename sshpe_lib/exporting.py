@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import warnings
 from pathlib import Path
@@ -54,11 +55,15 @@ def whole(made: Trained) -> KeypointNetwork:
 
 
 def program(made: Trained) -> torch.export.ExportedProgram:
-    """The graph for any number of crops, 1 to 4,096. Raises SSHPEError as `whole`."""
+    """The graph for any number of crops, 1 to 4,096, on the CPU wherever the network is.
+
+    Raises SSHPEError as `whole`.
+    """
+    traced = copy.deepcopy(whole(made)).cpu()  # a graph traced on a GPU would run on nothing else
     width, height = made.experiment.data.input_size
     example = torch.zeros(2, 3, height, width, dtype=torch.uint8)
     batch = torch.export.Dim("batch", min=1, max=MOST)
-    return torch.export.export(whole(made), (example,), dynamic_shapes=({0: batch},))
+    return torch.export.export(traced, (example,), dynamic_shapes=({0: batch},))
 
 
 def write(made: Trained, path: Path) -> None:

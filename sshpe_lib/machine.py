@@ -68,24 +68,29 @@ class Machine:
             self.accelerator == "auto" and torch.cuda.is_available()
         )
 
-    def fabric(self, precision: Precision, folder: Path) -> Fabric:
+    def fabric(self, precision: Precision, folder: Path, *, alone: bool = False) -> Fabric:
         """A launched Fabric, in the precision that `self.precision` makes of the wanted one.
+
+        alone: of this process, which waits for no other that torchrun started and shares nothing with it, on torch's
+        current GPU where it is on one.
 
         Raises:
             SSHPEError: TensorBoard is asked for and not installed, CUDA graphs where they cannot be had, a GPU that is
                 not there, or several devices of one process.
         """
-        if processes() == 1 and self.devices not in ("auto", 1):
+        count = 1 if alone else processes()
+        if count == 1 and self.devices not in ("auto", 1):
             raise SSHPEError(
                 f"{self.devices} devices want a process each: start this with torchrun "
                 f"--nproc-per-node={self.devices} -m sshpe_lib, and leave --devices out"
             )
-        if self.cuda_graphs and (not self.on_gpu or processes() > 1):
-            where = "on a CPU" if not self.on_gpu else f"of {processes()} processes"
+        if self.cuda_graphs and (not self.on_gpu or count > 1):
+            where = "on a CPU" if not self.on_gpu else f"of {count} processes"
             raise SSHPEError(
                 f"CUDA graphs are recorded on one GPU, and this run is one {where}; leave them out"
             )
-        here = int(os.environ.get("LOCAL_WORLD_SIZE", 1) if self.devices == "auto" else self.devices)
+        local = 1 if count == 1 else int(os.environ.get("LOCAL_WORLD_SIZE", count))
+        here = local if self.devices == "auto" else int(self.devices)
         if self.on_gpu and torch.cuda.device_count() < here:
             raise SSHPEError(
                 f"{here} GPU(s) of this machine are asked for, and PyTorch {torch.__version__} sees "
@@ -106,12 +111,12 @@ class Machine:
                 raise SSHPEError("TensorBoard is not installed; pip install 'sshpe[tensorboard]'") from None
         # A step forwards twice before it goes backwards, which DDP's own broadcast of buffers forbids; the
         # trainer averages the batch-norm statistics instead.
-        strategy = DDPStrategy(forward_sync_buffers=False) if processes() > 1 else "auto"
+        strategy = DDPStrategy(forward_sync_buffers=False) if count > 1 else "auto"
         with nullcontext() if self.progress else _silent("lightning_fabric.utilities.rank_zero"):
             fabric = Fabric(
-                accelerator="cuda" if self.on_gpu else "cpu", devices=here, strategy=strategy, loggers=loggers,
-                precision=self.precision(precision),
-                num_nodes=processes() // int(os.environ.get("LOCAL_WORLD_SIZE", processes())),
+                accelerator="cuda" if self.on_gpu else "cpu", strategy=strategy, loggers=loggers,
+                devices=[torch.cuda.current_device()] if alone and self.on_gpu else here,
+                precision=self.precision(precision), num_nodes=count // local,
             )  # fmt: skip
             fabric.launch()
         return fabric

@@ -21,7 +21,7 @@ from sshpe_lib.data.whole_images import WholeImages
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate.bottom_up import BottomUpEvaluation
 from sshpe_lib.evaluate.results import rescore, write_results
-from sshpe_lib.machine import Machine
+from sshpe_lib.machine import Machine, first_process
 from sshpe_lib.report.overlay import overlay
 from sshpe_lib.skeleton import Skeleton
 from sshpe_lib.trained import Trained
@@ -60,13 +60,16 @@ def run(
 ) -> tuple[str, str]:
     """The command `sshpe predict`: writes keypoints.json and drawn pictures; returns what to tell, and the JSON.
 
-    weights: the package's own network where left out. Raises SSHPEError as `trained.load`, `read_boxes` and `predict`,
+    weights: the package's own network where left out. Processes of torchrun share the work, and the first one writes
+    and tells. Raises SSHPEError as `trained.load`, `read_boxes` and `predict`,
     and where `output` cannot be written, which is asked before predicting.
     """
     network = trained.load(weights or trained.shipped())
     placed = None if boxes is None else read_boxes(boxes)
     check_writable(output)
-    found = predict(network, images, placed, machine)
+    found = predict(network, images, placed, machine, shared=True)
+    if not first_process():
+        return "", ""
     listed = results(found)
     told = []
     try:
@@ -94,6 +97,8 @@ def predict(
     images: Sequence[Path | str] | Path | str,
     boxes: Boxes | None = None,
     machine: Machine | None = None,
+    *,
+    shared: bool = False,
 ) -> list[Prediction]:
     """Find the people of every image, of one or several.
 
@@ -101,6 +106,8 @@ def predict(
     one person at a time; an image without an entry is taken for a picture of one person, and one with an empty entry
     shows nobody. A bottom-up network finds them itself. Boxes are in the pixels as stored; without any, every image is
     turned upright by its camera's orientation tag first, and what is found is in that one's pixels.
+    shared: divide the work over the processes that torchrun started, all of which then call this and get everything;
+    otherwise this process works alone, in a distributed job of yours too. The network stays on its device.
     Raises SSHPEError for an image that cannot be read, for boxes that are not (P, 4), have no sides, lie outside their
     image or are of one that was not named, for boxes for a bottom-up network, and where its answer is not finite.
     """
@@ -117,14 +124,15 @@ def predict(
         raise SSHPEError(f"{network.experiment.model} finds people by itself; leave the boxes out")
     cache = ImageCache(color=network.experiment.data.color, upright=not boxes)  # every image is decoded once
     pixels = [cache.read(path, "to predict") for path in files]
-    fabric = (machine or Machine(progress=False)).fabric(network.experiment.train.precision, Path())
+    machine = machine or Machine(progress=False)
+    fabric = machine.fabric(network.experiment.train.precision, Path(), alone=not shared)
     tested = (
         _whole(network, files, pixels)
         if network.experiment.bottom_up
         else _crops(network, files, pixels, boxes or {}, cache)
     )
     evaluation = parts.evaluation_of(network.experiment, tested, {}, network.skeleton, fabric, cache)
-    networks = {"network": network.network.to(fabric.device)}
+    networks = {"network": network.network}
     if isinstance(evaluation, BottomUpEvaluation):
         people = evaluation.predict(networks)["network"]
     else:

@@ -13,7 +13,7 @@ from sshpe_lib.data.top_down import Crops
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate import submission
 from sshpe_lib.evaluate.bottom_up import BottomUpEvaluation
-from sshpe_lib.machine import Machine
+from sshpe_lib.machine import Machine, first_process
 from sshpe_lib.records import Record
 from sshpe_lib.skeleton import COCO17
 
@@ -29,8 +29,10 @@ def submit(
     name: str,
     machine: Machine,
     scales: Sequence[float] = (),
-) -> Path:
+) -> Path | None:
     """Predict everybody in test-dev and write the zip file for the server; returns its path.
+
+    Processes of torchrun share the work; the first one writes, and the others return None.
 
     key: of a record, or its first letters; detections: a results file with boxes and scores, which a top-down
     network needs and a bottom-up one does not; relative paths start at the data folder, `output` at the working
@@ -58,9 +60,9 @@ def submit(
     tested = tuple(scales) or experiment.evaluate.multi_scale
     if tested and isinstance(evaluation, BottomUpEvaluation):
         evaluation = replace(evaluation, scales=tested)
-    predicted = evaluation.predict({"network": network.to(fabric.device)})["network"]
+    predicted = evaluation.predict({"network": network})["network"]
     results = evaluation.results(predicted)  # type: ignore[arg-type]  # it reads what it predicted itself
-    return submission.write(output, _named(name, scales), results, info)
+    return submission.write(output, _named(name, scales), results, info) if first_process() else None
 
 
 def _named(name: str, scales: Sequence[float]) -> str:

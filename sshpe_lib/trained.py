@@ -93,8 +93,9 @@ def _filled(record: Record, skeleton: Skeleton, path: Path, states: dict[str, di
 
 
 def empty(experiment: Experiment, skeleton: Skeleton) -> nn.Module:
-    """The experiment's network with weights that nothing has taught."""
-    return initial.network(experiment.model, parts.channels_of(experiment, len(skeleton)))
+    """The experiment's network with weights that nothing has taught; torch's global generator is left as found."""
+    with torch.random.fork_rng(devices=[]):
+        return initial.network(experiment.model, parts.channels_of(experiment, len(skeleton)))
 
 
 def from_record(record: Record, skeleton: Skeleton, runs_folder: Path | None = None) -> Trained:

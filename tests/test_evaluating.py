@@ -21,7 +21,7 @@ from sshpe_lib.machine import Machine
 from sshpe_lib.report.breakdown import KINDS as DRAWN
 from sshpe_lib.report.breakdown import breakdown, breakdown_text
 from sshpe_lib.skeleton import COCO17
-from tests import choices
+from tests import choices, processes
 
 QUIET = Machine(threads=1, progress=False, accelerator="cpu")
 
@@ -66,6 +66,19 @@ def test_it_is_measured_on_ones_own_people(tmp_path) -> None:
     assert len(worst) == 3 and worst[0].startswith(f"OKS {made.oks.min():.2f}  annotation ")
     assert any(kind in worst[0] for kind in KINDS[1:])
     assert len(made.worst().cases) == 8
+
+
+def test_a_file_is_evaluated_alone_and_the_command_shares_the_work(tmp_path, monkeypatch) -> None:
+    """A file whose images lie beside it is named as for a training, and other processes of a job are left alone."""
+    annotations = build(SyntheticPeople(images=2), tmp_path / "people", progress=False)
+    expected = shipped_on(annotations)
+    asked = processes.second_of_two(monkeypatch)
+    for file in (annotations, str(annotations)):
+        made = evaluating.evaluate(trained.load(trained.shipped()), file, QUIET)
+        assert made.statistics == expected.statistics and made.results == expected.results
+    told = evaluating.run(str(trained.shipped()), annotations, None, tmp_path / "out", QUIET)
+    assert told == ("", "") and not list((tmp_path / "out").iterdir()), "the first process tells and writes"
+    assert asked == [True, True, False]
 
 
 def test_people_of_other_keypoints_are_refused(tmp_path) -> None:

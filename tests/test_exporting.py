@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +117,27 @@ def test_a_file_becomes_a_graph(tmp_path: Path) -> None:
     graph, one = torch.export.load(tmp_path / "people.pt2").module(), trained.load(trained.shipped())
     images = crops(one, 3)
     torch.testing.assert_close(graph(images), answer(one, images), rtol=1e-4, atol=1e-4)
+
+
+class Away(torch.nn.Module):
+    """A network on a pretended device, from which alone it answers; moved, it is on the CPU."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network, self.away = network, True
+
+    def _apply(self, move, recurse: bool = True):
+        self.away = False
+        return super()._apply(move, recurse)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        assert not self.away, "the images are on another device"
+        return self.network(images)
+
+
+def test_a_network_on_a_gpu_is_exported_from_the_cpu_and_left_there() -> None:
+    plain = made()
+    away = replace(plain, network=Away(plain.network))
+    graph, images = exporting.program(away).module(), crops(plain, 3)
+    torch.testing.assert_close(graph(images), answer(plain, images), rtol=1e-4, atol=1e-4)
+    assert away.network.away

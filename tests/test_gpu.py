@@ -5,8 +5,9 @@ import warnings
 import pytest
 import torch
 
-from sshpe_lib import tables
+from sshpe_lib import exporting, predict, tables, trained
 from sshpe_lib.codec.crowd import CrowdHeatmap
+from sshpe_lib.data.synthetic import SyntheticPeople, build
 from sshpe_lib.experiment import train
 from sshpe_lib.machine import Machine
 from sshpe_lib.parcel import pack
@@ -122,3 +123,15 @@ def test_a_joint_that_is_nowhere_leaves_the_maps_of_others_alone():
     visible = torch.tensor([[[1.0], [0.0]]])
     maps = CrowdHeatmap((16, 16)).encode(points.cuda(), visible.cuda()).cpu()
     torch.testing.assert_close(maps, CrowdHeatmap((16, 16)).encode(points, visible))
+
+
+def test_a_network_that_predicted_on_a_gpu_is_back_and_can_be_exported(tmp_path):
+    annotations = build(SyntheticPeople(images=2), tmp_path, progress=False)
+    picture, network = next((annotations.parent / "images").glob("*.png")), trained.load(trained.shipped())
+    (there,), (here,) = (predict.predict(network, picture, machine=machine) for machine in (GPU, CPU))
+    assert not next(network.network.parameters()).is_cuda and there.people.shape == here.people.shape
+    network.network.cuda()
+    exporting.write(network, tmp_path / "graph.pt2")
+    assert next(network.network.parameters()).is_cuda
+    graph = torch.export.load(tmp_path / "graph.pt2").module()
+    assert graph(torch.zeros(1, 3, *network.experiment.data.input_size[::-1], dtype=torch.uint8)).is_cpu

@@ -96,6 +96,18 @@ def test_processes_on_several_machines_are_counted_by_machine(tmp_path, made, mo
     assert machine.processes() == 8 and not machine.first_process()
 
 
+def test_alone_a_process_of_several_waits_for_nobody(tmp_path, made, monkeypatch) -> None:
+    """On torch's current GPU, which Fabric makes current: another one would stay so for the caller."""
+    for name, value in {"WORLD_SIZE": 8, "LOCAL_WORLD_SIZE": 4, "RANK": 5, "LOCAL_RANK": 1}.items():
+        monkeypatch.setenv(name, str(value))
+    Machine(accelerator="cpu").fabric("32-true", tmp_path, alone=True)
+    assert (made["devices"], made["num_nodes"], made["strategy"]) == (1, 1, "auto")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    Machine(accelerator="cuda").fabric("32-true", tmp_path, alone=True)
+    assert (made["devices"], made["num_nodes"], made["strategy"]) == ([1], 1, "auto")
+
+
 @pytest.mark.parametrize("progress", [False, True])
 def test_fabric_speaks_only_where_progress_is_shown(tmp_path, made, progress) -> None:
     logger = logging.getLogger("lightning_fabric.utilities.rank_zero")

@@ -23,7 +23,7 @@ from sshpe_lib.experiment import run, state_sha256
 from sshpe_lib.machine import Machine
 from sshpe_lib.models import weights
 from sshpe_lib.skeleton import COCO17
-from tests import choices
+from tests import choices, processes
 
 QUIET = Machine(threads=1, progress=False, accelerator="cpu")
 EASY = SyntheticPeople(images=12, seed=77, difficulty=0.2)
@@ -60,6 +60,13 @@ def test_a_file_holds_the_network_that_the_record_quotes(project, method, chosen
     assert loaded.experiment == record.experiment and loaded.skeleton == COCO17 and loaded.key == record.key
     assert state_sha256(loaded.network) == record.provenance.checkpoint_sha256
     assert not loaded.network.training and loaded.learned_from == "drawn people"
+
+
+def test_a_network_is_loaded_without_a_draw() -> None:
+    """What a program draws next does not depend on whether it loaded a network before."""
+    before = torch.get_rng_state()
+    trained.load(trained.shipped())
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_foreign_or_broken_file_is_named(project, pictures) -> None:
@@ -356,6 +363,19 @@ def test_a_bottom_up_networks_answers_that_are_not_finite_are_refused(pictures) 
         SSHPEError, match="000000.png: HigherHRNet.* answers with numbers that are not finite"
     ):
         predict.predict(network, pictures[:1], None, QUIET)
+
+
+def test_a_library_call_works_alone_and_the_command_with_the_others(tmp_path, pictures, monkeypatch) -> None:
+    """In a distributed job of one's own, every process may predict its own pictures, or one of them any."""
+    network = trained.load(trained.shipped())
+    expected = predict.predict(network, pictures[:2], machine=QUIET)
+    asked = processes.second_of_two(monkeypatch)
+    found = predict.predict(network, pictures[:2], machine=QUIET)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one.people, other.people)
+    told = predict.run(pictures[:2], None, None, tmp_path / "out", QUIET)
+    assert told == ("", "") and not list((tmp_path / "out").iterdir()), "the first process tells and writes"
+    assert asked == [True, False]
 
 
 def test_a_folder_that_takes_no_files_is_known_before_predicting(tmp_path, pictures, monkeypatch) -> None:

@@ -17,7 +17,7 @@ from sshpe_lib.experiment import run
 from sshpe_lib.machine import Machine
 from sshpe_lib.records import Record
 from sshpe_lib.skeleton import COCO17, Skeleton
-from tests import choices
+from tests import choices, processes
 
 QUIET = Machine(threads=1, progress=False, accelerator="cpu")
 IMAGES = {11: (120, 160), 12: (200, 90), 13: (64, 64)}  # (height, width) by id
@@ -90,6 +90,11 @@ def test_every_detected_person_is_predicted(project: Path, tmp_path: Path) -> No
         results = json.loads(archive.read(archive.namelist()[0]))
     assert sorted(result["image_id"] for result in results) == [11, 11, 12, 13]
     assert submit(project, tmp_path / "again").read_bytes() == path.read_bytes()
+
+
+def test_of_several_processes_the_first_writes(project: Path, tmp_path: Path, monkeypatch) -> None:
+    asked = processes.second_of_two(monkeypatch)
+    assert submit(project, tmp_path) is None and not list(tmp_path.iterdir()) and asked == [False]
 
 
 def test_the_network_is_the_one_that_the_record_quotes(project: Path) -> None:

@@ -1,5 +1,6 @@
 """Two processes that share a batch end where one ends."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from filelock import FileLock
 
 from sshpe_lib import records, tables
 from sshpe_lib.data import roles
+from sshpe_lib.data.synthetic import SyntheticPeople, build
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.experiment import _batches
 from tests import fakes
@@ -91,6 +93,26 @@ def test_the_command_line_trains_a_table_in_two_processes(tmp_path):
     made = records.read_all(tmp_path / "records")
     assert {record.key for record in made} == wanted
     assert all(record.provenance.world_size == 2 for record in made)
+
+
+def test_the_command_line_predicts_in_two_processes(tmp_path):
+    """The first one tells and writes what both found together."""
+    annotations = build(SyntheticPeople(images=2), tmp_path, progress=False)
+    pictures = [str(path) for path in sorted((annotations.parent / "images").glob("*.png"))]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    told = []
+    for name, started in {"one": [], "two": launcher}.items():
+        typed = ["predict", *pictures, "--json", "--accelerator", "cpu", "--output", str(tmp_path / name)]
+        done = subprocess.run(
+            [sys.executable, *started, "-m", "sshpe_lib", *typed], capture_output=True, text=True, timeout=240
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        told.append(json.loads(done.stdout))
+    for one, two in zip(*told, strict=True):
+        assert two["keypoints"] == pytest.approx(one["keypoints"], abs=0.01)
+    assert [path.name for path in sorted((tmp_path / "two").iterdir())] == [
+        path.name for path in sorted((tmp_path / "one").iterdir())
+    ]
 
 
 def test_processes_that_wait_for_a_run_elsewhere_find_its_record_together(tmp_path):

@@ -68,11 +68,24 @@ def read_image(
         image = None
     if image is None:
         raise _no_image(content, path, where)
-    height, width = image.shape[:2]
-    if size is not None and (width, height) != tuple(-(-int(side) // reduction) for side in size):
-        problem = f"the image is {width}x{height}, the annotation file says {size[0]}x{size[1]}"
-        raise bad_input(path, where, problem, "correct it, or name the folder of the images it describes")
+    if size is not None:
+        found, stated = image.shape[1::-1], tuple(-(-int(side) // reduction) for side in size)
+        if found != stated:
+            turned = None if upright else read_image(path, where, reduction=reduction, upright=True)
+            by_its_tag = turned is not None and turned.shape[1::-1] == stated
+            raise _of_another_size(path, where, found, size, by_its_tag)
     return image
+
+
+def _of_another_size(
+    path: Path, where: str, found: tuple[int, ...], size: tuple[int, int], by_its_tag: bool
+) -> BadInput:
+    problem = f"the image is {found[0]}x{found[1]}, the annotation file says {size[0]}x{size[1]}"
+    cure = "correct it, or name the folder of the images it describes"
+    if by_its_tag:
+        problem += ", its size once its orientation tag has turned it"
+        cure = "pixels are read as stored: turn them and drop the tag, as `mogrify -auto-orient FILE` does"
+    return bad_input(path, where, problem, cure)
 
 
 def _read(path: Path, where: str) -> np.ndarray:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
+from sshpe_lib.data.columns import state, wrong_numbers
 from sshpe_lib.errors import SSHPEError
 
 METRICS = {
@@ -20,11 +22,12 @@ METRICS = {
     "keypoints_crowd": ("AP", "AP50", "AP75", "AR", "AR50", "AR75", "AP-easy", "AP-medium", "AP-hard"),
 }
 _REQUIRED_RESULT = ("image_id", "category_id", "keypoints", "score")
+_MEND = "mend the annotation file"
 
 
 def average_precision(
     ground_truth: dict,
-    results: list[dict],
+    results: Iterable[dict],
     sigmas: Sequence[float],
     image_ids: Collection[int] | None = None,
     iou_type: str = "keypoints",
@@ -44,11 +47,13 @@ def average_precision(
     """
     if iou_type not in METRICS:
         raise SSHPEError(f"iou_type {iou_type!r} is unknown; use one of {', '.join(METRICS)}")
-    crowd = iou_type == "keypoints_crowd"
-    dataset = _copy_ground_truth(ground_truth, len(sigmas), image_ids, crowd)
-    _check_results(results, ground_truth, len(sigmas))
-    wanted = {image["id"] for image in dataset["images"]}
-    detections = [{key: r[key] for key in _REQUIRED_RESULT} for r in results if r["image_id"] in wanted]
+    images, categories = _numbered(ground_truth, "images"), _numbered(ground_truth, "categories")
+    wanted: set[float] = set(images) if image_ids is None else set(image_ids)
+    if strange := wanted - set(images):
+        known = "evaluate images of its file only"
+        raise SSHPEError(f"image id {min(strange, key=str)} is not in the ground truth; {known}")
+    dataset = _dataset(ground_truth, images, categories, len(sigmas), wanted, iou_type == "keypoints_crowd")
+    detections = _detections(results, images, categories, len(sigmas), wanted)
     if not detections:
         return dict.fromkeys(METRICS[iou_type], 0.0)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -60,11 +65,16 @@ def visible_only(ground_truth: dict, flag: int) -> dict:
     """The ground truth with only the joints of one visibility: 2 for AP-vis, 1 (occluded) for AP-invis.
 
     Other joints become (0, 0, 0) and `num_keypoints` is counted anew; a person left with none is ignored by
-    the evaluation. Returns a new dataset; the argument is left as it is. Raises SSHPEError where it has no annotations.
+    the evaluation. Returns a new dataset; the argument is left as it is. Raises SSHPEError where it has no annotations,
+    and for one without x, y and v of its joints, which is named.
     """
     annotations = []
     for annotation in _entries(ground_truth, "annotations"):
-        joints = np.asarray(annotation["keypoints"]).reshape(-1, 3)
+        given = annotation.get("keypoints")
+        numbers = _numbers(given)
+        if numbers is None or len(numbers) % 3:
+            raise SSHPEError(f"{_named(annotation)} has no keypoints, x, y and v of every joint; {_MEND}")
+        joints = np.asarray(given).reshape(-1, 3)
         keep = joints[:, 2:] == flag
         kept = np.where(keep, joints, 0).ravel().tolist()
         annotations.append({**annotation, "keypoints": kept, "num_keypoints": int(keep.sum())})
@@ -84,36 +94,8 @@ def _statistics(dataset: dict, detections: list[dict], sigmas: np.ndarray, iou_t
     return evaluation.all_stats
 
 
-def _copy_ground_truth(
-    ground_truth: dict, joints: int, image_ids: Collection[int] | None, crowd: bool
-) -> dict:
-    """A copy that the evaluators may write into, checked, of the wanted images only."""
-    known = _ids(ground_truth, "images")
-    wanted = known if image_ids is None else set(image_ids)
-    if not wanted <= known:
-        raise SSHPEError(
-            f"image id {min(wanted - known)} is not in the ground truth; evaluate images of its file only"
-        )
-    images = [dict(image) for image in ground_truth["images"] if image["id"] in wanted]
-    for image in images:
-        if crowd and "crowdIndex" not in image:
-            raise SSHPEError(
-                f"image {image['id']} lacks 'crowdIndex'; use CrowdPose's own file, or 'keypoints'"
-            )
-    annotations: list[dict] = []
-    for annotation in _entries(ground_truth, "annotations"):
-        _check_annotation(annotation, joints, ("bbox",) if crowd else ("bbox", "area"))
-        if annotation["image_id"] in wanted:
-            counted = sum(v > 0 for v in annotation["keypoints"][2::3])
-            # COCOeval takes an annotation of id 0 for "not matched", so ids are counted anew from 1.
-            fresh = {"num_keypoints": counted, "iscrowd": 0, **annotation, "id": len(annotations) + 1}
-            annotations.append(fresh)
-    categories = _entries(ground_truth, "categories")
-    return {"categories": categories, "images": images, "annotations": annotations}
-
-
 def _entries(ground_truth: dict, key: str) -> Sequence[dict]:
-    entries = ground_truth.get(key)
+    entries = ground_truth.get(key) if isinstance(ground_truth, dict) else None
     if not isinstance(entries, list | tuple) or not all(isinstance(entry, dict) for entry in entries):
         raise SSHPEError(
             f"the ground truth has no {key!r}, a list of objects; give a COCO keypoint dataset as read from JSON"
@@ -121,59 +103,134 @@ def _entries(ground_truth: dict, key: str) -> Sequence[dict]:
     return entries
 
 
-def _ids(ground_truth: dict, key: str) -> set[Any]:
-    ids = [entry.get("id") for entry in _entries(ground_truth, key)]
+def _numbered(ground_truth: dict, key: str) -> dict[float, int]:
+    """The ids of images or categories, in order, and the numbers from 1 on by which the evaluator is to know them.
+
+    It tells ids apart as doubles, in which those from 2**53 on may be one.
+    """
+    ids: list[Any] = [entry.get("id") for entry in _entries(ground_truth, key)]
     for i, one in enumerate(ids):
-        if one is None or not isinstance(one, Hashable):
+        if not _is_number(one):
             raise SSHPEError(f"entry {i} of the ground truth's {key} has the id {one!r}; give it a number")
-    return set(ids)
+    return {one: number for number, one in enumerate(sorted(set(ids)), 1)}
 
 
-def _check_annotation(annotation: dict, joints: int, sizes: tuple[str, ...]) -> None:
-    where = f"ground-truth annotation {annotation.get('id')} (image {annotation.get('image_id')})"
-    for key in ("image_id", "category_id", "keypoints", *sizes):
+def _dataset(
+    ground_truth: dict,
+    images: dict[float, int],
+    categories: dict[float, int],
+    joints: int,
+    wanted: set[float],
+    crowd: bool,
+) -> dict:
+    """What the evaluator reads of the ground truth of the wanted images; all of it is checked."""
+    people: list[dict] = []
+    for annotation in _entries(ground_truth, "annotations"):
+        person = _person(annotation, joints, crowd)
+        image, category = annotation["image_id"], annotation["category_id"]
+        if image in wanted and category in categories:
+            # It takes an annotation of id 0 for "not matched", so ids are counted anew from 1.
+            ids = {"id": len(people) + 1, "image_id": images[image], "category_id": categories[category]}
+            people.append(ids | person)
+    described = [image for image in ground_truth["images"] if image["id"] in wanted]
+    return {
+        "categories": [{"id": number} for number in categories.values()],
+        "images": [{"id": images[image["id"]]} | (_crowding(image) if crowd else {}) for image in described],
+        "annotations": people,
+    }
+
+
+def _crowding(image: dict) -> dict:
+    if not _is_number(image.get("crowdIndex")):
+        cure = "use CrowdPose's own file, or 'keypoints'"
+        raise SSHPEError(f"image {image['id']} lacks 'crowdIndex', a number; {cure}")
+    return {"crowdIndex": image["crowdIndex"]}
+
+
+def _person(annotation: dict, joints: int, crowd: bool) -> dict:
+    """What the evaluator reads of an annotation, checked, but for its ids; CrowdPose's area is that of the box."""
+    for key in ("image_id", "category_id", "keypoints", "bbox", *(() if crowd else ("area",))):
         if key not in annotation:
-            raise SSHPEError(f"{where} lacks {key!r}; add it to the annotation file")
-    if not isinstance(annotation["image_id"], Hashable):
-        raise SSHPEError(f"{where} has an image_id that is no number; mend the annotation file")
-    try:
-        count = len(annotation["keypoints"])
-        finite = np.isfinite(np.hstack([annotation[key] for key in ("keypoints", *sizes)])).all()
-    except (TypeError, ValueError):
-        told = ", ".join(("keypoints", *sizes))
-        raise SSHPEError(f"{where} has {told} that are not numbers; mend the annotation file") from None
-    if count != 3 * joints:
-        raise SSHPEError(f"{where} has {count} keypoint numbers, not 3 x {joints}; mend the annotation file")
-    if not finite:
-        raise SSHPEError(f"{where} holds a NaN or an infinity; mend the annotation file")
+            raise SSHPEError(f"{_named(annotation)} lacks {key!r}; add it to the annotation file")
+    found: dict = {}
+    for key, count in {"keypoints": 3 * joints, "bbox": 4}.items():
+        numbers = _numbers(annotation[key])
+        if numbers is None or len(numbers) != count or not np.isfinite(numbers).all():
+            raise SSHPEError(f"{_named(annotation)}: {wrong_numbers(annotation, key, count)}; {_MEND}")
+        found[key] = numbers
+    counted = np.count_nonzero(found["keypoints"][2::3] > 0)
+    found["num_keypoints"] = _number(annotation.get("num_keypoints", counted))
+    found["iscrowd"] = _number(annotation.get("iscrowd", 0))
+    found["area"] = 0.0 if crowd else _number(annotation["area"])
+    for key in ("num_keypoints", "iscrowd", "area"):
+        if not np.isfinite(found[key]) or (key == "iscrowd" and found[key] not in (0, 1)):
+            raise SSHPEError(f"{_named(annotation)}: {state(annotation, key)}; {_MEND}")
+    for key in ("image_id", "category_id"):
+        if not _is_number(annotation[key]):
+            raise SSHPEError(f"{_named(annotation)}: {state(annotation, key)}, no number; {_MEND}")
+    return found
 
 
-def _check_results(results: list[dict], ground_truth: dict, joints: int) -> None:
-    images, categories = _ids(ground_truth, "images"), _ids(ground_truth, "categories")
+def _detections(
+    results: Iterable[dict],
+    images: dict[float, int],
+    categories: dict[float, int],
+    joints: int,
+    wanted: set[float],
+) -> list[dict]:
+    """What the evaluator reads of the results on the wanted images; all of them are checked."""
+    found = []
     for i, entry in enumerate(results):
         fault = _fault(entry, images, categories, joints)
         if fault:
             image = entry.get("image_id") if isinstance(entry, dict) else None
             raise SSHPEError(f"results entry {i} (image {image}) {fault}")
+        if entry["image_id"] in wanted:
+            ids = {"image_id": images[entry["image_id"]], "category_id": categories[entry["category_id"]]}
+            found.append(ids | {"keypoints": _numbers(entry["keypoints"]), "score": float(entry["score"])})
+    return found
 
 
-def _fault(entry: dict, images: set[int], categories: set[int], joints: int) -> str | None:
+def _fault(entry: dict, images: dict[float, int], categories: dict[float, int], joints: int) -> str | None:
     """What is wrong with an entry of the results, and its cure; None if nothing is."""
     if not isinstance(entry, dict):
         return f"is a {type(entry).__name__}; an entry must be an object with {', '.join(_REQUIRED_RESULT)}"
     for key in _REQUIRED_RESULT:
         if key not in entry:
             return f"lacks {key!r}; add it"
-    if not isinstance(entry["image_id"], Hashable) or entry["image_id"] not in images:
+    if not _is_number(entry["image_id"]) or entry["image_id"] not in images:
         return "is of an image that the ground truth does not have; predict on its images only"
-    if not isinstance(entry["category_id"], Hashable) or entry["category_id"] not in categories:
-        return f"has the unknown category_id {entry['category_id']!r}; use one of {sorted(categories)}"
-    try:
-        keypoints, score = np.asarray(entry["keypoints"], np.float64), float(entry["score"])
-    except (TypeError, ValueError):
+    if not _is_number(entry["category_id"]) or entry["category_id"] not in categories:
+        return f"has the unknown category_id {entry['category_id']!r}; use one of {list(categories)}"
+    keypoints, score = _numbers(entry["keypoints"]), _numbers([entry["score"]])
+    if keypoints is None or score is None:
         return "has keypoints or a score that are not numbers; write numbers"
     if keypoints.shape != (3 * joints,):
         return f"has keypoints of shape {keypoints.shape}; give (x, y, score) for each of {joints} joints"
-    if not (np.isfinite(keypoints).all() and np.isfinite(score)):
+    if not (np.isfinite(keypoints).all() and np.isfinite(score).all()):
         return "has keypoints or a score that are not finite; did the training diverge?"
     return None
+
+
+def _named(annotation: dict) -> str:
+    return f"ground-truth annotation {annotation.get('id')} (image {annotation.get('image_id')})"
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value is a number, which NaN is not; text is none, whatever it says."""
+    return isinstance(value, Real) and value == value
+
+
+def _numbers(value: object) -> np.ndarray | None:
+    """A list of numbers as (N,) float64; None for anything else."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, OverflowError):  # lists of several lengths
+        return None
+    return array.astype(np.float64) if array.ndim == 1 and array.dtype.kind in "biuf" else None
+
+
+def _number(value: object) -> float:
+    """NaN for what is no number."""
+    numbers = _numbers([value])
+    return float("nan") if numbers is None else float(numbers[0])

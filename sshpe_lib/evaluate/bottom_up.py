@@ -13,7 +13,7 @@ from sshpe_lib import geometry, progress
 from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.whole_images import WholeImages
-from sshpe_lib.evaluate.evaluation import Evaluation
+from sshpe_lib.evaluate.evaluation import Evaluation, answering
 from sshpe_lib.evaluate.multi_scale import Region, Scale, aggregate, region
 from sshpe_lib.evaluate.results import to_results
 from sshpe_lib.grouping import VALUE, Grouping
@@ -48,29 +48,26 @@ class BottomUpEvaluation(Evaluation):
 
     @torch.no_grad()
     def predict(self, networks: Mapping[str, nn.Module]) -> dict[str, list[Found]]:
-        """For every network the people of every image, surest first; the networks' modes are left as found.
+        """For every network the people of every image, surest first.
 
         An image of which a network's answer is not finite shows one person, of NaN.
         """
-        training = {name: network.training for name, network in networks.items()}
         joints = len(self.skeleton)
         shape = len(self.images), MOST, joints + 1, 3  # the last row of a person holds its score
         found = {name: torch.zeros(shape, dtype=torch.float64) for name in networks}
         batches = list(self._batches())[self.rank :: self.world]
         bar = progress.bar(len(batches), "predict", unit="batch", show=self.progress)
-        for rows in batches:
-            pictures = [self.images.read(row, self.cache) for row in rows]
-            for name, network in networks.items():
-                network.eval()
-                for row, (people, scores) in zip(rows, self._find(network, pictures), strict=True):
-                    surest = np.argsort(-scores, kind="stable")[:MOST]
-                    packed = found[name][row, : len(surest)]
-                    packed[:, :joints] = torch.from_numpy(people[surest])
-                    packed[:, joints, 0] = torch.from_numpy(scores[surest])
-            bar.update()
+        with answering(networks, self.device):
+            for rows in batches:
+                pictures = [self.images.read(row, self.cache) for row in rows]
+                for name, network in networks.items():
+                    for row, (people, scores) in zip(rows, self._find(network, pictures), strict=True):
+                        surest = np.argsort(-scores, kind="stable")[:MOST]
+                        packed = found[name][row, : len(surest)]
+                        packed[:, :joints] = torch.from_numpy(people[surest])
+                        packed[:, joints, 0] = torch.from_numpy(scores[surest])
+                bar.update()
         bar.close()
-        for name, network in networks.items():
-            network.train(training[name])
         return {
             name: [_unpacked(image) for image in self.reduce(all_).numpy()] for name, all_ in found.items()
         }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -51,7 +51,7 @@ class Evaluation(ABC):
 
     @abstractmethod
     def predict(self, networks: Mapping[str, nn.Module]) -> Mapping[str, Any]:
-        """For every network what `results` reads, in image pixels; the networks' modes are left as found."""
+        """For every network what `results` reads, in image pixels; modes and devices of networks are left as found."""
 
     @abstractmethod
     def results(self, predicted: Any) -> list[dict]:
@@ -65,3 +65,21 @@ class Evaluation(ABC):
     def alone(self, **changes: Any) -> Self:
         """The same with `changes` of its fields, by this process alone and not shared with the other ranks."""
         return replace(self, rank=0, world=1, reduce=_of_one_rank, **changes)
+
+
+@contextmanager
+def answering(networks: Mapping[str, nn.Module], device: torch.device | str) -> Iterator[None]:
+    """Inside the block the networks are on the device and in evaluation mode; afterwards as they were found."""
+    found = [(network, network.training, _device_of(network)) for network in networks.values()]
+    try:
+        for network in networks.values():
+            network.to(device).eval()
+        yield
+    finally:
+        for network, training, home in found:
+            network.to(home).train(training)
+
+
+def _device_of(network: nn.Module) -> torch.device | None:
+    """Where its weights are; None for a network without any, which is nowhere."""
+    return next((weight.device for weight in network.parameters()), None)

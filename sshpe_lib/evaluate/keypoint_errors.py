@@ -21,9 +21,14 @@ def similarities(
     points, joints: (..., K, 2) px; areas: (...,) px^2 of the person whom the joints belong to; sigmas: K OKS constants.
     Returns (..., K).
     """
-    squared = np.square(points - joints).sum(-1)
+    squared = np.square(_difference(points, joints)).sum(-1)
     variances = np.square(2 * np.asarray(sigmas, np.float64))
     return np.exp(-squared / (2 * variances * (np.asarray(areas, np.float64)[..., None] + np.spacing(1))))
+
+
+def _difference(points: np.ndarray, joints: np.ndarray) -> np.ndarray:
+    """As floats: differences of unsigned numbers wrap around."""
+    return np.asarray(points, np.float64) - np.asarray(joints, np.float64)
 
 
 def classify(
@@ -93,7 +98,7 @@ def pck(predicted: np.ndarray, truth: np.ndarray, lengths: np.ndarray, share: fl
     predicted, truth: as of `classify`; lengths: (N,) px, such as the longer side of the box. Source: PCK of Yang and
     Ramanan (2013).
     """
-    distances = np.linalg.norm(predicted[..., :2] - truth[..., :2], axis=-1)
+    distances = np.linalg.norm(_difference(predicted[..., :2], truth[..., :2]), axis=-1)
     return _mean_of_labels(distances <= share * lengths[:, None], truth)
 
 

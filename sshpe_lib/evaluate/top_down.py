@@ -14,7 +14,7 @@ from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.codec import Codec
 from sshpe_lib.data.instances import Instances
 from sshpe_lib.data.top_down import Crops
-from sshpe_lib.evaluate.evaluation import Evaluation
+from sshpe_lib.evaluate.evaluation import Evaluation, answering
 from sshpe_lib.evaluate.flip import flip_test
 from sshpe_lib.evaluate.results import rescore, to_results
 from sshpe_lib.skeleton import Skeleton
@@ -37,24 +37,21 @@ class TopDownEvaluation(Evaluation):
 
     @torch.no_grad()
     def predict(self, networks: Mapping[str, nn.Module]) -> dict[str, np.ndarray]:
-        """Keypoints of every crop in image pixels with their scores, (N, K, 3); modes are left as found."""
-        found = {name: network.training for name, network in networks.items()}
+        """Keypoints of every crop in image pixels with their scores, (N, K, 3)."""
         predicted = {name: torch.zeros(len(self.crops), len(self.skeleton), 3) for name in networks}
         starts = range(self.rank * self.batch_size, len(self.crops), self.world * self.batch_size)
         bar = progress.bar(len(starts), "predict", unit="batch", show=self.progress)
-        for start in starts:
-            rows = np.arange(start, min(start + self.batch_size, len(self.crops)))
-            images = normalize(self.crops.batch(rows).image.to(self.device))
-            for name, network in networks.items():
-                network.eval()
-                with self.autocast():
-                    heatmaps = self._heatmaps(network, images)
-                points, scores = self.codec.decode(heatmaps.float())
-                predicted[name][rows] = torch.cat([points, scores[..., None]], dim=-1).cpu()
-            bar.update()
+        with answering(networks, self.device):
+            for start in starts:
+                rows = np.arange(start, min(start + self.batch_size, len(self.crops)))
+                images = normalize(self.crops.batch(rows).image.to(self.device))
+                for name, network in networks.items():
+                    with self.autocast():
+                        heatmaps = self._heatmaps(network, images)
+                    points, scores = self.codec.decode(heatmaps.float())
+                    predicted[name][rows] = torch.cat([points, scores[..., None]], dim=-1).cpu()
+                bar.update()
         bar.close()
-        for name, network in networks.items():
-            network.train(found[name])
         return {name: self._to_image(self.reduce(crop).numpy()) for name, crop in predicted.items()}
 
     def _heatmaps(self, network: nn.Module, images: Tensor) -> Tensor:

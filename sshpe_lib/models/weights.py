@@ -88,14 +88,24 @@ def trunk_state(model: nn.Module) -> dict[str, Tensor]:
 def save_state(model: nn.Module, path: Path, metadata: dict[str, str]) -> str:
     """Write the model's state dict as safetensors, by a temporary file and a rename.
 
-    Equal tensors and metadata give equal bytes.
+    Equal tensors and metadata give equal bytes; tensors that share memory are written one by one.
 
     Returns:
         sha256 of the file.
+
+    Raises:
+        SSHPEError: the name does not end in .safetensors, by which `load_state` knows what it is, or the file cannot be
+            written.
     """
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise SSHPEError(f"{path}: networks are written as .safetensors; end the name so")
+    state = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in model.state_dict().items()
+    }
     content = _sort_header(safetensors.torch.save(state, metadata))
-    with written_whole(Path(path)) as partial:
+    with written_whole(path) as partial:
         partial.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
 

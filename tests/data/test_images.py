@@ -204,6 +204,15 @@ def test_the_orientation_tag_is_obeyed_where_asked(folder):
     path.write_bytes(with_segment(path.read_bytes(), exif))
     assert cv2.imread(str(path)).shape == (64, 48, 3)  # OpenCV's own habit: turned
     assert np.array_equal(read_image(path, "x"), before)
+    told = (
+        "is 64x48, the annotation file says 48x64, its size once its orientation tag .*mogrify -auto-orient"
+    )
+    with pytest.raises(SSHPEError, match=told):
+        read_image(path, "x", size=(48, 64))
+    with pytest.raises(SSHPEError, match="is 64x48, the annotation file says 48x65; correct it"):
+        read_image(path, "x", size=(48, 65))
+    with pytest.raises(SSHPEError, match="its orientation tag"):
+        read_image(path, "x", size=(48, 64), reduction=2)
     turned = read_image(path, "x", size=(48, 64), upright=True)
     assert np.array_equal(turned, np.rot90(before, -1))
     assert np.array_equal(ImageCache(upright=True).read(path, "x", (48, 64)), turned)

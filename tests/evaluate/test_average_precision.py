@@ -179,6 +179,45 @@ def test_an_annotation_of_id_zero_counts(coco):
     assert average_precision(ground_truth, results, COCO17.sigmas) == expected
 
 
+@pytest.mark.parametrize("first", [-100, 2**53, 2**62, 2**70])
+def test_ids_of_any_size_are_told_apart(coco, first):
+    """From 2**53 on doubles, which the evaluator makes of them, are not."""
+    ground_truth, results = coco
+    expected = average_precision(ground_truth, results, COCO17.sigmas)
+    shifted = {
+        "images": [image | {"id": image["id"] + first} for image in ground_truth["images"]],
+        "categories": [category | {"id": category["id"] + first} for category in ground_truth["categories"]],
+    }
+    people, found = (
+        [one | {key: one[key] + first for key in ("image_id", "category_id")} for one in entries]
+        for entries in (ground_truth["annotations"], results)
+    )
+    assert average_precision(shifted | {"annotations": people}, found, COCO17.sigmas) == expected
+
+
+def test_people_of_no_category_or_image_of_the_file_do_not_count(coco):
+    ground_truth, results = coco
+    expected = average_precision(ground_truth, results, COCO17.sigmas)
+    first = ground_truth["annotations"][0]
+    ground_truth["annotations"] += [first | {"image_id": 5}, first | {"category_id": 9}]
+    assert average_precision(ground_truth, results, COCO17.sigmas) == expected
+
+
+def test_results_may_come_one_by_one_and_as_arrays(coco):
+    ground_truth, results = coco
+    arrays = [
+        one
+        | {
+            "image_id": np.int64(one["image_id"]),
+            "keypoints": np.array(one["keypoints"]),
+            "score": np.float64(one["score"]),
+        }
+        for one in results
+    ]
+    expected = average_precision(ground_truth, results, COCO17.sigmas)
+    assert average_precision(ground_truth, iter(arrays), COCO17.sigmas) == expected
+
+
 def test_counts_that_are_missing_are_counted(coco):
     ground_truth, results = coco
     expected = average_precision(ground_truth, results, COCO17.sigmas)
@@ -210,9 +249,11 @@ def test_visible_only_keeps_the_joints_of_one_flag(coco):
     [
         ({"score": np.nan}, "not finite"),
         ({"score": None}, "not numbers"),
+        ({"score": "0.5"}, "not numbers"),
         ({"keypoints": [np.nan] * 51}, "not finite"),
         ({"keypoints": [1.0] * 50}, "shape"),
-        ({"keypoints": ["a"] * 51}, "not numbers"),
+        ({"keypoints": ["1.5"] * 51}, "not numbers"),
+        ({"image_id": "1000"}, "of an image that the ground truth does not have"),
         ({"image_id": 999999}, "of an image that the ground truth does not have"),
         ({"image_id": [1000]}, "of an image that the ground truth does not have"),
         ({"category_id": 9}, "unknown category_id 9"),
@@ -242,19 +283,32 @@ def test_a_result_that_is_no_object_is_named(coco):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"keypoints": [1] * 48}, "48 keypoint numbers, not 3 x 17"),
-        ({"area": np.nan}, "NaN"),
-        ({"bbox": [0, 0, np.inf, 1]}, "infinity"),
-        ({"image_id": [1000]}, "image_id that is no number"),
-        ({"keypoints": 51}, "keypoints, bbox, area that are not numbers"),
-        ({"keypoints": ["a"] * 51}, "not numbers"),
-        ({"area": None}, "not numbers"),
+        ({"keypoints": [1] * 48}, "'keypoints' holds 48 values, not 51"),
+        ({"keypoints": 51}, "'keypoints' is 51"),
+        ({"keypoints": ["1"] * 51}, "'keypoints' holds '1', not a finite number"),
+        ({"bbox": [0, 0, np.inf, 1]}, "'bbox' holds inf, not a finite number"),
+        ({"bbox": [0, 0, 1]}, "'bbox' holds 3 values, not 4"),
+        ({"bbox": [0, 0, 1, 1, 1]}, "'bbox' holds 5 values, not 4"),
+        ({"bbox": 3}, "'bbox' is 3"),
+        ({"area": np.nan}, "'area' is nan"),
+        ({"area": None}, "'area' is None"),
+        ({"area": [3, 4]}, "'area' is [3, 4]"),
+        ({"area": "9"}, "'area' is '9'"),
+        ({"iscrowd": None}, "'iscrowd' is None"),
+        ({"iscrowd": "0"}, "'iscrowd' is '0'"),
+        ({"iscrowd": 2}, "'iscrowd' is 2"),
+        ({"num_keypoints": None}, "'num_keypoints' is None"),
+        ({"num_keypoints": "3"}, "'num_keypoints' is '3'"),
+        ({"image_id": [1000]}, "'image_id' is [1000], no number"),
+        ({"image_id": "1000"}, "'image_id' is '1000', no number"),
+        ({"category_id": {}}, "'category_id' is {}, no number"),
     ],
 )
 def test_a_malformed_annotation_is_named(coco, change, message):
     ground_truth, results = coco
     ground_truth["annotations"][4] |= change
-    with pytest.raises(SSHPEError, match=rf"annotation {ground_truth['annotations'][4]['id']} .*{message}"):
+    named = re.escape(str(ground_truth["annotations"][4]["id"]))
+    with pytest.raises(SSHPEError, match=rf"annotation {named} \(image .*\): {re.escape(message)}"):
         average_precision(ground_truth, results, COCO17.sigmas)
 
 
@@ -271,7 +325,7 @@ def test_a_ground_truth_without_its_lists_is_refused(coco, key, wrong):
 
 
 @pytest.mark.parametrize("key", ["images", "categories"])
-@pytest.mark.parametrize("wrong", [{}, {"id": [1]}, {"id": None}])
+@pytest.mark.parametrize("wrong", [{}, {"id": [1]}, {"id": None}, {"id": "1"}, {"id": np.nan}])
 def test_an_entry_without_an_id_is_named(coco, key, wrong):
     ground_truth, results = coco
     with pytest.raises(
@@ -297,3 +351,19 @@ def test_unknown_images_measures_and_missing_crowd_indices_are_refused(coco):
         average_precision(*coco, COCO17.sigmas, iou_type="bbox")
     with pytest.raises(SSHPEError, match="image 1000 lacks 'crowdIndex'"):
         average_precision(*coco, COCO17.sigmas, iou_type="keypoints_crowd")
+    coco[0]["images"][0]["crowdIndex"] = "0.5"
+    with pytest.raises(SSHPEError, match="image 1000 lacks 'crowdIndex', a number"):
+        average_precision(*coco, COCO17.sigmas, iou_type="keypoints_crowd")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {"keypoints": 3}, {"keypoints": [1, 2, 2, 5]}, {"keypoints": ["1"] * 51}]
+)
+def test_joints_of_one_flag_are_of_people_with_keypoints(wrong):
+    with pytest.raises(SSHPEError, match=r"annotation 7 \(image 2\) has no keypoints, x, y and v"):
+        visible_only({"annotations": [{"id": 7, "image_id": 2} | wrong]}, 2)
+
+
+def test_a_ground_truth_that_is_no_dataset_is_refused(coco):
+    with pytest.raises(SSHPEError, match="give a COCO keypoint dataset as read from JSON"):
+        average_precision("people.json", coco[1], COCO17.sigmas)

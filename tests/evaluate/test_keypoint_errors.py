@@ -113,6 +113,25 @@ def test_what_is_not_labelled_of_somebody_else_explains_no_swap() -> None:
     assert kinds(predicted, truth)[0, 9] == MISS
 
 
+def test_whole_numbers_without_a_sign_are_coordinates() -> None:
+    """Their differences wrap around."""
+    draw = np.random.default_rng(0)
+    predicted, truth = draw.integers(0, 250, (2, 6, 17, 3)).astype(np.uint8)
+    truth[..., 2] = 2
+    areas, lengths, ids = np.full(6, 9e4), np.full(6, 600.0), np.zeros(6)
+    one, two = (
+        (
+            person_oks(found, labels, areas, COCO17.sigmas),
+            pck(found, labels, lengths, 0.1),
+            classify(found, labels, areas, ids, COCO17.sigmas),
+        )
+        for found, labels in ((predicted, truth), (predicted.astype(float), truth.astype(float)))
+    )
+    assert 0 < one[0].min() < 1 and 0 < one[1].max()
+    for unsigned, signed in zip(one, two, strict=True):
+        np.testing.assert_array_equal(unsigned, signed)
+
+
 def test_oks_is_cocos() -> None:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval

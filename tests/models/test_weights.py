@@ -354,6 +354,32 @@ def test_save_state_gives_the_same_bytes_every_time(model: SimpleBaseline, tmp_p
     assert len(digests) == 1
 
 
+class Tied(torch.nn.Module):
+    """Two layers of one weight, and a third that is a part of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+        self.second.weight = self.first.weight
+        self.third = torch.nn.Parameter(self.first.weight.detach()[1:3])
+
+
+def test_save_state_writes_tied_weights_one_by_one(tmp_path: Path) -> None:
+    tied = Tied()
+    save_state(tied, tmp_path / "tied.safetensors", {})
+    load_pose(other := Tied(), tmp_path / "tied.safetensors")
+    assert_same(other.state_dict(), tied.state_dict())
+
+
+@pytest.mark.parametrize("name", ["weights.pth", "weights", "weights.SAFETENSORS"])
+def test_save_state_refuses_a_name_that_says_something_else(
+    model: SimpleBaseline, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(SSHPEError, match=rf"{name}: networks are written as .safetensors; end the name so"):
+        save_state(model, tmp_path / name, {})
+    assert not list(tmp_path.iterdir())
+
+
 def test_save_state_that_fails_leaves_the_old_file(
     model: SimpleBaseline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
