@@ -109,10 +109,11 @@ def predict(
         Path | None,
         typer.Option(
             help="where the people are: a JSON list of {file_name, bbox}, bbox being x, y, width and height, or a COCO "
-            "file, in stored pixels. Without it every picture is turned upright by its EXIF tag, and a top-down "
-            "network takes it for one person; a bottom-up one needs none"
+            "file, in stored pixels; of that the boxes of people, but for crowds. Without it every picture is turned "
+            "upright by its EXIF tag, and a top-down network takes it for one person; a bottom-up one needs none"
         ),
     ] = None,
+    category: CategoryOption = None,
     output: Annotated[Path, typer.Option(help="the folder for keypoints.json and the drawn pictures")] = Path(
         "."
     ),
@@ -122,7 +123,7 @@ def predict(
     """Find people's joints in pictures: writes keypoints.json (COCO results) and a drawn copy of each picture."""
     from sshpe_lib.predict import run
 
-    told, found = run(images, weights, boxes, output, machine_of(1, 0, accelerator, "auto"))
+    told, found = run(images, weights, boxes, output, machine_of(1, 0, accelerator, "auto"), category)
     if told:
         typer.echo(found if as_json else told)
 

@@ -97,7 +97,8 @@ def evaluate(
     people, truth = sources.instances(source), sources.ground_truth(source)
     if people.skeleton != network.skeleton:
         raise SSHPEError(
-            f"{people.source}: its keypoints ({people.skeleton.name}) are not the network's ({network.skeleton.name})"
+            f"{people.source}: its keypoints ({people.skeleton.name}) are not the network's "
+            f"({network.skeleton.name}); name another file, or of one with several categories the category"
         )
     machine = machine or Machine(progress=False)
     fabric = machine.fabric(experiment.train.precision, Path(), alone=not shared)
@@ -129,9 +130,11 @@ def run(
     which: a .safetensors file, or the key of a record or its first letters. annotations, images, category: as of
     `sources.own`. output: a folder for results.json, breakdown.png, failures.html and, of a record whose teacher is
     another network, heatmaps.png. Processes of torchrun share the work, and the first one writes and tells.
-    Raises SSHPEError as `evaluate`, where there is no such network, and where `output` takes no files, which is asked
-    before evaluating.
+    Raises SSHPEError as `evaluate`, where there is no such network, images or a category are named without annotations,
+    and where `output` takes no files, which is asked before evaluating.
     """
+    if annotations is None and (images is not None or category is not None):
+        raise SSHPEError("--images and --category are of a file of people; name it by --annotations")
     network = trained.named(which)
     source = None if annotations is None else sources.own(annotations, images, category)
     if output is not None:

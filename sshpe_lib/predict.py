@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from sshpe_lib import parts, trained
+from sshpe_lib.data import coco
 from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.columns import LARGEST, numbers
 from sshpe_lib.data.documents import read_json
@@ -56,16 +57,23 @@ class Prediction:
 
 
 def run(
-    images: Sequence[Path], weights: Path | None, boxes: Path | None, output: Path, machine: Machine
+    images: Sequence[Path],
+    weights: Path | None,
+    boxes: Path | None,
+    output: Path,
+    machine: Machine,
+    category: str | int | None = None,
 ) -> tuple[str, str]:
     """The command `sshpe predict`: writes keypoints.json and drawn pictures; returns what to tell, and the JSON.
 
-    weights: the package's own network where left out. Processes of torchrun share the work, and the first one writes
-    and tells. Raises SSHPEError as `trained.load`, `read_boxes` and `predict`,
-    and where `output` cannot be written, which is asked before predicting.
+    weights: the package's own network where left out; boxes, category: as of `read_boxes`. Processes of torchrun share
+    the work, and the first one writes and tells. Raises SSHPEError as `trained.load`, `read_boxes` and `predict`, where
+    a category is named without a file, and where `output` cannot be written, which is asked before predicting.
     """
+    if boxes is None and category is not None:
+        raise SSHPEError("--category chooses among the boxes of a COCO file; name it by --boxes")
     network = trained.load(weights or trained.shipped())
-    placed = None if boxes is None else read_boxes(boxes)
+    placed = None if boxes is None else read_boxes(boxes, category)
     check_writable(output)
     found = predict(network, images, placed, machine, shared=True)
     if not first_process():
@@ -166,39 +174,48 @@ def results(predictions: Sequence[Prediction]) -> list[dict]:
     ]
 
 
-def read_boxes(path: Path) -> dict[str, np.ndarray]:
+def read_boxes(path: Path, category: str | int | None = None) -> dict[str, np.ndarray]:
     """Boxes by file name, from a list of {file_name, bbox} or a COCO file with `images` and `annotations`.
 
-    bbox: x, y, width, height in pixels. Raises SSHPEError that names the entry for anything else.
+    bbox: x, y, width, height in pixels. Of a COCO file those of one category count, and no crowds, so that an image may
+    have none; category: its name or id, where left out `person`, or the only one, of those with keypoints if there are
+    such. Raises SSHPEError that names the entry for anything else.
     """
     document = read_json(Path(path))
     cure = "give a list of {file_name, bbox: [x, y, width, height]}, or a COCO annotation file"
-    entries = _named_boxes(document) if isinstance(document, dict) else document
+    entries, people = (
+        _named_boxes(document, Path(path), category) if isinstance(document, dict) else (document, None)
+    )
     if not isinstance(entries, list) or not entries:
         raise bad_input(path, "the file", "it lists no boxes", cure)
     found: dict[str, list] = {}
     for place, entry in enumerate(entries):
+        person = people is None or people[place]
         name, box = (entry.get(key) if isinstance(entry, dict) else None for key in ("file_name", "bbox"))
         sides = numbers([box], 4)[0]
-        if not isinstance(name, str) or not np.isfinite(sides).all() or not (sides[2:] > 0).all():
+        sound = not person or (np.isfinite(sides).all() and (sides[2:] > 0).all())
+        if not isinstance(name, str) or not sound:
             raise bad_input(path, f"entry {place}", f"file_name {name!r}, bbox {box!r}", cure)
-        found.setdefault(Path(name).name, []).append(sides)
-    return {name: np.stack(boxes) for name, boxes in found.items()}
+        found.setdefault(Path(name).name, []).extend([sides] if person else [])
+    return {name: np.array(boxes).reshape(-1, 4) for name, boxes in found.items()}
 
 
-def _named_boxes(document: dict) -> list | None:
-    """The boxes of a COCO file with the names of their images; None where it is no such file."""
-    images, entries = document.get("images"), document.get("annotations")
+def _named_boxes(
+    document: dict, path: Path, category: str | int | None
+) -> tuple[list[dict] | None, list[bool] | None]:
+    """The boxes of a COCO file with the names of their images, and which are of one person; no list in another file."""
+    images, entries, categories = (document.get(key) for key in ("images", "annotations", "categories"))
     if not isinstance(images, list) or not isinstance(entries, list):
-        return None
+        return None, None
+    meant = coco.category_of_boxes(categories, category, path) if isinstance(categories, list) else None
     names = {_id(one, "id"): one.get("file_name") for one in images if isinstance(one, dict)}
     names[None] = None  # an image without an id is not that of a box without one
-    return [
-        {"file_name": names.get(_id(one, "image_id")), "bbox": one.get("bbox")}
-        if isinstance(one, dict)
-        else one
-        for one in entries
-    ]
+    boxes, people = [], []
+    for one in entries:
+        known = one if isinstance(one, dict) else {}
+        boxes.append({"file_name": names.get(_id(known, "image_id")), "bbox": known.get("bbox")})
+        people.append(known.get("iscrowd") != 1 and (meant is None or known.get("category_id") == meant))
+    return boxes, people
 
 
 def _id(entry: dict, key: str) -> int | str | None:

@@ -86,7 +86,9 @@ def test_people_of_other_keypoints_are_refused(tmp_path) -> None:
     document = json.loads(annotations.read_text())
     document["categories"][0]["keypoints"][0] = "snout"
     annotations.write_text(json.dumps(document))
-    with pytest.raises(SSHPEError, match=r"its keypoints \(person\) are not the network's \(coco17\)"):
+    with pytest.raises(
+        SSHPEError, match=r"its keypoints \(person\) are not the network's \(coco17\); .* the category"
+    ):
         shipped_on(annotations)
 
 
@@ -106,6 +108,13 @@ def test_the_command_as_typed(project, tmp_path) -> None:
     annotations = build(SyntheticPeople(images=2), tmp_path / "own", progress=False)
     own = CliRunner().invoke(cli.app, ["evaluate", record.key, "--annotations", str(annotations)])
     assert own.exit_code == 0 and "on 2 people" in own.output
+
+
+@pytest.mark.parametrize("named", [{"images": Path("elsewhere")}, {"category": "hand"}])
+def test_images_and_a_category_without_a_file_are_refused(tmp_path, named: dict) -> None:
+    asked = {"annotations": None, "images": None, "output": None, "machine": QUIET} | named
+    with pytest.raises(SSHPEError, match="--images and --category are of a file of people; name it by --ann"):
+        evaluating.run("network.safetensors", **asked)
 
 
 def test_a_file_that_is_no_network_is_not_taken_for_a_key(tmp_path, monkeypatch) -> None:

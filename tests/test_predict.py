@@ -285,6 +285,56 @@ def test_pictures_are_drawn_in_their_own_colours(tmp_path, pictures) -> None:
     assert np.array_equal(shown, found.drawn())
 
 
+CAR, PERSON, HAND = {"id": 3, "name": "car"}, {"id": 1, "name": "person"}, {"id": 9, "name": "hand"}
+
+
+@pytest.mark.parametrize(
+    ("categories", "category", "kept"),
+    [
+        ([CAR, PERSON], None, [1]),
+        ([CAR, PERSON], "car", [3]),
+        ([CAR, PERSON], "3", [3]),
+        ([CAR, HAND | {"keypoints": ["thumb"]}], None, [9]),  # the only one with keypoints
+        ([CAR], None, [3]),
+        (None, None, [1, 3, 9]),
+    ],
+)
+def test_of_a_coco_file_the_boxes_of_people_count(tmp_path, categories, category, kept) -> None:
+    """An image whose boxes are of none shows nobody: without an entry it would be taken for one person."""
+    path = tmp_path / "boxes.json"
+    numbers = (1, 3, 9)
+    document = {
+        "images": [{"id": number, "file_name": f"{number}.png"} for number in numbers],
+        "annotations": [
+            {"image_id": number, "category_id": number, "bbox": [number, 0, 4, 5], "iscrowd": crowd}
+            for number in numbers
+            for crowd in (0, 1)
+        ],
+    } | ({} if categories is None else {"categories": categories})
+    path.write_text(json.dumps(document))
+    found = predict.read_boxes(path, category)
+    assert {name: boxes.tolist() for name, boxes in found.items()} == {
+        f"{number}.png": [[number, 0, 4, 5]] if number in kept else [] for number in numbers
+    }
+    assert all(boxes.shape[1] == 4 for boxes in found.values())
+
+
+@pytest.mark.parametrize(
+    ("category", "told"), [(None, "which one is meant"), ("cat", "0 of them match 'cat'")]
+)
+def test_a_category_of_boxes_is_asked_for(tmp_path, category, told) -> None:
+    path = tmp_path / "boxes.json"
+    path.write_text(json.dumps({"images": [], "annotations": [{}], "categories": [CAR, HAND]}))
+    with pytest.raises(
+        SSHPEError, match=rf"categories: 'car' \(id 3\), 'hand' \(id 9\); .*{told}.*--category NAME"
+    ):
+        predict.read_boxes(path, category)
+    with pytest.raises(
+        SSHPEError, match="--category chooses among the boxes of a COCO file; name it by --boxes"
+    ):
+        predict.run([path], None, None, tmp_path, QUIET, "person")
+
+
 def test_boxes_of_a_coco_file_and_of_strangers(tmp_path, pictures) -> None:
     found = predict.read_boxes(pictures[0].parents[1] / "annotations.json")
     assert sorted(found) == [path.name for path in pictures]

@@ -242,12 +242,27 @@ def _detected(
     )
 
 
+def category_of_boxes(entries: list, wanted: str | int | None, file: Path) -> object:
+    """The id of the category whose boxes are people's: as that of keypoints is chosen, of all where none has any.
+
+    Raises BadInput where that is none, or several.
+    """
+    named = [entry for entry in entries if isinstance(entry, dict)]
+    able = [entry for entry in named if entry.get("keypoints")] or named
+    return _chosen(able, "categories", wanted, file).get("id")
+
+
 def _choose_category(entries: list, wanted: str | int | None, file: Path) -> dict:
     able = [entry for entry in entries if isinstance(entry, dict) and entry.get("keypoints")]
-    names = ", ".join(f"{entry.get('name')!r} (id {entry.get('id')!r})" for entry in able)
     if not able:
         cure = "give a keypoint file (person_keypoints_*.json), or list the keypoints' names in order"
         raise bad_input(file, "categories", "no category lists 'keypoints'", cure)
+    return _chosen(able, "categories with keypoints", wanted, file)
+
+
+def _chosen(able: list[dict], kind: str, wanted: str | int | None, file: Path) -> dict:
+    """The one that is wanted, by its name or id; without a wish `person`, else the only one."""
+    names = ", ".join(f"{entry.get('name')!r} (id {entry.get('id')!r})" for entry in able)
     if wanted is not None:
         # As text, for so it is typed; by the id only where none has that name.
         named = [entry for entry in able if entry.get("name") == wanted]
@@ -255,7 +270,7 @@ def _choose_category(entries: list, wanted: str | int | None, file: Path) -> dic
     else:
         chosen = [entry for entry in able if entry.get("name") == "person"] or able
     if len(chosen) != 1:
-        problem = f"categories with keypoints: {names}; " + (
+        problem = f"{kind}: {names}; " + (
             f"{len(chosen)} of them match {wanted!r}" if wanted is not None else "which one is meant?"
         )
         raise bad_input(
