@@ -132,7 +132,7 @@ class PoseMUM:
 
 
 class Mix:
-    """The masks of one forward pass: slot b's tile (r, c) is that of slot `at_image`[r, c, b], and so at every stage.
+    """The masks of one forward pass: slot b's tile (r, c) is that of slot `at_image[r, c, b]`, and so at every stage.
 
     A pass is `image`, `after_stage` for every stage that the network comes to, and `finish`.
 
