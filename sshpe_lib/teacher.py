@@ -130,19 +130,29 @@ class EMA:
         return self._decay
 
     def predict(self, images: Tensor) -> Tensor:
-        """Pseudo heatmaps (B, K, h, w) of images (B, 3, H, W), without gradient."""
+        """Pseudo heatmaps (B, K, h, w) of images (B, 3, H, W), without gradient.
+
+        Images of floating point numbers get the dtype of the network's parameters; whole numbers stay what they are.
+        """
         # An evaluation, or a parent's train(), changes it. To walk through the thousand modules of an HRNet every time
         # would take as long as to give a GPU some hundred kernels.
         if self.network.training != self._train_mode:
             self.network.train(self._train_mode)
         with torch.no_grad():
-            return self.network(images.to(next(self.network.parameters()).dtype))
+            return self.network(images.to(self._dtype(images)))
+
+    def _dtype(self, images: Tensor) -> torch.dtype:
+        """That in which the network takes the images."""
+        parameter = next(self.network.parameters(), images)
+        both_floating = images.is_floating_point() and parameter.is_floating_point()
+        return parameter.dtype if both_floating else images.dtype
 
     @torch.no_grad()
     def update(self, student: nn.Module) -> None:
         """Move towards the student; call it after every optimiser step.
 
-        The tensors of both networks are gathered at the first call, and again when either was moved.
+        The tensors of both networks are gathered at the first call, and again when either was moved, or
+        something in it was replaced, frozen or unfrozen.
 
         Raises:
             SSHPEError: the student has other tensors than the teacher, or is on another device.
@@ -167,7 +177,6 @@ class EMA:
         theirs, ours = self._matched(student)
         torch._foreach_copy_(list(ours.values()), [theirs[name] for name in ours])
         self.step = 0
-        self._pairs = None  # what is trainable may change with the phase
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold: kind, updates so far, and the network's live tensors (not copies)."""

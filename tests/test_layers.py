@@ -15,7 +15,7 @@ LAYERS = {
     "errors": 0, "paths": 0, "writing": 0, "progress": 0, "skeleton": 0, "seeding": 0,
     "config": 0, "profiles": 0, "records": 0, "report": 0, "tables": 0,
     "geometry": 1, "codec": 1, "grouping": 1, "models": 1, "augment": 1, "teacher": 1, "averaging": 1, "losses": 1,
-    "transfer": 1, "streams": 1, "graphs": 1, "parcel": 1,
+    "transfer": 1, "streams": 1, "modes": 1, "graphs": 1, "parcel": 1,
     "data": 2, "evaluate": 2, "methods": 2, "checkpoints": 2, "supervision": 2, "crowd_supervision": 2,
     "trainer": 3, "training_log": 3, "tally": 3, "machine": 3, "folder_lock": 3, "provenance": 3, "feed": 3,
     "experiment": 4, "initial": 4, "parts": 4, "overview": 4, "pool": 4, "bias": 4, "group": 4,

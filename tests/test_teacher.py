@@ -326,6 +326,82 @@ def test_a_cast_that_replaces_no_tensor_is_noticed() -> None:
     assert torch.equal(teacher.network.weight, student.weight.float())
 
 
+def frozen_and_freed(student: nn.Module) -> None:
+    student.conv1.requires_grad_(not student.conv1.weight.requires_grad)
+
+
+def test_what_is_unfrozen_or_frozen_later_is_noticed() -> None:
+    """As fine-tuning does: first the last layers alone, then all of them."""
+    student = small()
+    frozen_and_freed(student)
+    teacher = EMA(student, decay=0.0)
+    for seed, averaged in ((0, False), (1, True), (2, False)):
+        disturb(student, seed)
+        teacher.update(student)
+        assert torch.equal(teacher.network.conv1.weight, student.conv1.weight) == averaged
+        frozen_and_freed(student)
+
+
+def replaced_part(network: nn.Module) -> None:
+    network.layer1[0] = small(seed=4).layer1[0]
+
+
+def replaced_parameter(network: nn.Module) -> None:
+    network.conv1.weight = nn.Parameter(network.conv1.weight.detach() + 1)
+
+
+def replaced_buffer(network: nn.Module) -> None:
+    network.bn1.running_mean = network.bn1.running_mean + 1
+
+
+@pytest.mark.parametrize("whose", ["student", "teacher"])
+@pytest.mark.parametrize("replaced", [replaced_part, replaced_parameter, replaced_buffer])
+def test_what_is_replaced_anywhere_is_noticed(replaced: Callable[[nn.Module], None], whose: str) -> None:
+    """The first update's tensors would go on to be averaged, though no network has them any more."""
+    student = small()
+    teacher = EMAN(student, decay=0.0)
+    teacher.update(student)
+    replaced(student if whose == "student" else teacher.network)
+    disturb(student, 1)
+    teacher.update(student)
+    assert all(torch.equal(t, student.state_dict()[n]) for n, t in teacher.network.state_dict().items())
+
+
+def test_a_part_of_other_shapes_is_refused_when_it_takes_anothers_place() -> None:
+    student = small()
+    teacher = EMAN(student)
+    teacher.update(student)
+    student.conv1 = nn.Conv2d(3, 16, 3)
+    with pytest.raises(SSHPEError, match="the student is another network than the teacher"):
+        teacher.update(student)
+
+
+@pytest.mark.parametrize("kind", [EMA, EMAN])
+def test_nothing_is_gathered_again_where_nothing_was_replaced(
+    kind: type[EMA], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = small()
+    teacher = kind(student)
+    optimiser = torch.optim.Adam(student.parameters())
+    teacher.update(student)
+    monkeypatch.setattr(teacher, "_gather", lambda _: pytest.fail("gathered again"))
+    for mode in (True, False):
+        student.train(mode)(images()).square().mean().backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        student.load_state_dict(snapshot(student))
+        teacher.load(teacher.state())
+        teacher.predict(images())
+        teacher.update(student)
+
+
+@pytest.mark.parametrize("kind", [EMA, EMAN])
+def test_whole_numbers_stay_whole_and_a_network_may_have_no_parameters(kind: type[EMA]) -> None:
+    table = nn.Embedding(4, 3)
+    assert torch.equal(kind(table).predict(torch.tensor([1, 2])), table.weight[1:3])
+    assert torch.equal(kind(nn.ReLU()).predict(images()), images().relu())
+
+
 def test_another_student_takes_the_first_ones_place() -> None:
     teacher = EMAN(small(), decay=0.0)
     for seed in (1, 2, 1):

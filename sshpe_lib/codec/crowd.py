@@ -56,7 +56,7 @@ class CrowdHeatmap:
             else torch.arange(len(shown), device=shown.device)
         )
         shown = shown[drawn]
-        means = points.view(-1, 2)[drawn].where(shown[:, None], 0)
+        means = points.reshape(-1, 2)[drawn].where(shown[:, None], 0)
         whole = means.trunc()
         x, y = (whole[:, axis, None] + around for axis in (0, 1))
         peak = means if self.unbiased else whole

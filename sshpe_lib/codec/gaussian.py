@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import torch
 
+from sshpe_lib.modes import is_traced, without_autocast
 from sshpe_lib.transfer import constant, up_to
 
 
@@ -63,7 +64,7 @@ def blur(heatmaps: torch.Tensor, kernel: int) -> torch.Tensor:
 
     heatmaps: (B, K, H, W), float32 at least. On a CPU it is OpenCV's own.
     """
-    if heatmaps.device.type == "cpu" and not (torch.compiler.is_compiling() or heatmaps.requires_grad):
+    if heatmaps.device.type == "cpu" and not (is_traced() or heatmaps.requires_grad):
         blurred = torch.empty(heatmaps.shape, dtype=heatmaps.dtype)
         for one, target in zip(
             heatmaps.contiguous().flatten(0, 1).numpy(), blurred.flatten(0, 1).numpy(), strict=True
@@ -81,7 +82,13 @@ def blur_by_matrices(heatmaps: torch.Tensor, kernel: int) -> torch.Tensor:
     """
     height, width = heatmaps.shape[-2:]
     along_x, along_y = blur_matrix(width, kernel, heatmaps), blur_matrix(height, kernel, heatmaps)
-    return torch.matmul(along_y, torch.matmul(heatmaps, along_x.mT))
+    return product(along_y, product(heatmaps, along_x.mT))
+
+
+def product(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """`torch.matmul` in the tensors' own precision: in bfloat16 the peaks of a blurred map are elsewhere."""
+    with without_autocast(first.device):
+        return torch.matmul(first, second)
 
 
 def blur_around(
@@ -104,7 +111,7 @@ def blur_around(
     # To index with [places] takes three times as long.
     patches = maps.reshape(-1).index_select(0, places.flatten()).view(places.shape)
     matrix = blur_matrix(2 * around + 1, kernel, maps, padded=True)
-    return torch.matmul(patches, torch.kron(matrix, matrix).mT)
+    return product(patches, torch.kron(matrix, matrix).mT)
 
 
 def blur_matrix(length: int, kernel: int, like: torch.Tensor, padded: bool = False) -> torch.Tensor:

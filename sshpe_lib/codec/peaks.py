@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from sshpe_lib.codec.gaussian import blur, blur_matrix, reflect
+from sshpe_lib.codec.gaussian import blur, blur_matrix, product, reflect
+from sshpe_lib.modes import is_traced
 
 ROUNDING = 1e-5  # of a height, relative: rows that differ by less may change places in float32
 
@@ -27,7 +28,7 @@ def first_highest(flat: torch.Tensor) -> torch.Tensor:
 
     flat: (B, K, N), floating point. A NaN counts as the highest.
     """
-    if flat.device.type != "cpu" or torch.compiler.is_compiling():
+    if flat.device.type != "cpu" or is_traced():
         return flat.argmax(-1)
     # PyTorch's `argmax` on a CPU reads single numbers, NumPy's reads vectors.
     numbers = flat.detach().to(torch.promote_types(flat.dtype, torch.float32)).numpy()
@@ -43,7 +44,7 @@ def highest_blurred_pixels(maps: torch.Tensor, kernel: int) -> tuple[torch.Tenso
     """
     batch, joints, channels, height, width = maps.shape
     around = (kernel + 1) // 4
-    if height <= 2 * around or torch.compiler.is_compiling():  # a traced graph does not choose by the maps
+    if height <= 2 * around or is_traced():  # a traced graph does not choose by the maps
         return highest_pixels(blur(maps[:, :, 0], kernel))
     limits = _row_limits(maps[:, :, 0], kernel)
     middle = limits.argmax(dim=-1, keepdim=True).clamp(around, height - 1 - around)
@@ -52,7 +53,7 @@ def highest_blurred_pixels(maps: torch.Tensor, kernel: int) -> tuple[torch.Tenso
     read = first + reflect(middle + torch.arange(-reach, reach + 1, device=maps.device), height)
     strips = maps.reshape(-1, width).index_select(0, read.flatten()).view(batch, joints, 2 * reach + 1, width)
     along_y = blur_matrix(2 * around + 1, kernel, maps, padded=True)
-    strips = torch.matmul(torch.matmul(along_y, strips), blur_matrix(width, kernel, maps).mT)
+    strips = product(product(along_y, strips), blur_matrix(width, kernel, maps).mT)
     pixels, heights = highest_pixels(strips)
     pixels[..., 1] += (middle[..., 0] - around) * (heights > 0)
 
@@ -70,4 +71,4 @@ def _row_limits(heatmaps: torch.Tensor, kernel: int) -> torch.Tensor:
     tall = 2 - height % 2  # rows in pairs: a maximum of many numbers that lie in a row is five times as fast
     tops = heatmaps.unflatten(2, (-1, tall)).flatten(3).amax(dim=-1).clamp_min(0)
     along_y = blur_matrix(height, kernel, heatmaps).unflatten(1, (-1, tall)).sum(dim=-1)
-    return torch.matmul(tops, along_y.mT)
+    return product(tops, along_y.mT)

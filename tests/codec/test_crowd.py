@@ -98,3 +98,11 @@ def test_nobody_gives_empty_maps() -> None:
 def test_impossible_settings_are_refused(arguments) -> None:
     with pytest.raises(SSHPEError, match="sizes of at least 1 and a positive sigma"):
         CrowdHeatmap(**arguments)
+
+
+def test_points_need_not_lie_in_a_row(people) -> None:
+    points, visible = people
+    apart = points.transpose(1, 2).contiguous().transpose(1, 2)
+    assert not apart.is_contiguous()
+    codec = CrowdHeatmap((64, 64))
+    assert torch.equal(codec.encode(apart, visible), codec.encode(points, visible))
