@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sshpe_lib.augment.limits import check_choice
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.transfer import constant
 
@@ -128,11 +129,17 @@ def associative_embedding(
     tags: (B, N), one number a pixel of every joint's map; index: (B, P, K) int64, where each joint's tag is read,
     -1 for none; people without joints are padding. push: "exp", exp(-d^2) of two people's distance d, or "max",
     `max(0, 1 - |d|)`; half its mean over ordered pairs. Pull is the variance of a person's tags, averaged over
-    people. A sample with nobody has 0 of both, with one person no push. Source: Newell et al. (2017), `AELoss` of
-    HigherHRNet.
+    people. A sample with nobody has 0 of both, with one person no push. Computed and given in float32 at least.
+    Source: Newell et al. (2017), `AELoss` of HigherHRNet.
+
+    Raises:
+        SSHPEError: an unknown push.
     """
+    check_choice("associative embedding's push", push, ("exp", "max"))
     there = index >= 0
+    # In float16, the squares of tags in the hundreds would be infinite.
     read = tags.gather(1, index.clamp_min(0).flatten(1)).view(index.shape)
+    read = read.to(torch.promote_types(tags.dtype, torch.float32))
     joints = there.sum(-1)
     mean = (read * there).sum(-1) / joints.clamp_min(1)
     variance = ((read - mean[..., None]).square() * there).sum(-1) / joints.clamp_min(1)

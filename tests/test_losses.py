@@ -166,6 +166,23 @@ def test_people_who_are_far_apart_are_not_pushed() -> None:
     assert push.item() == 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("form", ["exp", "max"])
+def test_tags_of_half_precision_are_summed_up_in_float32(dtype: torch.dtype, form: str) -> None:
+    """Squares of some hundreds are beyond float16, and sums of joints beyond what bfloat16 tells apart."""
+    generator = torch.Generator().manual_seed(0)
+    tags = (300 * torch.randn(2, 20, generator=generator)).to(dtype)
+    index = torch.randint(0, 20, (2, 3, 4), generator=generator)
+    found = associative_embedding(tags, index, form)
+    for one, other in zip(found, associative_embedding(tags.float(), index, form), strict=True):
+        assert torch.equal(one, other) and one.isfinite().all()
+
+
+def test_an_unknown_push_is_refused() -> None:
+    with pytest.raises(SSHPEError, match="embedding's push is 'Exp'; choose 'exp' or 'max'"):
+        associative_embedding(torch.zeros(1, 4), torch.zeros(1, 1, 1, dtype=torch.long), "Exp")
+
+
 def test_a_tag_is_read_at_the_first_pixel_too() -> None:
     """Tags of 0 and of 2 at two pixels vary by 1."""
     _, pull = associative_embedding(torch.tensor([[0.0, 2.0]]), torch.tensor([[[0, 1]]]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -10,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sshpe_lib.augment.draw import Draw
-from sshpe_lib.augment.limits import check_limits
+from sshpe_lib.augment.limits import check_limits, check_maps
 from sshpe_lib.augment.view import View
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.geometry import scale_matrix, stride, warp_batch
+from sshpe_lib.modes import without_autocast
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,10 @@ class HardAffine:
     def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:
         """image: (B, C, H, W); heatmaps: (B, K, h, w), stride H / h, or UDP's. Both are warped alike.
 
-        Raises SSHPEError after a mix.
+        Raises SSHPEError after a mix, or where either is not floating.
         """
+        check_maps("an affine's images", view.image)
+        check_maps("an affine's heatmaps", heatmaps)
         if view.after_stage is not None:
             raise SSHPEError("an affine must come before a mix: the tiles of a group share one geometry")
         angle, scale = self.draw(len(view.image), draw)
@@ -90,9 +92,13 @@ def legacy_theta(angle: Tensor, scale: Tensor) -> Tensor:
 
 
 def _sheared(maps: Tensor, theta: Tensor) -> Tensor:
-    # In bfloat16, which training would have it compute in, the grid is half a pixel off.
-    kind = maps.device.type
-    autocasts = torch.amp.is_autocast_available(kind)  # tensors without memory ("meta") have none to turn off
-    with torch.autocast(kind, enabled=False) if autocasts else nullcontext():
-        grid = F.affine_grid(theta.to(maps.dtype), list(maps.shape), align_corners=False)
-        return F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    if len(maps) == 0:  # of which `affine_grid` makes no grid
+        return maps
+    # In bfloat16, which maps or training would have it compute in, the grid is half a pixel off.
+    dtype = torch.promote_types(maps.dtype, torch.float32)
+    with without_autocast(maps.device):
+        grid = F.affine_grid(theta.to(dtype), list(maps.shape), align_corners=False)
+        sheared = F.grid_sample(
+            maps.to(dtype), grid, mode="bilinear", padding_mode="zeros", align_corners=False
+        )
+    return sheared.to(maps.dtype)

@@ -11,6 +11,7 @@ from torch import Tensor
 from sshpe_lib.augment import boxes
 from sshpe_lib.augment.canvas import Canvas, one_by_one, painted
 from sshpe_lib.augment.draw import Draw
+from sshpe_lib.augment.limits import check_limits
 from sshpe_lib.augment.view import View
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.transfer import constant
@@ -25,12 +26,20 @@ class CutOcclude:
     share the global batch. An image is never its own source, unless it is alone in the batch: then the patch
     shows another place of itself, or, of the same joint, nothing new. jitter, half_size, unbiased: as in
     `JointCutout`; both joints are jittered, and the patch has the size of the source's box.
+
+    Raises:
+        SSHPEError: as `JointCutout`.
     """
 
     joints: int = 2
     jitter: float = 0.0
     half_size: tuple[int, int] = (10, 19)
     unbiased: bool = False
+
+    def __post_init__(self) -> None:
+        check_limits("cut-occlude's joints", (self.joints,), 1)
+        check_limits("cut-occlude's jitter", (self.jitter,), 0)
+        check_limits("cut-occlude's half_size", tuple(self.half_size), 1)
 
     def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:
         """image: (B, C, H, W), left as it is; heatmaps: (B, K, h, w), returned as they are.

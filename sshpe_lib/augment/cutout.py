@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sshpe_lib.augment import boxes
 from sshpe_lib.augment.draw import Draw
+from sshpe_lib.augment.limits import check_limits, check_maps
 from sshpe_lib.augment.view import View
 
 
@@ -19,13 +20,24 @@ class Cutout:
     holes: boxes per image, which may overlap; half_size: the smallest and the largest half side in pixels of
     a 192x256 crop, drawn independently for width and height, as in `JointCutout`. A box is clipped to the
     crop.
+
+    Raises:
+        SSHPEError: less than one hole, half sizes below 1 or the larger first.
     """
 
     holes: int = 5
     half_size: tuple[int, int] = (10, 19)
 
+    def __post_init__(self) -> None:
+        check_limits("cutout's holes", (self.holes,), 1)
+        check_limits("cutout's half_size", tuple(self.half_size), 1)
+
     def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:
-        """image: (B, C, H, W) normalised, left as it is; heatmaps: (B, K, h, w), returned as they are."""
+        """image: (B, C, H, W) normalised, left as it is; heatmaps: (B, K, h, w), returned as they are.
+
+        Raises SSHPEError where images are not floating.
+        """
+        check_maps("cutout's images", view.image)
         batch, _, height, width = view.image.shape
         place = draw.rand(batch, self.holes, 2)
         centers = torch.stack(

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sshpe_lib.augment import boxes
 from sshpe_lib.augment.draw import Draw
+from sshpe_lib.augment.limits import check_limits, check_maps
 from sshpe_lib.augment.view import View
 from sshpe_lib.errors import SSHPEError
 
@@ -26,6 +27,9 @@ class JointCutout:
     legacy_clamp: the reference implementation's slip, which swaps height and width where it clips boxes to
     the crop: of a 192x256 crop the rows from 192 on (ankles and often knees) are never cut. unbiased: heatmaps are
     those of UDP, whose stride is a ratio of distances between pixels.
+
+    Raises:
+        SSHPEError: less than one joint, a jitter below 0, half sizes below 1 or the larger first.
     """
 
     joints: int = 5
@@ -34,11 +38,18 @@ class JointCutout:
     legacy_clamp: bool = False
     unbiased: bool = False
 
+    def __post_init__(self) -> None:
+        check_limits("joint cutout's joints", (self.joints,), 1)
+        check_limits("joint cutout's jitter", (self.jitter,), 0)
+        check_limits("joint cutout's half_size", tuple(self.half_size), 1)
+
     def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:
         """image: (B, C, H, W) normalised, left as it is; heatmaps: (B, K, h, w), returned as they are.
 
-        Raises SSHPEError after a mix, where the heatmaps no longer tell where a joint is.
+        Raises SSHPEError after a mix, where the heatmaps no longer tell where a joint is, or where images are not
+        floating.
         """
+        check_maps("joint cutout's images", view.image)
         if view.after_stage is not None:
             raise SSHPEError("joint cutout must come before a mix: mixed images show parts of several people")
         height, width = view.image.shape[-2:]

@@ -1,6 +1,9 @@
-"""What an augmentation's settings may be."""
+"""What an augmentation's settings, and its images and heatmaps, may be."""
 
 from __future__ import annotations
+
+import torch
+from torch import Tensor
 
 from sshpe_lib.errors import SSHPEError
 
@@ -16,6 +19,16 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Raises SSHPEError where the value is none of the choices."""
     if value not in choices:
         raise SSHPEError(f"{name} is {value!r}; choose {' or '.join(map(repr, choices))}")
+
+
+def check_maps(what: str, maps: Tensor, channels: int | None = None) -> None:
+    """Raises SSHPEError where images or heatmaps are not floating (B, C, H, W), with so many channels where given."""
+    shape = tuple(maps.shape)
+    if not maps.is_floating_point() or len(shape) != 4 or channels not in (None, shape[1]):
+        cure = ", as augment.pixels.normalize makes images of bytes" * (maps.dtype == torch.uint8)
+        raise SSHPEError(
+            f"{what} are {maps.dtype} of shape {shape}; give floating point numbers (B, {channels or 'C'}, H, W){cure}"
+        )
 
 
 def _range(low: float, high: float) -> str:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from sshpe_lib.augment import tiles
 from sshpe_lib.augment.draw import Draw
@@ -163,11 +164,11 @@ class Mix:
         return tiles.permute(images, self.at_image)
 
     def after_stage(self, name: str, features: Features) -> Features:
-        """Mix or unmix the features of stage `name`: one map, or a list of branches that share the mask.
+        """Mix or unmix the features of stage `name`: one map, or several in a list, tuple or dict that share the mask.
 
         Raises:
             SSHPEError: the network comes to a site after the unmix, or to a stage before those that `PoseMUM` names
-                before it; and as `tiles.permute`.
+                before it; the features hold what is no tensor; and as `tiles.permute`.
         """
         self._come(name)
         if name in self.at_stage:
@@ -204,7 +205,14 @@ class Mix:
 
 
 def _permute(features: Features, source: Tensor, back: Tensor) -> Features:
-    """One map, or all branches alike."""
-    if isinstance(features, Tensor):
-        return tiles.permute(features, source, back)
-    return [tiles.permute(branch, source, back) for branch in features]
+    """One map, or all of several alike, which stay what they were: a list, a tuple, a dict."""
+
+    def moved(one: object) -> Tensor:
+        if not isinstance(one, Tensor):
+            raise SSHPEError(
+                f"a mix takes a stage's maps, one or several, and meets an object of {type(one).__name__}; mix after a "
+                "stage that gives tensors alone"
+            )
+        return tiles.permute(one, source, back)
+
+    return tree_map(moved, features)

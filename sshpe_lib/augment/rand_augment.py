@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sshpe_lib.augment import boxes
 from sshpe_lib.augment.draw import Draw
+from sshpe_lib.augment.limits import check_limits, check_maps
 from sshpe_lib.augment.pixels import denormalize, normalize
 from sshpe_lib.augment.view import View
 from sshpe_lib.models._torchvision import import_torchvision
@@ -37,20 +38,31 @@ class RandAugment:
     range. What is random: the operation, the sign of an enhancement, the place of the cutout. Magnitude 0 is
     not the identity: autocontrast, equalize and invert have no strength, posterize leaves 6 bits,
     solarize_add still solarizes, cutout fills one pixel.
+
+    Raises:
+        SSHPEError: less than one operation, a magnitude outside 0 to 30.
     """
 
     number: int = 2
     magnitude: float = 20.0
 
+    def __post_init__(self) -> None:
+        check_limits("RandAugment's number", (self.number,), 1)
+        check_limits("RandAugment's magnitude", (self.magnitude,), 0, STRONGEST)
+
     def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:
-        """image: (B, 3, H, W) normalised, left as it is; heatmaps: (B, K, h, w), returned as they are."""
+        """image: (B, 3, H, W) normalised, left as it is; heatmaps: (B, K, h, w), returned as they are.
+
+        The view has the images' dtype. Raises SSHPEError where they are not floating, or not of three channels.
+        """
+        check_maps("RandAugment's images", view.image, 3)
         pixels = denormalize(view.image).contiguous()
         for drawn, toss in self.draw(len(pixels), draw):
             pixels = self._round(pixels, drawn, toss)
         image = torch.empty_like(view.image, dtype=torch.uint8)
         for channel, changed in zip(image.unbind(1), pixels.unbind(1), strict=True):
             channel.copy_(changed)  # one after the other: less than half the time of all at once
-        return replace(view, image=normalize(image)), heatmaps
+        return replace(view, image=normalize(image).to(view.image.dtype)), heatmaps
 
     def _round(self, pixels: Tensor, drawn: Tensor, toss: Tensor) -> Tensor:
         """Every image through the operation it drew: sorted by operation, so that each runs once."""
@@ -61,7 +73,7 @@ class RandAugment:
         tosses = toss.index_select(0, there).split(counts)
         drawn_of = zip(OPERATIONS, subsets, tosses, strict=True)
         changed = [self.apply(name, subset, own) for name, subset, own in drawn_of if len(subset)]
-        return torch.cat(changed).index_select(0, back)
+        return torch.cat(changed).index_select(0, back) if changed else pixels
 
     def draw(self, batch: int, draw: Draw) -> list[tuple[Tensor, Tensor]]:
         """For each round the operations, (B,) places in `OPERATIONS` on the CPU, and tosses in [0, 1), (B, 3).

@@ -36,9 +36,9 @@ def _gather(features: Tensor, source: Tensor) -> Tensor:
     images = source.permute(2, 0, 1).contiguous()[:, None, :, None]
     index = torch.add(within, images, alpha=len(strip)).flatten()
     if last:
-        strips = features.permute(0, 2, 3, 1).reshape(batch * len(strip), -1)
+        strips = features.permute(0, 2, 3, 1).reshape(batch * len(strip), channels * width // cols)
         return strips.index_select(0, index).view(batch, height, width, channels).permute(0, 3, 1, 2)
-    strips = features.reshape(batch * len(strip), -1)
+    strips = features.reshape(batch * len(strip), width // cols)
     return strips.index_select(0, index).view(features.shape)
 
 

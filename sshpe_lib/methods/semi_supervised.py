@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.view import Strong, View
@@ -62,7 +63,7 @@ def student_losses(
     if joint:
         on_labeled, on_unlabeled = _together(student, labeled.image, view)
     else:
-        on_unlabeled = student(view.image, after_stage=view.after_stage)
+        on_unlabeled = _seen(student, view.image, view.after_stage)
     if view.finish is not None:
         view.finish()
     supervised = teaching.loss(on_labeled, labeled)
@@ -76,11 +77,16 @@ def _ask(teacher: Teacher, images: Tensor) -> Callable[[], Any]:
     return beside(predict, images.device) if teacher.apart else predict
 
 
+def _seen(student: nn.Module, images: Tensor, after_stage: AfterStage | None) -> Any:
+    """What a student finds; a network without named stages may learn from views that are not mixed."""
+    return student(images) if after_stage is None else student(images, after_stage=after_stage)
+
+
 def _together(student: nn.Module, labeled: Tensor, view: View) -> tuple[list[Tensor], Tensor | list[Tensor]]:
     """Outputs on labelled images and on the strong view from one forward; only the view is mixed on the way."""
     count = len(labeled)
     after_stage = None if view.after_stage is None else _behind(count, view.after_stage)
-    outputs = student(torch.cat([labeled, view.image]), after_stage=after_stage)
+    outputs = _seen(student, torch.cat([labeled, view.image]), after_stage)
     if isinstance(outputs, Tensor):
         return [outputs[:count]], outputs[count:]
     return [output[:count] for output in outputs], [output[count:] for output in outputs]
@@ -90,9 +96,7 @@ def _behind(count: int, after_stage: AfterStage) -> AfterStage:
     """The same for what stands behind the first `count` images of a batch."""
 
     def after(name: str, features: Features) -> Features:
-        if isinstance(features, Tensor):
-            return torch.cat([features[:count], after_stage(name, features[count:])])
-        rest = after_stage(name, [branch[count:] for branch in features])
-        return [torch.cat([branch[:count], part]) for branch, part in zip(features, rest, strict=True)]
+        rest = after_stage(name, tree_map(lambda one: one[count:], features))
+        return tree_map(lambda one, moved: torch.cat([one[:count], moved]), features, rest)
 
     return after

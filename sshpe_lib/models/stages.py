@@ -29,12 +29,14 @@ def keep(name: str, features: Features) -> Features:
 def at_stages(model: nn.Module, stages: Iterable[str], after_stage: AfterStage) -> Iterator[nn.Module]:
     """Inside the block `after_stage` is called after named parts of any module, as the networks here call theirs.
 
-    stages: names of submodules, such as "layer1" of torchvision's ResNet; what `after_stage(name, output)` returns
-    takes the output's place. A part that runs several times in one pass is seen each time.
+    stages: names of submodules, such as ("layer1", "layer4") of torchvision's ResNet; what `after_stage(name, output)`
+    returns takes the output's place. A part that runs several times in one pass is seen each time.
 
     Raises:
-        SSHPEError: the module has no part of that name.
+        SSHPEError: the module has no part of that name, or `stages` is a string.
     """
+    if isinstance(stages, str):
+        raise SSHPEError(f"the stages are {stages!r}; give a tuple, ({stages!r},)")
     handles = []
     try:
         for name in stages:

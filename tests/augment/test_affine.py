@@ -158,6 +158,17 @@ def test_a_step_in_bfloat16_moves_images_as_one_in_float32(legacy):
     assert torch.equal(view.image, alone[0].image) and torch.equal(moved, alone[1])
 
 
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_images_of_half_precision_are_moved_as_far_as_others(legacy, dtype):
+    """A ramp along x tells by how much: a pixel's value is its place."""
+    ramp = torch.arange(192.0).expand(4, 3, 256, 192)
+    alone, _ = HardAffine(legacy=legacy)(View(ramp.to(dtype).float()), torch.rand(4, 17, 64, 48), draw())
+    view, moved = HardAffine(legacy=legacy)(View(ramp.to(dtype)), torch.rand(4, 17, 64, 48).to(dtype), draw())
+    assert view.image.dtype == moved.dtype == dtype
+    assert torch.equal(view.image, alone.image.to(dtype))
+
+
 def test_affine_then_mix_and_not_the_other_way():
     image, heatmaps = torch.rand(4, 3, 64, 48), torch.rand(4, 17, 16, 12)
     view, moved = Strong([HardAffine(), PoseMUM()])(image, heatmaps, draw())

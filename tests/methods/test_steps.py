@@ -88,6 +88,26 @@ def test_the_consistency_compares_the_unmixed_view_with_the_moved_pseudo_heatmap
     assert torch.equal(losses.consistency, heatmap_mse(predicted, target))
 
 
+class Plain(nn.Module):
+    """A network of one's own, which knows of no stages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 17, 4, 4)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.layer(images)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_a_network_without_stages_learns_from_views_that_are_not_mixed(labeled, unlabeled, joint):
+    student = Plain()
+    pairs, strong = [(student, EMAN(student, 0.6))], Strong([HardAffine()])
+    losses = semi_supervised.train_step(pairs, labeled, TEACHING, unlabeled, strong, 1.0, draw(), joint=joint)
+    losses.total.backward()
+    assert losses.consistency > 0 and student.layer.weight.grad.any()
+
+
 def test_no_gradient_reaches_the_teacher(labeled, unlabeled):
     student = network()
     teacher = EMAN(student, 0.6)

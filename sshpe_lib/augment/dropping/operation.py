@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sshpe_lib.augment.draw import Draw
-from sshpe_lib.augment.limits import check_choice, check_limits
+from sshpe_lib.augment.limits import check_choice, check_limits, check_maps
 from sshpe_lib.augment.pixels import normalize, paint, row_of
 from sshpe_lib.augment.view import View
 
@@ -38,7 +38,11 @@ class Dropping(ABC):
         """Which pixels to drop from the samples that it happens to, (B, H, W) bool."""
 
     def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:
-        """image: (B, 3, H, W) normalised, left as it is; heatmaps: (B, K, h, w), returned as they are."""
+        """image: (B, 3, H, W) normalised, left as it is; heatmaps: (B, K, h, w), returned as they are.
+
+        Raises SSHPEError where images are not floating, or black would fill other than three channels.
+        """
+        check_maps("images whose information is dropped", view.image, 3 if self.fill == "black" else None)
         batch, _, height, width = view.image.shape
         happens = draw.rand(batch) < self.probability
         dropped = self.dropped(batch, width, height, draw)
