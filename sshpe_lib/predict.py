@@ -183,39 +183,39 @@ def read_boxes(path: Path, category: str | int | None = None) -> dict[str, np.nd
     """
     document = read_json(Path(path))
     cure = "give a list of {file_name, bbox: [x, y, width, height]}, or a COCO annotation file"
-    entries, people = (
-        _named_boxes(document, Path(path), category) if isinstance(document, dict) else (document, None)
-    )
-    if not isinstance(entries, list) or not entries:
+    if isinstance(document, dict):
+        boxes = _boxes_of_coco(document, Path(path), category)
+    else:
+        known = (entry if isinstance(entry, dict) else {} for entry in document)
+        boxes = [(entry.get("file_name"), entry.get("bbox"), True) for entry in known]
+    if not boxes:
         raise bad_input(path, "the file", "it lists no boxes", cure)
     found: dict[str, list] = {}
-    for place, entry in enumerate(entries):
-        person = people is None or people[place]
-        name, box = (entry.get(key) if isinstance(entry, dict) else None for key in ("file_name", "bbox"))
+    for place, (name, box, person) in enumerate(boxes):
         sides = numbers([box], 4)[0]
         sound = not person or (np.isfinite(sides).all() and (sides[2:] > 0).all())
         if not isinstance(name, str) or not sound:
             raise bad_input(path, f"entry {place}", f"file_name {name!r}, bbox {box!r}", cure)
         found.setdefault(Path(name).name, []).extend([sides] if person else [])
-    return {name: np.array(boxes).reshape(-1, 4) for name, boxes in found.items()}
+    return {name: np.array(rows).reshape(-1, 4) for name, rows in found.items()}
 
 
-def _named_boxes(
+def _boxes_of_coco(
     document: dict, path: Path, category: str | int | None
-) -> tuple[list[dict] | None, list[bool] | None]:
-    """The boxes of a COCO file with the names of their images, and which are of one person; no list in another file."""
+) -> list[tuple[object, object, bool]]:
+    """The boxes of a COCO file: the image's name, the box, whether it is of one person; none of another file."""
     images, entries, categories = (document.get(key) for key in ("images", "annotations", "categories"))
     if not isinstance(images, list) or not isinstance(entries, list):
-        return None, None
+        return []
     meant = coco.category_of_boxes(categories, category, path) if isinstance(categories, list) else None
     names = {_id(one, "id"): one.get("file_name") for one in images if isinstance(one, dict)}
     names[None] = None  # an image without an id is not that of a box without one
-    boxes, people = [], []
+    boxes = []
     for one in entries:
         known = one if isinstance(one, dict) else {}
-        boxes.append({"file_name": names.get(_id(known, "image_id")), "bbox": known.get("bbox")})
-        people.append(known.get("iscrowd") != 1 and (meant is None or known.get("category_id") == meant))
-    return boxes, people
+        person = known.get("iscrowd") != 1 and (meant is None or known.get("category_id") == meant)
+        boxes.append((names.get(_id(known, "image_id")), known.get("bbox"), person))
+    return boxes
 
 
 def _id(entry: dict, key: str) -> int | str | None:

@@ -152,8 +152,7 @@ def save(made: Trained, path: Path) -> str:
 def check_name(path: Path) -> None:
     """Raises SSHPEError where a network cannot be written to `path`: another suffix, a folder, or none for it."""
     path = Path(path)
-    if path.suffix != ".safetensors":
-        raise SSHPEError(f"{path}: networks are written as .safetensors; end the name so")
+    weights.check_suffix(path)
     if path.is_dir():
         raise SSHPEError(f"{path} is a folder; name a file")
     check_writable(path.parent)

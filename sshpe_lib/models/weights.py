@@ -85,6 +85,12 @@ def trunk_state(model: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in model.state_dict().items() if not belongs(name, head)}
 
 
+def check_suffix(path: Path) -> None:
+    """Raises SSHPEError where a name does not end in .safetensors, as which networks are written."""
+    if path.suffix != ".safetensors":
+        raise SSHPEError(f"{path}: networks are written as .safetensors; end the name so")
+
+
 def save_state(model: nn.Module, path: Path, metadata: dict[str, str]) -> str:
     """Write the model's state dict as safetensors, by a temporary file and a rename.
 
@@ -98,8 +104,7 @@ def save_state(model: nn.Module, path: Path, metadata: dict[str, str]) -> str:
             written.
     """
     path = Path(path)
-    if path.suffix != ".safetensors":
-        raise SSHPEError(f"{path}: networks are written as .safetensors; end the name so")
+    check_suffix(path)
     state = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in model.state_dict().items()
