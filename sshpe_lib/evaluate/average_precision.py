@@ -179,37 +179,41 @@ def _detections(
     wanted: set[float],
 ) -> list[dict]:
     """What the evaluator reads of the results on the wanted images; all of them are checked."""
-    found = []
-    for i, entry in enumerate(results):
-        fault = _fault(entry, images, categories, joints)
-        if fault:
-            image = entry.get("image_id") if isinstance(entry, dict) else None
-            raise SSHPEError(f"results entry {i} (image {image}) {fault}")
-        if entry["image_id"] in wanted:
-            ids = {"image_id": images[entry["image_id"]], "category_id": categories[entry["category_id"]]}
-            found.append(ids | {"keypoints": _numbers(entry["keypoints"]), "score": float(entry["score"])})
-    return found
+    checked = (_detection(i, entry, images, categories, joints) for i, entry in enumerate(results))
+    return [detection for image, detection in checked if image in wanted]
 
 
-def _fault(entry: dict, images: dict[float, int], categories: dict[float, int], joints: int) -> str | None:
-    """What is wrong with an entry of the results, and its cure; None if nothing is."""
+def _detection(
+    place: int, entry: dict, images: dict[float, int], categories: dict[float, int], joints: int
+) -> tuple[float, dict]:
+    """The image of an entry of the results, and what the evaluator reads of it, checked."""
+
+    def refused(fault: str) -> SSHPEError:
+        image = entry.get("image_id") if isinstance(entry, dict) else None
+        return SSHPEError(f"results entry {place} (image {image}) {fault}")
+
     if not isinstance(entry, dict):
-        return f"is a {type(entry).__name__}; an entry must be an object with {', '.join(_REQUIRED_RESULT)}"
+        needed = f"an entry must be an object with {', '.join(_REQUIRED_RESULT)}"
+        raise refused(f"is a {type(entry).__name__}; {needed}")
     for key in _REQUIRED_RESULT:
         if key not in entry:
-            return f"lacks {key!r}; add it"
-    if not _is_number(entry["image_id"]) or entry["image_id"] not in images:
-        return "is of an image that the ground truth does not have; predict on its images only"
-    if not _is_number(entry["category_id"]) or entry["category_id"] not in categories:
-        return f"has the unknown category_id {entry['category_id']!r}; use one of {list(categories)}"
+            raise refused(f"lacks {key!r}; add it")
+    image, category = entry["image_id"], entry["category_id"]
+    if not _is_number(image) or image not in images:
+        raise refused("is of an image that the ground truth does not have; predict on its images only")
+    if not _is_number(category) or category not in categories:
+        raise refused(f"has the unknown category_id {category!r}; use one of {list(categories)}")
     keypoints, score = _numbers(entry["keypoints"]), _numbers([entry["score"]])
     if keypoints is None or score is None:
-        return "has keypoints or a score that are not numbers; write numbers"
+        raise refused("has keypoints or a score that are not numbers; write numbers")
     if keypoints.shape != (3 * joints,):
-        return f"has keypoints of shape {keypoints.shape}; give (x, y, score) for each of {joints} joints"
+        raise refused(
+            f"has keypoints of shape {keypoints.shape}; give (x, y, score) for each of {joints} joints"
+        )
     if not (np.isfinite(keypoints).all() and np.isfinite(score).all()):
-        return "has keypoints or a score that are not finite; did the training diverge?"
-    return None
+        raise refused("has keypoints or a score that are not finite; did the training diverge?")
+    ids = {"image_id": images[image], "category_id": categories[category]}
+    return image, ids | {"keypoints": keypoints, "score": float(score[0])}
 
 
 def _named(annotation: dict) -> str:

@@ -137,7 +137,7 @@ def _look_coco(source: CocoSource | AIChallengerSource) -> Found:
             return Found(None, False, said)
         return Found(expected.people, False, said, images=expected.images, peopled=expected.peopled)
 
-    if paths.data() is None and not Path(source.annotations).is_absolute():
+    if not _leads_somewhere(source.annotations):
         where = "SSHPE_DATA is not set, so it was not looked for"
         return not_there(*_wanting(source.annotations, source.images, where, expected))
     annotations, images = sources.resolve(source.annotations), sources.resolve(source.images)
@@ -175,6 +175,11 @@ def _stand_ins(
     return count, (f"{source.detections}: {count:,} detected boxes",)
 
 
+def _leads_somewhere(path: str) -> bool:
+    """Whether a source's path is one on this machine: a relative one starts at the data folder."""
+    return paths.data() is not None or Path(path).is_absolute()
+
+
 def _wanting(annotations: str, images: str, why: str, expected: Expected | None) -> tuple[str, ...]:
     """What to put where; as paths below the data folder where there is none yet."""
     folder = "" if Path(annotations).is_absolute() else "$SSHPE_DATA/"
@@ -193,7 +198,7 @@ def _wanting_boxes(source: CocoSource | AIChallengerSource) -> tuple[str, ...]:
     """A line on detected boxes that nobody counted, as the people they are of were not found."""
     if isinstance(source, AIChallengerSource) or source.detections is None:
         return ()
-    known = paths.data() is not None or Path(source.detections).is_absolute()
+    known = _leads_somewhere(source.detections)
     boxes = sources.resolve(source.detections) if known else f"$SSHPE_DATA/{source.detections}"
     return (
         f"{boxes}: detected boxes, which a run takes instead of the people's own; "
