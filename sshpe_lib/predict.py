@@ -186,7 +186,8 @@ def read_boxes(path: Path, category: str | int | None = None) -> dict[str, np.nd
     if isinstance(document, dict):
         boxes = _boxes_of_coco(document, Path(path), category)
     else:
-        known = (entry if isinstance(entry, dict) else {} for entry in document)
+        listed = document if isinstance(document, list) else []  # JSON may be a word or a number
+        known = (entry if isinstance(entry, dict) else {} for entry in listed)
         boxes = [(entry.get("file_name"), entry.get("bbox"), True) for entry in known]
     if not boxes:
         raise bad_input(path, "the file", "it lists no boxes", cure)
