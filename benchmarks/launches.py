@@ -38,6 +38,7 @@ from sshpe_lib.augment.rand_augment import RandAugment
 from sshpe_lib.augment.view import Operation, View
 from sshpe_lib.data.loaders import TrainBatch
 from sshpe_lib.machine import Machine
+from sshpe_lib.methods.step import Prepared
 from sshpe_lib.plan.measure import noise_batch
 from sshpe_lib.trainer import Trainer
 
@@ -110,10 +111,16 @@ def take_passes(trainer: Trainer, seen: list[Tensor]) -> None:
     torch.autograd.backward(found, [one.detach() for one in found])
 
 
+def prepare(trainer: Trainer, batch: TrainBatch) -> Prepared:
+    """What a GPU makes of a batch, and of what is drawn for it, during earlier steps."""
+    numbers = [parcel.to("meta").open() for parcel in trainer._drawn(batch)]
+    return trainer._prepare(batch, *numbers)
+
+
 def take_step(trainer: Trainer, batch: TrainBatch) -> None:
     """All of it, but for Adam's own kernels."""
     trainer.optimizer.zero_grad(set_to_none=True)
-    losses = trainer._forward(trainer._prepare(batch))
+    losses = trainer._forward(prepare(trainer, batch))
     losses.total.backward()
     if trainer.teacher is not None:
         trainer.teacher.update(trainer.network)
@@ -136,7 +143,7 @@ def besides(method: str, folder: Path) -> tuple[int, int]:
     batch = noise_batch(made).to("meta")
     seen = [normalize(one.image) for one in batch if one is not None]
     take_step(trainer, batch)  # gathers the teacher's tensors
-    prepared = count(trainer._prepare, batch)
+    prepared = count(prepare, trainer, batch)
     return prepared, count(take_step, trainer, batch) - prepared - count(take_passes, trainer, seen)
 
 

@@ -9,10 +9,11 @@ same for a small batch as for a large one. Its crops are cut beforehand, as load
 many crops as the papers have, and in several precisions and layouts; compiled is the network under `torch.compile`,
 beside the bare passes of the same. What a step has more is told of every turn by itself: the median and the quartiles.
 
-On a GPU a turn is several steps in a row, as in training, with 32 crops by default, and nothing is compiled. Three
+On a GPU a turn is many steps in a row, as in training, with 32 crops by default, and nothing is compiled. Four
 columns more tell the operations a second of the whole step, their share of those of a large matrix product in the same
-precision, and the memory. "CUDA graphs" are those of `sshpe run --cuda-graphs`; the bare passes are replayed from the
-same, one after the other, where a step has an averaging teacher predict beside the student.
+precision, the memory, and the milliseconds that the GPU is at Adam in a step. "CUDA graphs" are those of
+`sshpe run --cuda-graphs`; the bare passes are replayed from the same, one after the other, where a step has an
+averaging teacher predict beside the student.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import argparse
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -50,7 +52,8 @@ FORMS = {
     "bf16-mixed, channels first": {"train.precision": "bf16-mixed", "train.channels_last": False},
 }
 PUBLISHED = 32  # labelled crops of a step in the papers, and as many unlabelled ones
-IN_A_ROW = 5  # steps, or passes, of a turn on a GPU
+IN_A_ROW = 5  # steps, or passes, of a turn on a GPU, at least
+TURN = 200.0  # milliseconds of such a turn, at least
 SIDE = 8192  # of the matrices that say what a GPU can do
 
 
@@ -117,7 +120,7 @@ def row(
     machine = Machine(
         threads=options.threads, accelerator=options.accelerator, progress=False, cuda_graphs=graphs
     )
-    batch, times = pack(noise_batch(made)), IN_A_ROW if machine.on_gpu else 1
+    batch, times = pack(noise_batch(made)), 1
     if machine.on_gpu:
         batch = batch.pin_memory()
         torch.cuda.reset_peak_memory_stats()
@@ -128,9 +131,12 @@ def row(
         if graphs:
             trainer.record(batch)
         forms = [bare(trainer, batch), lambda: trainer.take_step(batch)]
+        if machine.on_gpu:
+            times = max(IN_A_ROW, round(TURN / median_ms(forms[1], 1)))
         passes, step = (
             np.array(ms) / times for ms in turns([in_a_row(form, times) for form in forms], options.repeats)
         )
+        adam = adam_ms(trainer, forms[1], times) if machine.on_gpu else 0.0
     more = timing(100 * (step / passes - 1))
     told = f"{more.median:7.1f} % ({more.first:.1f} – {more.third:.1f})"
     digits = 2 if machine.on_gpu else 0
@@ -139,8 +145,25 @@ def row(
         forward = cost.network_cost(made.model, made.data.input_size, KEYPOINTS).forward
         rate = cost.step_flops(made, forward) / (1e9 * np.median(step))
         share = rate / options.peak[made.train.precision]
-        line += f" {rate:8.1f} {share:6.1%} {torch.cuda.max_memory_allocated() / 2**30:6.1f}"
+        line += f" {rate:8.1f} {share:6.1%} {torch.cuda.max_memory_allocated() / 2**30:6.1f} {adam:7.2f}"
     print(line, flush=True)
+
+
+def adam_ms(trainer: Trainer, step: Call, times: int) -> float:
+    """What the GPU takes for the optimiser in each of some steps in a row: the median."""
+    events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+    update = trainer.optimizer.step
+
+    def timed() -> None:
+        events.append((torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)))
+        events[-1][0].record()
+        update()
+        events[-1][1].record()
+
+    with mock.patch.object(trainer.optimizer, "step", timed):
+        in_a_row(step, times)()
+    torch.cuda.synchronize()
+    return float(np.median([before.elapsed_time(after) for before, after in events]))
 
 
 def peaks() -> dict[str, float]:
@@ -157,7 +180,7 @@ def peaks() -> dict[str, float]:
 
 def heading(name: str, options: argparse.Namespace) -> None:
     """The head of the columns of `row`, an empty line before it."""
-    more = "" if options.peak is None else f" {'TFLOP/s':>8} {'share':>6} {'GiB':>6}"
+    more = "" if options.peak is None else f" {'TFLOP/s':>8} {'share':>6} {'GiB':>6} {'Adam':>7}"
     print(f"\n{name:42} {'passes':>10} {'step':>10} {'more':>22}{more}")
 
 
@@ -179,7 +202,7 @@ def main() -> None:
     options.repeats = options.repeats or (3 if on_gpu else 9)
     options.peak = peaks() if on_gpu else None
     crops = f"{options.batch} + {options.batch} crops of 192x256"
-    turn = f"turns of {IN_A_ROW}" if on_gpu else "turns"
+    turn = f"turns of {IN_A_ROW} or more" if on_gpu else "turns"
     print(
         f"{crops}, {options.threads} thread(s), ms, medians of {options.repeats} {turn}; in brackets the quartiles"
     )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from sshpe_lib.data.loaders import TrainBatch
+from sshpe_lib.graphs import Replay
 from sshpe_lib.parcel import Parcel
 from sshpe_lib.streams import taken_over
 
@@ -18,24 +21,61 @@ class Feed:
     """Brings batches to a device, and has there made of them what needs no network.
 
     A GPU does both on a stream of its own, from pinned memory, while it works on earlier steps: to copy, to normalise
-    and to draw targets keeps few of its units busy, and so do the layers of a small network.
+    and to draw targets keeps few of its units busy, and so do the layers of a small network. It is given the many small
+    kernels of that whole, as a CUDA graph, for parcels of a layout that `record` has seen.
     """
 
     def __init__(self, device: torch.device):
         self.device = device
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._replays: dict[Any, Replay] = {}  # by what lies where in the parcels' memory
 
-    def __call__(self, batch: TrainBatch | Parcel, prepare: Callable[[TrainBatch], Made]) -> Made:
-        """What `prepare` makes of the batch on the device; what is queued there after this call finds it complete.
+    def __call__(self, prepare: Callable[..., Made], *given: TrainBatch | Parcel) -> Made:
+        """What `prepare` makes of what is given, on the device; what is queued there after this call finds it complete.
 
-        What `prepare` reads besides the batch must be there for every stream (as is a `transfer.constant`).
+        What `prepare` reads besides must be there for every stream (as is a `transfer.constant`).
         """
         if self._stream is None:
-            return prepare(self._there(batch))
+            return self._made(prepare, *given)
         with torch.cuda.stream(self._stream):
-            made = prepare(self._there(batch))
+            made = self._made(prepare, *given)
         return taken_over(made, self._stream)
 
-    def _there(self, batch: TrainBatch | Parcel) -> TrainBatch:
-        there = batch.to(self.device)
+    def record(self, prepare: Callable[..., Any], *parcels: Parcel) -> None:
+        """Record what `prepare` does with such parcels, for later calls. Nothing else may use the GPU meanwhile."""
+        layout = tuple(parcel.content for parcel in parcels)
+        replay = Replay(
+            lambda *memory: prepare(*(Parcel(*one).open() for one in zip(memory, layout, strict=True)))
+        )
+        replay.see(*(parcel.to(self.device).memory for parcel in parcels))
+        replay.record()
+        if self._stream is not None:
+            self._stream.wait_stream(torch.cuda.current_stream(self.device))
+        self._replays[layout] = replay
+
+    def close(self) -> None:
+        """Let the graphs go; all is then prepared without."""
+        self._replays.clear()
+
+    def _made(self, prepare: Callable[..., Made], *given: TrainBatch | Parcel) -> Made:
+        parcels = [one for one in given if isinstance(one, Parcel)]
+        replay = self._replays.get(tuple(parcel.content for parcel in parcels))
+        if replay is None or len(parcels) < len(given):
+            return prepare(*map(self._there, given))
+        return _copied(replay(*(parcel.memory for parcel in parcels)))
+
+    def _there(self, one: TrainBatch | Parcel) -> Any:
+        there = one.to(self.device)
         return there.open() if isinstance(there, Parcel) else there
+
+
+def _copied(made: Made) -> Made:
+    """Tensors of a graph, which its next replay overwrites; one that is there twice is copied once."""
+    copies: dict[int, Tensor] = {}
+
+    def copied(tensor: Tensor) -> Tensor:
+        if id(tensor) not in copies:
+            copies[id(tensor)] = tensor.clone()
+        return copies[id(tensor)]
+
+    return tree_map_only(Tensor, copied, made)

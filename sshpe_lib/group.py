@@ -100,8 +100,9 @@ def dropped_views(profile: str = "quick", *, count: int = 4, seed: int = 0) -> l
     image = normalize(crops.image)
     shown = [("original", image)]
     for name, experiment in experiments.items():
-        view, _ = parts.dropping_of(experiment)(image, image, Draw(torch_stream("dropping figure", seed)))
-        shown.append((name, view.image))
+        dropping, draw = parts.dropping_of(experiment), Draw(torch_stream("dropping figure", seed))
+        numbers = dropping.numbers(len(image), image.shape[-1], image.shape[-2], draw)
+        shown.append((name, dropping.drop(image, numbers)))
     return [(name, _pixels(images, first.data)) for name, images in shown]
 
 

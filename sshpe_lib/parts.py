@@ -11,7 +11,14 @@ from sshpe_lib import config, initial, seeding
 from sshpe_lib.augment.affine import HardAffine
 from sshpe_lib.augment.cut_occlude import CutOcclude
 from sshpe_lib.augment.cutout import Cutout
-from sshpe_lib.augment.dropping import GridMask, HideAndSeek, InformationCutout, RandomErasing
+from sshpe_lib.augment.dropping import (
+    GridMask,
+    HideAndSeek,
+    InformationCutout,
+    InformationDropping,
+    RandomErasing,
+)
+from sshpe_lib.augment.dropping.operation import Dropping
 from sshpe_lib.augment.joint_cutout import JointCutout
 from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.augment.rand_augment import RandAugment
@@ -159,9 +166,10 @@ def strong_of(experiment: Experiment) -> Strong:
     return Strong([_operation(operation, experiment) for operation in experiment.augment.strong])
 
 
-def dropping_of(experiment: Experiment) -> Strong:
+def dropping_of(experiment: Experiment) -> InformationDropping:
     """Information dropping on labelled crops, its operations in the experiment's order; none leave them alone."""
-    return Strong([_operation(operation, experiment) for operation in experiment.augment.dropping])
+    operations = [_operation(operation, experiment) for operation in experiment.augment.dropping]
+    return InformationDropping(cast(list[Dropping], operations))
 
 
 def _operation(operation: config.Operation, experiment: Experiment) -> Operation:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from sshpe_lib import checkpoints
 from sshpe_lib import progress as progress_bars
 from sshpe_lib.augment.draw import Draw
+from sshpe_lib.augment.dropping import InformationDropping
 from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.augment.view import Strong
 from sshpe_lib.config import Train
@@ -26,7 +27,7 @@ from sshpe_lib.feed import Feed
 from sshpe_lib.graphs import StepGraphs
 from sshpe_lib.methods import semi_supervised, supervised
 from sshpe_lib.methods.step import CrowdLabeled, Labeled, Losses, Prepared, Supervised, Teacher
-from sshpe_lib.parcel import Parcel
+from sshpe_lib.parcel import Parcel, pack
 from sshpe_lib.records import Point
 from sshpe_lib.seeding import torch_stream
 from sshpe_lib.tally import Tally
@@ -42,7 +43,7 @@ SECONDS_BETWEEN_CHECKPOINTS = 60.0
 # stay where they are so long.
 STEPS_AHEAD = IN_USE - 1
 WARMUP_FROM = 1e-3  # of the rate, where it is warmed up
-PLAIN = Strong(())  # changes no view
+PLAIN, WHOLE = Strong(()), InformationDropping()  # change nothing
 
 Evaluation = Callable[[dict[str, nn.Module]], dict[str, dict[str, float]]]
 
@@ -81,7 +82,7 @@ class Trainer:
         key: str,
         folder: Path,
         strong: Strong = PLAIN,
-        dropping: Strong = PLAIN,
+        dropping: InformationDropping = WHOLE,
         seed: int | None = None,
         evaluations: int = 1,
         workers: int = 0,
@@ -141,7 +142,7 @@ class Trainer:
         before = self.seconds
         show = self.progress and self.fabric.is_global_zero
         bar = progress_bars.bar(self.steps, f"train {self.key[:8]}", start=self.step, show=show)
-        with closing(self.graphs):
+        with closing(self.graphs), closing(self._feed):
             if self.graphs.wanted and self.step < self.steps:
                 self.record(self.batches[usual_step(self.batches)])
             for batch in self.batches.loader(self.step, self.workers, self.fabric.device.type == "cuda"):
@@ -162,7 +163,7 @@ class Trainer:
         """One step on a batch that is anywhere. A GPU is given the step and not waited for."""
         self._set_rate()
         with self.graphs.step():
-            losses = self._forward(self._feed(batch, self._prepare))
+            losses = self._forward(self._prepared(batch))
             self._update(losses)
         self.step += 1
         self.tally.add(self.step, self.rate, losses)
@@ -170,22 +171,33 @@ class Trainer:
 
     def record(self, batch: TrainBatch | Parcel) -> None:
         """Record a step on such a batch, where CUDA graphs are wanted; before a loader pins memory meanwhile."""
-        self.graphs.record(lambda: self._forward(self._feed(batch, self._prepare)))
+        parcel = batch if isinstance(batch, Parcel) else pack(batch)
+        self._feed.record(self._prepare, parcel, *self._drawn(parcel))
+        self.graphs.record(lambda: self._forward(self._prepared(parcel)))
 
-    def _prepare(self, batch: TrainBatch) -> Prepared:
-        """All that a step makes of a batch without a network."""
+    def _prepared(self, batch: TrainBatch | Parcel) -> Prepared:
+        return self._feed(self._prepare, batch, *self._drawn(batch))
+
+    def _drawn(self, batch: TrainBatch | Parcel) -> list[Parcel]:
+        """What is drawn for a batch to drop information from it, if any is to be."""
+        if not self.dropping.operations:
+            return []
+        labeled = (batch.content if isinstance(batch, Parcel) else batch).labeled
+        count, _, height, width = labeled.image.shape
+        numbers = pack(self.dropping.numbers(count, width, height, self._draw("dropping")))
+        return [numbers.pin_memory() if self.fabric.device.type == "cuda" else numbers]
+
+    def _prepare(self, batch: TrainBatch, numbers: Sequence[Sequence[Tensor]] = ()) -> Prepared:
+        """All that a step makes of a batch without a network; numbers: what was drawn for it."""
         labeled = self._labeled(batch.labeled)
+        labeled = labeled._replace(image=self.dropping.drop(labeled.image, numbers))
         return Prepared(labeled, None if batch.unlabeled is None else normalize(batch.unlabeled.image))
 
     def _labeled(self, batch: CropBatch | SceneBatch) -> Labeled | CrowdLabeled:
         labeled = self.teaching.label(normalize(batch.image), batch)
         # As a network's answers lie, so that the loss reads both in the order of memory. Some of RSN's are one tensor.
         laid = {target: target.contiguous(memory_format=self.layout) for target in set(labeled.target)}
-        labeled = labeled._replace(target=tuple(laid[target] for target in labeled.target))
-        if not self.dropping.operations:
-            return labeled
-        view, _ = self.dropping(labeled.image, labeled.target[-1], self._draw("dropping"))
-        return labeled._replace(image=view.image)
+        return labeled._replace(target=tuple(laid[target] for target in labeled.target))
 
     def _forward(self, batch: Prepared) -> Losses:
         if batch.unlabeled is None:

@@ -38,8 +38,9 @@ def test_a_step_reads_nothing_on_its_device(tmp_path, method, chosen, monkeypatc
         trainer, "Draw", lambda generator, rank, world, device: Draw(generator, device="meta")
     )
     batch = noise_batch(made).to("meta")
+    numbers = [parcel.to("meta").open() for parcel in one._drawn(batch)]
     with OneDevice():
-        prepared = one._prepare(batch)
+        prepared = one._prepare(batch, *numbers)
         with Made(
             [[*network.parameters(), *network.buffers()] for network in one.all_networks]
         ) as made_by_step:
@@ -48,5 +49,5 @@ def test_a_step_reads_nothing_on_its_device(tmp_path, method, chosen, monkeypatc
             if one.teacher is not None:
                 one.teacher.update(one.network)
         with Without(made_by_step.tensors):
-            one._prepare(batch)
+            one._prepare(batch, *numbers)
     assert losses.total.is_meta and next(one.network.parameters()).grad.is_meta

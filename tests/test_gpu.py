@@ -60,7 +60,7 @@ def test_a_first_step_loses_what_it_loses_on_a_cpu(tmp_path, method, monkeypatch
     losses = []
     for machine in (CPU, GPU):
         trainer, batch = stepping(smoke(method, train__precision="32-true"), machine, tmp_path)
-        losses.append(trainer._forward(trainer._feed(batch, trainer._prepare)))
+        losses.append(trainer._forward(trainer._prepared(batch)))
     for one, other in zip(*losses, strict=True):
         if one is not None:
             torch.testing.assert_close(other.cpu(), one, rtol=SAME_STEP, atol=0)

@@ -81,7 +81,7 @@ def test_a_first_step_loses_the_same_on_two_threads_but_for_rounding(tmp_path: P
     batch, losses = noise_batch(made), []
     for threads in (1, 2):
         trainer = stepping(made, threads, tmp_path)
-        losses.append(trainer._forward(trainer._feed(batch, trainer._prepare)))
+        losses.append(trainer._forward(trainer._prepared(batch)))
     for one, other in zip(*losses, strict=True):
         if one is not None:
             torch.testing.assert_close(other, one, rtol=SAME_STEP, atol=0)
@@ -94,7 +94,7 @@ def test_what_a_network_is_shown_has_the_same_bits(tmp_path: Path, method: str) 
     for threads in (1, 2):
         trainer, seen = stepping(made, threads, tmp_path), []
         trainer.students[0].register_forward_pre_hook(lambda _, images, seen=seen: seen.append(images[0]))
-        trainer._forward(trainer._feed(batch, trainer._prepare))
+        trainer._forward(trainer._prepared(batch))
         shown.append(seen)
     assert shown[0] and len(shown[0]) == len(shown[1])
     assert all(torch.equal(one, other) for one, other in zip(*shown, strict=True))

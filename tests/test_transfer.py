@@ -5,9 +5,11 @@ import weakref
 from contextlib import contextmanager
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 from sshpe_lib.data.loaders import TrainBatch
 from sshpe_lib.feed import Feed
+from sshpe_lib.graphs import Replay
 from sshpe_lib.parcel import pack
 from sshpe_lib.streams import beside
 from sshpe_lib.transfer import Reading, constant, sent, up_to
@@ -41,12 +43,64 @@ def test_numbers_in_a_row_are_sent_once_and_are_new_on_a_cpu():
 
 def test_a_feed_prepares_batches_that_are_packed_or_not():
     feed, batch = Feed(CPU), TrainBatch(crops(2), crops(1))
-    assert_same(feed(batch, lambda there: there), batch)
+    assert_same(feed(lambda there: there, batch), batch)
     parcel = pack(batch)
-    found = feed(parcel, lambda there: there)
+    found = feed(lambda there: there, parcel)
     assert_same(found, batch)
     assert found.labeled.image.untyped_storage().data_ptr() == parcel.memory.untyped_storage().data_ptr()
-    assert feed(parcel, lambda there: there.unlabeled.image.shape[0]) == 1
+    assert (
+        feed(lambda there, more: len(there.unlabeled.image) + len(more), parcel, pack((torch.rand(2),))) == 2
+    )
+
+
+class Static(Replay):
+    """A recording as a GPU's: from memory of its own into memory of its own."""
+
+    def _recorded(self, *here):
+        made = self._run(*here)
+
+        def replay(*given):
+            for ours, theirs in zip(here, given, strict=True):
+                ours.copy_(theirs)
+            for ours, theirs in zip(tree_leaves(made), tree_leaves(self._run(*here)), strict=True):
+                if ours is not None:
+                    ours.copy_(theirs)
+            recorded.append(made)
+            return made
+
+        recorded = self.recorded = []
+        return replay
+
+
+def test_a_feed_replays_what_was_recorded_of_its_layout(monkeypatch):
+    """Results stay what they are when others are made, and one tensor that is there twice is still one."""
+    made = []
+    monkeypatch.setattr("sshpe_lib.feed.Replay", lambda run: made.append(Static(run)) or made[0])
+    feed, ran = Feed(CPU), []
+
+    def prepare(batch, numbers=(0,)):
+        ran.append(batch)
+        image = batch.labeled.image.float()
+        return image, (image, batch.labeled.points + sum(numbers)), None
+
+    batches = [pack(TrainBatch(crops(2), crops(1))) for _ in range(3)]
+    numbers = [pack((torch.rand(()),)) for _ in batches]
+    feed.record(prepare, batches[0], numbers[0])
+    found = [feed(prepare, *given) for given in zip(batches, numbers, strict=True)]
+    assert len(made[0].recorded) == 3 and len(ran) == 1 + 1 + 3  # seen, recorded, and by each replay
+    for one, batch, number in zip(found, batches, numbers, strict=True):
+        assert_same(one, prepare(batch.open(), number.open()))
+        assert one[0] is one[1][0]
+    others = [
+        (batches[0],),
+        (batches[0].open(), numbers[0]),
+        (pack(TrainBatch(crops(1), crops(1))), numbers[0]),
+    ]
+    for given in others:
+        feed(prepare, *given)
+    feed.close()
+    feed(prepare, batches[0], numbers[0])
+    assert len(made[0].recorded) == 3
 
 
 class Streams:
@@ -90,7 +144,7 @@ def test_a_gpu_prepares_batches_on_a_stream_of_its_own(monkeypatch):
         streams.seen.append(f"prepared on {streams.now}")
         return batch.labeled.image.float(), (None, batch.labeled.points)
 
-    image, (_, points) = feed(TrainBatch(crops(2), None), prepare)
+    image, (_, points) = feed(prepare, TrainBatch(crops(2), None))
     kept = [(tensor.data_ptr(), "working") for tensor in (image, points)]
     assert streams.seen == ["prepared on own", "working waits for own", *kept] and streams.now == "working"
 

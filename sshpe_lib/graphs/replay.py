@@ -14,49 +14,60 @@ Made = TypeVar("Made")
 WARM_UP = 3
 
 
+Shapes = tuple[torch.Size, ...]
+
+
 class Replay(Generic[Made]):
-    """A function of one tensor, without gradients: a graph for each of the shapes it was seen with."""
+    """A function of tensors, without gradients: a graph for each of the shapes it was seen with."""
 
-    def __init__(self, run: Callable[[Tensor], Made]) -> None:
+    def __init__(self, run: Callable[..., Made]) -> None:
         self._run = run
-        self._seen: dict[torch.Size, tuple[Tensor, torch.autocast]] = {}
-        self._replays: dict[torch.Size, Callable[[Tensor], Made]] = {}
+        self._seen: dict[Shapes, tuple[tuple[Tensor, ...], torch.autocast]] = {}
+        self._replays: dict[Shapes, Callable[..., Made]] = {}
 
-    def __call__(self, given: Tensor) -> Made:
-        """Results that the next call overwrites, where they are those of a graph."""
-        return self._replays.get(given.shape, self._run)(given)
+    def __call__(self, *given: Tensor) -> Made:
+        """Results that the next call overwrites, where they are those of a graph.
 
-    def see(self, given: Tensor) -> Made:
-        """Run it, to be recorded with such a tensor later."""
-        if given.shape not in self._replays:
-            self._seen[given.shape] = given.detach(), autocast_of(given)
-        return self._run(given)
+        A graph takes tensors in pinned memory too, which must stay as they are until it has them.
+        """
+        return self._replays.get(_shapes(given), self._run)(*given)
+
+    def see(self, *given: Tensor) -> Made:
+        """Run it, to be recorded with such tensors later."""
+        if _shapes(given) not in self._replays:
+            self._seen[_shapes(given)] = tuple(one.detach() for one in given), autocast_of(given[0])
+        return self._run(*given)
 
     @torch.no_grad()
     def record(self) -> None:
         """Record what was seen."""
-        for shape, (given, autocast) in self._seen.items():
+        for shapes, (given, autocast) in self._seen.items():
             with autocast:
-                self._replays[shape] = self._recorded(given.clone())
+                self._replays[shapes] = self._recorded(*(one.clone() for one in given))
         self._seen.clear()
 
-    def _recorded(self, here: Tensor) -> Callable[[Tensor], Made]:
+    def _recorded(self, *here: Tensor) -> Callable[..., Made]:
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             for _ in range(WARM_UP):
-                self._run(here)
+                self._run(*here)
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            made = self._run(here)
+            made = self._run(*here)
 
-        def replay(given: Tensor) -> Made:
-            here.copy_(given)
+        def replay(*given: Tensor) -> Made:
+            for ours, theirs in zip(here, given, strict=True):
+                ours.copy_(theirs, non_blocking=True)
             graph.replay()
             return made
 
         return replay
+
+
+def _shapes(tensors: tuple[Tensor, ...]) -> Shapes:
+    return tuple(tensor.shape for tensor in tensors)
 
 
 def autocast_of(like: Tensor) -> torch.autocast:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -38,19 +39,20 @@ class InformationCutout(Dropping):
         check_limits("length", (self.length,), 0)
         check_limits("holes", (self.holes,), 1)
 
-    def dropped(self, batch: int, width: int, height: int, draw: Draw) -> Tensor:
-        """(B, H, W) bool."""
+    def _numbers(self, batch: int, width: int, height: int, draw: Draw) -> tuple[Tensor, ...]:
+        """Centres, (B, N, 2), and an ellipse's radii, (B, N, 2)."""
         place = draw.rand(batch, self.holes, 2)
         if self.shape == "square":
             axes = zip(place.unbind(-1), (width, height), strict=True)
-            centers = torch.stack([boxes.integers(uniform, size) for uniform, size in axes], dim=-1)
-            (centers,) = draw.send(centers)
-            return squares(centers, int(self.length * width + 0.5), width, height)
+            return (torch.stack([boxes.integers(uniform, size) for uniform, size in axes], dim=-1),)
         low, high = self.radius
         radii = (low + (high - low) * draw.rand(batch, self.holes, 2)) * width
-        centers = torch.stack([place[..., 0] * width, place[..., 1] * height], dim=-1)
-        centers, radii = draw.send(centers, radii)
-        return ellipses(centers, radii, width, height)
+        return torch.stack([place[..., 0] * width, place[..., 1] * height], dim=-1), radii
+
+    def _dropped(self, numbers: Sequence[Tensor], width: int, height: int) -> Tensor:
+        if self.shape == "square":
+            return squares(numbers[0], int(self.length * width + 0.5), width, height)
+        return ellipses(numbers[0], numbers[1], width, height)
 
 
 def ellipses(centers: Tensor, radii: Tensor, width: int, height: int) -> Tensor:

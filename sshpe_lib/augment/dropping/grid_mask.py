@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,8 +39,8 @@ class GridMask(Dropping):
         check_limits("ratio", (self.ratio,), 0, 1)
         check_limits("rotate", (self.rotate,), 0, 360)
 
-    def dropped(self, batch: int, width: int, height: int, draw: Draw) -> Tensor:
-        """(B, H, W) bool."""
+    def _numbers(self, batch: int, width: int, height: int, draw: Draw) -> tuple[Tensor, ...]:
+        """Spacing and width of the bars, (B,), their phase, (B, 2), and their turn, (B, 2, 2)."""
         first, last = (int(limit * width + 0.5) for limit in self.spacing)
         if first < 1:
             raise SSHPEError(f"spacing is {self.spacing}, less than a pixel of {width}; give larger ones")
@@ -48,8 +49,10 @@ class GridMask(Dropping):
         spacing = first + boxes.integers(uniform[:, 0], max(last - first, 1))
         # The phase is uniform, so it is all one what point the mesh is turned about.
         phase = uniform[:, 1:3] * spacing[:, None]
-        turn = rotations(uniform[:, 3] * self.rotate)
-        spacing, wide, phase, turn = draw.send(spacing, bar(spacing, self.ratio), phase, turn)
+        return spacing, bar(spacing, self.ratio), phase, rotations(uniform[:, 3] * self.rotate)
+
+    def _dropped(self, numbers: Sequence[Tensor], width: int, height: int) -> Tensor:
+        spacing, wide, phase, turn = numbers
         bars = mesh(spacing, wide, phase, turn, width, height)
         return ~bars if self.invert else bars
 

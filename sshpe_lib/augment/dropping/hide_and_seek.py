@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,8 +38,8 @@ class HideAndSeek(Dropping):
         if not self._drawn():
             raise SSHPEError("sizes is too short; give one or more, and with legacy_index two or more")
 
-    def dropped(self, batch: int, width: int, height: int, draw: Draw) -> Tensor:
-        """(B, H, W) bool."""
+    def _numbers(self, batch: int, width: int, height: int, draw: Draw) -> tuple[Tensor, ...]:
+        """Sizes of patches, (B,), and which of them are hidden, (B, rows, cols) bool."""
         drawn = [_scaled(size, width) for size in self._drawn()]
         smallest = min((size for size in drawn if size), default=max(width, height))
         chosen = boxes.integers(draw.rand(batch), len(drawn))
@@ -48,7 +49,10 @@ class HideAndSeek(Dropping):
         size = torch.tensor(drawn)[chosen]
         if self.legacy_rows:
             hidden = hidden & reached(size, rows, width)[:, :, None] & reached(size, cols, height)[:, None, :]
-        size, hidden = draw.send(size, hidden)
+        return size, hidden
+
+    def _dropped(self, numbers: Sequence[Tensor], width: int, height: int) -> Tensor:
+        size, hidden = numbers
         return patches(size, hidden, width, height)
 
     def _drawn(self) -> tuple[float, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -34,21 +35,42 @@ class Dropping(ABC):
         check_choice("fill", self.fill, get_args(Fill))
 
     @abstractmethod
-    def dropped(self, batch: int, width: int, height: int, draw: Draw) -> Tensor:
-        """Which pixels to drop from the samples that it happens to, (B, H, W) bool."""
+    def _numbers(self, batch: int, width: int, height: int, draw: Draw) -> tuple[Tensor, ...]:
+        """What is drawn for so many samples, and what follows from it alone, on the CPU; (B, ...) each."""
+
+    @abstractmethod
+    def _dropped(self, numbers: Sequence[Tensor], width: int, height: int) -> Tensor:
+        """Which pixels to drop from the samples that it happens to, (B, H, W) bool; numbers: of `_numbers`."""
+
+    def numbers(self, batch: int, width: int, height: int, draw: Draw) -> tuple[Tensor, ...]:
+        """All that `drop` takes beside so many images, on the CPU; of one form whatever is drawn."""
+        happens = draw.rand(batch) < self.probability
+        return happens, *self._numbers(batch, width, height, draw)
+
+    def drop(self, image: Tensor, numbers: Sequence[Tensor]) -> Tensor:
+        """A copy of normalised images (B, 3, H, W) without what `numbers`, on their device, say.
+
+        Raises SSHPEError where images are not floating, or black would fill other than three channels.
+        """
+        self._check(image)
+        happens, *others = numbers
+        dropped = self._dropped(others, image.shape[-1], image.shape[-2])
+        if self.probability < 1:
+            dropped = both(dropped, happens[:, None, None])
+        return paint(image, dropped, colour(self.fill, image))
 
     def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:
         """image: (B, 3, H, W) normalised, left as it is; heatmaps: (B, K, h, w), returned as they are.
 
-        Raises SSHPEError where images are not floating, or black would fill other than three channels.
+        Raises SSHPEError as `drop`.
         """
-        check_maps("images whose information is dropped", view.image, 3 if self.fill == "black" else None)
+        self._check(view.image)
         batch, _, height, width = view.image.shape
-        happens = draw.rand(batch) < self.probability
-        dropped = self.dropped(batch, width, height, draw)
-        if not happens.all():
-            dropped = both(dropped, draw.send(happens)[0][:, None, None])
-        return replace(view, image=paint(view.image, dropped, colour(self.fill, view.image))), heatmaps
+        numbers = draw.send(*self.numbers(batch, width, height, draw))
+        return replace(view, image=self.drop(view.image, numbers)), heatmaps
+
+    def _check(self, image: Tensor) -> None:
+        check_maps("images whose information is dropped", image, 3 if self.fill == "black" else None)
 
 
 def at_most(one: Tensor, other: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,8 +34,8 @@ class RandomErasing(Dropping):
         check_limits("area", tuple(self.area), 0, 1)
         check_limits("aspect", tuple(self.aspect), 1e-3)
 
-    def dropped(self, batch: int, width: int, height: int, draw: Draw) -> Tensor:
-        """(B, H, W) bool."""
+    def _numbers(self, batch: int, width: int, height: int, draw: Draw) -> tuple[Tensor, ...]:
+        """Upper left corners and sizes of the rectangles, (B, 2) each."""
         # All the tries at once: the first that fits is distributed as in a loop that ends there.
         tries = draw.rand(batch, TRIES, 2)
         area, aspect = (
@@ -43,7 +44,10 @@ class RandomErasing(Dropping):
         size = first_fit(sizes(area, aspect, width, height), width, height)
         place = draw.rand(batch, 2)
         room = torch.stack([width - size[:, 0], height - size[:, 1]], dim=-1)
-        corners, size = draw.send((place * (room + 1)).long(), size)
+        return (place * (room + 1)).long(), size
+
+    def _dropped(self, numbers: Sequence[Tensor], width: int, height: int) -> Tensor:
+        corners, size = numbers
         return rectangles(corners, size, width, height)
 
 
