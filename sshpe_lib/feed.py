@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
 
 from sshpe_lib.data.loaders import TrainBatch
 from sshpe_lib.graphs import Replay
@@ -15,6 +15,9 @@ from sshpe_lib.parcel import Parcel
 from sshpe_lib.streams import taken_over
 
 Made = TypeVar("Made")
+
+# In which a graph's results lie: while the networks work on those of one batch, the next one's are made.
+PLACES = 2
 
 
 class Feed:
@@ -28,30 +31,41 @@ class Feed:
     def __init__(self, device: torch.device):
         self.device = device
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self._replays: dict[Any, Replay] = {}  # by what lies where in the parcels' memory
+        self._replays: dict[Any, deque[Replay]] = {}  # in turn; by what lies where in the parcels' memory
+        self._queued: torch.cuda.Event | None = None  # all that the device was given before the last call
 
     def __call__(self, prepare: Callable[..., Made], *given: TrainBatch | Parcel) -> Made:
         """What `prepare` makes of what is given, on the device; what is queued there after this call finds it complete.
 
-        What `prepare` reads besides must be there for every stream (as is a `transfer.constant`).
+        What `prepare` reads besides must be there for every stream (as is a `transfer.constant`). Results of a graph
+        are good until the next call but one.
         """
         if self._stream is None:
             return self._made(prepare, *given)
+        queued = torch.cuda.current_stream(self.device).record_event()
         with torch.cuda.stream(self._stream):
+            if self._queued is not None:
+                # Whoever reads the results of the last call but one was queued before the last call.
+                self._stream.wait_event(self._queued)
             made = self._made(prepare, *given)
+        self._queued = queued
         return taken_over(made, self._stream)
 
     def record(self, prepare: Callable[..., Any], *parcels: Parcel) -> None:
         """Record what `prepare` does with such parcels, for later calls. Nothing else may use the GPU meanwhile."""
         layout = tuple(parcel.content for parcel in parcels)
-        replay = Replay(
-            lambda *memory: prepare(*(Parcel(*one).open() for one in zip(memory, layout, strict=True)))
-        )
-        replay.see(*(parcel.to(self.device).memory for parcel in parcels))
-        replay.record()
+        there = [parcel.to(self.device).memory for parcel in parcels]
+
+        def run(*memories: Tensor) -> Any:
+            return prepare(*(Parcel(*one).open() for one in zip(memories, layout, strict=True)))
+
+        replays = deque(Replay(run) for _ in range(PLACES))
+        for replay in replays:
+            replay.see(*there)
+            replay.record()
         if self._stream is not None:
             self._stream.wait_stream(torch.cuda.current_stream(self.device))
-        self._replays[layout] = replay
+        self._replays[layout] = replays
 
     def close(self) -> None:
         """Let the graphs go; all is then prepared without."""
@@ -59,23 +73,12 @@ class Feed:
 
     def _made(self, prepare: Callable[..., Made], *given: TrainBatch | Parcel) -> Made:
         parcels = [one for one in given if isinstance(one, Parcel)]
-        replay = self._replays.get(tuple(parcel.content for parcel in parcels))
-        if replay is None or len(parcels) < len(given):
+        replays = self._replays.get(tuple(parcel.content for parcel in parcels))
+        if replays is None or len(parcels) < len(given):
             return prepare(*map(self._there, given))
-        return _copied(replay(*(parcel.memory for parcel in parcels)))
+        replays.rotate()
+        return replays[0](*(parcel.memory for parcel in parcels))
 
     def _there(self, one: TrainBatch | Parcel) -> Any:
         there = one.to(self.device)
         return there.open() if isinstance(there, Parcel) else there
-
-
-def _copied(made: Made) -> Made:
-    """Tensors of a graph, which its next replay overwrites; one that is there twice is copied once."""
-    copies: dict[int, Tensor] = {}
-
-    def copied(tensor: Tensor) -> Tensor:
-        if id(tensor) not in copies:
-            copies[id(tensor)] = tensor.clone()
-        return copies[id(tensor)]
-
-    return tree_map_only(Tensor, copied, made)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +39,9 @@ def heatmap_mse(
         SSHPEError: other shapes; fewer than `top` keypoints, or `top` below 1.
     """
     _check_shapes(predicted, target, weight)
+    if top is None and _learned(predicted, target):
+        scale = None if weight is None else weight[:, :, None, None]
+        return _MeanSquares.apply(predicted, target, scale, 0.5)
     dtype = torch.promote_types(predicted.dtype, target.dtype)
     predicted, target = predicted.to(dtype), target.to(dtype)
     if weight is not None:
@@ -62,6 +65,8 @@ def offset_mse(
         SSHPEError: other shapes; fewer than `top` keypoints, or `top` below 1.
     """
     _check_shapes(predicted, target, weight, channels=3)
+    if top is None and _learned(predicted, target):
+        return _MeanSquares.apply(predicted, target, _where_offsets_count(target, weight), 1.5)
     predicted, target = predicted.unflatten(1, (-1, 3)), target.unflatten(1, (-1, 3))
     # Split and not indexed: on the way back two parts are put together, where two indices each fill a whole with 0.
     heat, offsets = (predicted - target).split((1, 2), dim=2)
@@ -87,6 +92,47 @@ def _check_shapes(predicted: Tensor, target: Tensor, weight: Tensor | None = Non
             f"the weight has shape {tuple(weight.shape)}, and heatmaps of {shape} take (B, K), "
             f"({shape[0]}, {shape[1] // channels})"
         )
+
+
+def _where_offsets_count(target: Tensor, weight: Tensor | None) -> Tensor:
+    """What the errors of `offset_mse` are multiplied by, as the target lies: a heat's weight, and where its disc is."""
+    scale = torch.empty_like(target)
+    parts, heat = scale.unflatten(1, (-1, 3)), target.unflatten(1, (-1, 3))[:, :, :1]
+    parts[:, :, :1] = 1 if weight is None else weight[:, :, None, None, None]
+    parts[:, :, 1:] = heat
+    return scale
+
+
+def _learned(predicted: Tensor, target: Tensor) -> bool:
+    """Whether a GPU learns from a loss: there, every kernel over maps counts beside those of a small network."""
+    return predicted.device.type != "cpu" and predicted.requires_grad and not target.requires_grad
+
+
+class _MeanSquares(torch.autograd.Function):
+    """A share of the mean of squared errors, times a scale that broadcasts or None; back it is one kernel over maps.
+
+    Of the same, autograd makes one for every operation, in float32. Sums are taken in another order.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, predicted: Tensor, target: Tensor, scale: Tensor | None, share: float) -> Tensor:
+        errors = predicted - target.to(torch.promote_types(target.dtype, torch.float32))
+        if scale is not None:
+            errors *= scale
+        row = errors.as_strided((errors.numel(),), (1,))  # as they lie in memory, in any layout of maps
+        found = torch.dot(row, row) * (share / errors.numel())
+        if scale is not None:
+            errors *= scale
+        ctx.save_for_backward(errors)
+        ctx.dtype, ctx.share = predicted.dtype, share
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (errors,) = ctx.saved_tensors
+        found = torch.empty_like(errors, dtype=ctx.dtype)
+        slope = gradients[0] * (2 * ctx.share / errors.numel())
+        return torch.mul(errors, slope, out=found), None, None, None
 
 
 def _squared(errors: Tensor) -> Tensor:

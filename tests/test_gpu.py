@@ -125,6 +125,7 @@ def test_a_joint_that_is_nowhere_leaves_the_maps_of_others_alone():
     torch.testing.assert_close(maps, CrowdHeatmap((16, 16)).encode(points, visible))
 
 
+@pytest.mark.filterwarnings("ignore:The given buffer is not writable")  # of torch 2.11's own loading
 def test_a_network_that_predicted_on_a_gpu_is_back_and_can_be_exported(tmp_path):
     annotations = build(SyntheticPeople(images=2), tmp_path, progress=False)
     picture, network = next((annotations.parent / "images").glob("*.png")), trained.load(trained.shipped())

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from sshpe_lib import losses
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.losses import associative_embedding, averaged, heatmap_mse, masked_mse, offset_mse
 
@@ -48,6 +49,39 @@ def test_losses_of_several_students_are_averaged() -> None:
     terms = [torch.tensor(value) for value in (1.0, 2.0, 6.0)]
     assert averaged(terms) == 3
     assert averaged(terms[:1]) is terms[0]
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("loss", "channels"), [(heatmap_mse, 5), (offset_mse, 15)])
+def test_a_gpu_learns_the_same_with_less_to_do(loss, channels, layout, weighted, monkeypatch) -> None:
+    """Loss and gradients of the form that a GPU gets, here on a CPU and in float64."""
+    generator = torch.Generator().manual_seed(0)
+    predicted, target = torch.rand(2, 2, channels, 6, 4, dtype=torch.float64, generator=generator)
+    target = target.contiguous(memory_format=layout)
+    weight = torch.rand(2, 5, dtype=torch.float64, generator=generator) if weighted else None
+    found, asked = [], []
+    for here in (False, True):
+        monkeypatch.setattr(losses, "_learned", lambda *_, here=here: asked.append(here) or here)
+        maps = predicted.contiguous(memory_format=layout).requires_grad_()
+        value = loss(maps, target, weight)
+        (gradient,) = torch.autograd.grad(3 * value, maps)
+        assert gradient.is_contiguous(memory_format=layout) or not here  # no copy before it goes back
+        found.append((value, gradient))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-12, atol=0)
+    assert asked == [False, True]
+
+
+def test_a_gpu_learns_in_float32_what_a_network_answers_in_bfloat16(monkeypatch) -> None:
+    monkeypatch.setattr(losses, "_learned", lambda *_: True)
+    predicted = torch.rand(2, 5, 6, 4, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
+    target = torch.rand(2, 5, 6, 4, generator=torch.Generator().manual_seed(1))
+    value = heatmap_mse(predicted, target, torch.ones(2, 5))
+    value.backward()
+    assert value.dtype == torch.float32 and predicted.grad.dtype == torch.bfloat16
+    error = predicted.detach().float() - target
+    torch.testing.assert_close(value, 0.5 * error.square().mean())
+    assert torch.equal(predicted.grad, (error * torch.tensor(0.5 * 2 / error.numel())).bfloat16())
 
 
 @pytest.mark.parametrize(("loss", "channels"), [(heatmap_mse, 5), (offset_mse, 15)])

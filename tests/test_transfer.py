@@ -73,41 +73,44 @@ class Static(Replay):
 
 
 def test_a_feed_replays_what_was_recorded_of_its_layout(monkeypatch):
-    """Results stay what they are when others are made, and one tensor that is there twice is still one."""
+    """Results stay what they are while the next ones are made, whose memory is another's."""
     made = []
-    monkeypatch.setattr("sshpe_lib.feed.Replay", lambda run: made.append(Static(run)) or made[0])
+    monkeypatch.setattr("sshpe_lib.feed.Replay", lambda run: made.append(Static(run)) or made[-1])
     feed, ran = Feed(CPU), []
 
     def prepare(batch, numbers=(0,)):
         ran.append(batch)
-        image = batch.labeled.image.float()
-        return image, (image, batch.labeled.points + sum(numbers)), None
+        return batch.labeled.image.float(), (None, batch.labeled.points + sum(numbers))
 
-    batches = [pack(TrainBatch(crops(2), crops(1))) for _ in range(3)]
+    batches = [pack(TrainBatch(crops(2), crops(1))) for _ in range(5)]
     numbers = [pack((torch.rand(()),)) for _ in batches]
     feed.record(prepare, batches[0], numbers[0])
-    found = [feed(prepare, *given) for given in zip(batches, numbers, strict=True)]
-    assert len(made[0].recorded) == 3 and len(ran) == 1 + 1 + 3  # seen, recorded, and by each replay
-    for one, batch, number in zip(found, batches, numbers, strict=True):
-        assert_same(one, prepare(batch.open(), number.open()))
-        assert one[0] is one[1][0]
+    assert len(ran) == 2 * 2  # seen and recorded
+    given = list(zip(batches, numbers, strict=True))
+    wanted = [prepare(*(one.open() for one in both)) for both in given]
+    found = [feed(prepare, *given[0])]
+    for place in range(1, len(given)):
+        found.append(feed(prepare, *given[place]))
+        assert_same(found[place - 1], wanted[place - 1])
+        assert_same(found[place], wanted[place])
+    assert [len(one.recorded) for one in made] == [2, 3]
     others = [
         (batches[0],),
         (batches[0].open(), numbers[0]),
         (pack(TrainBatch(crops(1), crops(1))), numbers[0]),
     ]
-    for given in others:
-        feed(prepare, *given)
+    for one in others:
+        feed(prepare, *one)
     feed.close()
-    feed(prepare, batches[0], numbers[0])
-    assert len(made[0].recorded) == 3
+    feed(prepare, *given[0])
+    assert [len(one.recorded) for one in made] == [2, 3]
 
 
 class Streams:
     """Pretended streams of a GPU, and what happens on them."""
 
     def __init__(self, patch):
-        self.now, self.seen = "working", []
+        self.now, self.seen, self.events = "working", [], 0
         streams = self
 
         class Stream:
@@ -115,6 +118,13 @@ class Streams:
 
             def wait_stream(self, other):
                 streams.seen.append(f"{self.name} waits for {other.name}")
+
+            def record_event(self):
+                streams.events += 1
+                return streams.events
+
+            def wait_event(self, event):
+                streams.seen.append(f"{self.name} waits for event {event}")
 
         self.working, self.own = Stream(), Stream()
         self.own.name = "own"
@@ -147,6 +157,10 @@ def test_a_gpu_prepares_batches_on_a_stream_of_its_own(monkeypatch):
     image, (_, points) = feed(prepare, TrainBatch(crops(2), None))
     kept = [(tensor.data_ptr(), "working") for tensor in (image, points)]
     assert streams.seen == ["prepared on own", "working waits for own", *kept] and streams.now == "working"
+    for event in (1, 2):  # what came before the last call is over: its place may be written
+        streams.seen.clear()
+        feed(prepare, TrainBatch(crops(2), None))
+        assert streams.seen[:2] == [f"own waits for event {event}", "prepared on own"]
 
 
 def test_a_gpu_does_something_beside_what_it_is_given_next(monkeypatch):

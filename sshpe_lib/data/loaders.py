@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from multiprocessing import get_start_method
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ PREFETCHED = 2  # batches that a loader process makes ahead
 # Of a ring's memory: the batches that a GPU may still be copying, as it may be so many steps behind, and the next.
 IN_USE = 4
 ROOM = 1.25  # for batches of images with more people than the one that is looked at
+
+Made = TypeVar("Made")
 
 
 class TrainBatch(NamedTuple):
@@ -141,8 +143,13 @@ class _Packed(Dataset):
 def _loaded(batches: Dataset, steps: range, workers: int = 0, pin_memory: bool = False) -> DataLoader:
     return DataLoader(
         batches, sampler=steps, batch_size=None, num_workers=workers, pin_memory=pin_memory,
-        prefetch_factor=PREFETCHED if workers else None, persistent_workers=workers > 0,
+        prefetch_factor=PREFETCHED if workers else None, persistent_workers=workers > 0, collate_fn=_as_it_is,
     )  # fmt: skip
+
+
+def _as_it_is(batch: Made) -> Made:
+    """In place of torch's own, which makes lists of tuples, by which a parcel's content would not be known again."""
+    return batch
 
 
 def in_passes(places: np.ndarray, count: int, *stream: int | str) -> np.ndarray:

@@ -8,6 +8,7 @@ from sshpe_lib.data import loaders
 from sshpe_lib.data.loaders import Batches, TrainBatch, steps_per_epoch
 from sshpe_lib.data.top_down import Crops, WeakAffine
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.parcel import pack
 from sshpe_lib.seeding import numpy_stream
 from tests import toy
 from tests.test_parcel import crops as small_crops
@@ -173,3 +174,12 @@ def test_a_resumed_loader_goes_on_where_the_other_would_be(crops, workers):
         batch = batch.open() if workers else batch
         assert torch.equal(batch.unlabeled.image, batches[step].unlabeled.image)
         assert torch.equal(batch.labeled.points, batches[step].labeled.points)
+
+
+@pytest.mark.parametrize("how", [{"workers": 1}, {"workers": 0, "pin_memory": True}])
+@pytest.mark.filterwarnings("ignore:.*pin_memory.*")
+def test_a_parcel_says_of_its_content_what_it_did_when_it_was_packed(crops, how):
+    """So that a recording for parcels of this layout is found again; torch's own loader makes lists of tuples."""
+    batches = Batches(*crops, batch_size=4, steps=2)
+    layouts = {parcel.content: None for parcel in batches.loader(0, **how)}
+    assert list(layouts) == [pack(batches[0]).content]
