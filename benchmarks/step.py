@@ -19,6 +19,7 @@ averaging teacher predict beside the student.
 from __future__ import annotations
 
 import argparse
+import gc
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,7 @@ def row(
     )
     batch, times = pack(noise_batch(made)), 1
     if machine.on_gpu:
+        gc.collect()  # the trainer of the last line, and its memory
         batch = batch.pin_memory()
         torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:

@@ -12,6 +12,7 @@ from sshpe_lib import tables
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.experiment import train
 from sshpe_lib.graphs import Graphs, Replay, StepGraphs, parts_of
+from sshpe_lib.graphs.replay import without_garbage
 from sshpe_lib.machine import Machine
 from sshpe_lib.models import resnet
 from sshpe_lib.trainer import Trainer
@@ -31,7 +32,7 @@ class Pretended:
     def record(self, callables, samples, allow_unused_input):
         assert allow_unused_input and len(callables) == len(samples)
         assert not any(leaf.grad_fn for leaf in tree_leaves(samples))
-        assert not torch.is_autocast_cache_enabled()
+        assert not torch.is_autocast_cache_enabled() and not gc.isenabled()
         self.parts.append([call.part for call in callables])
         for call, sample in zip(callables, samples, strict=True):
             self.outputs.append(call(*sample))  # as a warm-up does: batch norms see it
@@ -65,6 +66,7 @@ class Asked(Replay):
     def _recorded(self, *here):
         self.shapes.append(tuple(here[0].shape))
         assert not torch.is_grad_enabled() and not torch.is_autocast_cache_enabled()
+        assert not gc.isenabled()
         self._run(*here)
 
         def replay(*given):
@@ -316,3 +318,22 @@ def test_graphs_need_one_gpu(tmp_path, monkeypatch, accelerator, processes, what
     monkeypatch.setenv("WORLD_SIZE", str(processes))
     with pytest.raises(SSHPEError, match=f"CUDA graphs are recorded on one GPU, and this run is one {what}"):
         Machine(accelerator=accelerator, cuda_graphs=True, progress=False).fabric("32-true", tmp_path)
+
+
+def test_garbage_is_collected_before_a_recording_and_not_in_it():
+    """It may be another training's graphs, and to free them ends a recording with an error."""
+
+    class Knot:
+        def __init__(self):
+            self.self = self
+
+    old = weakref.ref(Knot())
+    with without_garbage():
+        assert old() is None and not gc.isenabled()
+        with without_garbage():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(SSHPEError), without_garbage():
+        raise SSHPEError("a recording failed")
+    assert gc.isenabled()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from sshpe_lib.graphs.replay import Replay, autocast_of
+from sshpe_lib.graphs.replay import Replay, autocast_of, without_garbage
 
 Forward = Callable[..., Any]
 Replays = dict[nn.Module, Forward]
@@ -133,7 +133,7 @@ class Graphs:
 
     def _recorded(self, seen: _Pass) -> Replays:
         alone = tuple(_Alone(part, self._replaced(part)) for part in seen.parts)
-        with seen.autocast, warnings.catch_warnings():
+        with seen.autocast, without_garbage(), warnings.catch_warnings():
             # `make_graphed_callables` records on another stream than that of its warm-up, which autograd tells of.
             warnings.filterwarnings("ignore", "The AccumulateGrad node's stream does not match")
             replays = self._record(alone, tuple(seen.parts.values()), allow_unused_input=True)

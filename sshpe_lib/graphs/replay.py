@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 import torch
@@ -42,7 +44,7 @@ class Replay(Generic[Made]):
     def record(self) -> None:
         """Record what was seen."""
         for shapes, (given, autocast) in self._seen.items():
-            with autocast:
+            with autocast, without_garbage():
                 self._replays[shapes] = self._recorded(*(one.clone() for one in given))
         self._seen.clear()
 
@@ -68,6 +70,22 @@ class Replay(Generic[Made]):
 
 def _shapes(tensors: tuple[Tensor, ...]) -> Shapes:
     return tuple(tensor.shape for tensor in tensors)
+
+
+@contextmanager
+def without_garbage() -> Iterator[None]:
+    """Garbage is collected before the block and not in it.
+
+    It may hold graphs and memory of a GPU, from a training that is over: to free them ends a recording with an error.
+    """
+    collects = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def autocast_of(like: Tensor) -> torch.autocast:
