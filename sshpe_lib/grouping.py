@@ -7,7 +7,6 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 
 from sshpe_lib.codec import dark_refine
 from sshpe_lib.errors import SSHPEError
@@ -95,6 +94,8 @@ class Grouping:
 
     def _match(self, peaks: list[np.ndarray], length: int) -> np.ndarray:
         """Joint by joint, every peak to the person of the nearest mean tag, or to a new one; (P, K, 3 + L)."""
+        from scipy.optimize import linear_sum_assignment  # takes half a second, and crops need none
+
         # A person is known by the first number of its first tag, as in the reference.
         people: dict[float, np.ndarray] = {}
         known: dict[float, list[np.ndarray]] = {}

@@ -50,6 +50,12 @@ fuzz = settings(
     suppress_health_check=list(HealthCheck),
 )
 
+
+def shared(files: int, cases: int = CASES) -> settings:
+    """For one reader of so many kinds of files: together they have the cases, but for the nightly job."""
+    return settings(fuzz, max_examples=CASES if "SSHPE_FUZZ" in os.environ else cases // files)
+
+
 NUMBERS = st.one_of(
     st.integers(-3, 3),
     st.sampled_from([2**31, 2**53, 2**63, -(2**63), 10**30, 10**400, 1e308, -1e308, 0.5]),
@@ -264,7 +270,7 @@ def network(kind: str) -> bytes:
 
 @pytest.mark.parametrize("kind", ["people", "whole"])
 @given(data=st.data())
-@fuzz
+@shared(2)
 def test_what_the_file_of_a_network_says_of_it(folder: Path, kind: str, data: st.DataObject) -> None:
     path = folder / "broken.safetensors"
     about, state = said(kind), safetensors.torch.load(network(kind))
@@ -315,9 +321,7 @@ TELLING = (
 
 @pytest.mark.parametrize("kind", ["resnet", "hrnet", "higher"])
 @given(data=st.data())
-@settings(
-    fuzz, max_examples=CASES if "SSHPE_FUZZ" in os.environ else 50
-)  # each takes longer than other readers
+@shared(3, cases=150)  # each takes longer than those of other readers
 def test_a_checkpoint_of_an_official_code(folder: Path, kind: str, data: st.DataObject) -> None:
     state, path = dict(official(kind)), folder / "pose_128x96.pth"
     for _ in range(data.draw(st.integers(1, 2))):
@@ -382,7 +386,7 @@ def retyped(text: str) -> st.SearchStrategy[str]:
 
 @pytest.mark.parametrize("name", READERS)
 @given(data=st.data())
-@fuzz
+@shared(len(READERS))
 def test_a_file_of_parameters(params: Path, name: str, data: st.DataObject) -> None:
     sound = parameters(name)
     way = data.draw(st.sampled_from(["values", "texts", "bytes"]))

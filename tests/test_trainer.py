@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 
 from sshpe_lib import tally
 from sshpe_lib import trainer as training
+from sshpe_lib.augment.dropping import InformationDropping
 from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.augment.view import Strong
 from sshpe_lib.codec import MSRAHeatmap
@@ -278,8 +279,16 @@ def drawn(folder, seed: int) -> list[float]:
         numbers.append(draw.rand(1).item())
         return view, heatmaps
 
+    class Remember:
+        def numbers(self, batch, width, height, draw):
+            numbers.append(draw.rand(1).item())
+            return ()
+
+        def drop(self, image, numbers):
+            return image
+
     made = trainer(folder, steps=3, burn_in=0)
-    made.seed, made.strong, made.dropping = seed, Strong([remember]), Strong([remember])
+    made.seed, made.strong, made.dropping = seed, Strong([remember]), InformationDropping([Remember()])
     made.fit()
     return numbers
 
