@@ -114,7 +114,7 @@ def take_passes(trainer: Trainer, seen: list[Tensor]) -> None:
 def prepare(trainer: Trainer, batch: TrainBatch) -> Prepared:
     """What a GPU makes of a batch, and of what is drawn for it, during earlier steps."""
     numbers = [parcel.to("meta").open() for parcel in trainer._drawn(batch)]
-    return trainer._prepare(batch, *numbers)
+    return trainer.preparation(batch, *numbers)
 
 
 def take_step(trainer: Trainer, batch: TrainBatch) -> None:

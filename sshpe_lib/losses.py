@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from sshpe_lib.augment.limits import check_choice
 from sshpe_lib.errors import SSHPEError
@@ -128,6 +129,7 @@ class _MeanSquares(torch.autograd.Function):
         return found
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (errors,) = ctx.saved_tensors
         found = torch.empty_like(errors, dtype=ctx.dtype)

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from sshpe_lib import checkpoints
 from sshpe_lib import progress as progress_bars
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.dropping import InformationDropping
-from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.augment.view import Strong
 from sshpe_lib.config import Train
 from sshpe_lib.data.loaders import IN_USE, TrainBatch, usual_step
-from sshpe_lib.data.scenes import SceneBatch
-from sshpe_lib.data.top_down import CropBatch
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.feed import Feed
 from sshpe_lib.graphs import StepGraphs
 from sshpe_lib.methods import semi_supervised, supervised
-from sshpe_lib.methods.step import CrowdLabeled, Labeled, Losses, Prepared, Supervised, Teacher
+from sshpe_lib.methods.step import Losses, Prepared, Supervised, Teacher
 from sshpe_lib.parcel import Parcel, pack
+from sshpe_lib.preparation import Preparation
 from sshpe_lib.records import Point
 from sshpe_lib.seeding import torch_stream
 from sshpe_lib.tally import Tally
@@ -112,7 +110,7 @@ class Trainer:
         if teacher is not None:
             teacher.network.to(fabric.device)
             self.pairs = list(zip(self.students, [teacher, Single(student)], strict=False))
-        self.train, self.evaluate, self.strong, self.dropping = train, evaluate, strong, dropping
+        self.train, self.evaluate, self.strong = train, evaluate, strong
         self.seed = train.seed if seed is None else seed
         self.key, self.folder, self.workers, self.progress = key, folder, workers, progress
         self.log = TrainingLog(folder)
@@ -122,6 +120,7 @@ class Trainer:
         self.curve: list[Point] = []
         self.metrics: dict[str, dict[str, float]] = {}
         self.tally = Tally(fabric, self.log, self.steps)
+        self.preparation = Preparation(teaching, dropping, self.layout)
         self._feed = Feed(fabric.device)
         self.graphs = StepGraphs(self.all_networks, cuda_graphs)
 
@@ -172,32 +171,14 @@ class Trainer:
     def record(self, batch: TrainBatch | Parcel) -> None:
         """Record a step on such a batch, where CUDA graphs are wanted; before a loader pins memory meanwhile."""
         parcel = batch if isinstance(batch, Parcel) else pack(batch)
-        self._feed.record(self._prepare, parcel, *self._drawn(parcel))
+        self._feed.record(self.preparation, parcel, *self._drawn(parcel))
         self.graphs.record(lambda: self._forward(self._prepared(parcel)))
 
     def _prepared(self, batch: TrainBatch | Parcel) -> Prepared:
-        return self._feed(self._prepare, batch, *self._drawn(batch))
+        return self._feed(self.preparation, batch, *self._drawn(batch))
 
     def _drawn(self, batch: TrainBatch | Parcel) -> list[Parcel]:
-        """What is drawn for a batch to drop information from it, if any is to be."""
-        if not self.dropping.operations:
-            return []
-        labeled = (batch.content if isinstance(batch, Parcel) else batch).labeled
-        count, _, height, width = labeled.image.shape
-        numbers = pack(self.dropping.numbers(count, width, height, self._draw("dropping")))
-        return [numbers.pin_memory() if self.fabric.device.type == "cuda" else numbers]
-
-    def _prepare(self, batch: TrainBatch, numbers: Sequence[Sequence[Tensor]] = ()) -> Prepared:
-        """All that a step makes of a batch without a network; numbers: what was drawn for it."""
-        labeled = self._labeled(batch.labeled)
-        labeled = labeled._replace(image=self.dropping.drop(labeled.image, numbers))
-        return Prepared(labeled, None if batch.unlabeled is None else normalize(batch.unlabeled.image))
-
-    def _labeled(self, batch: CropBatch | SceneBatch) -> Labeled | CrowdLabeled:
-        labeled = self.teaching.label(normalize(batch.image), batch)
-        # As a network's answers lie, so that the loss reads both in the order of memory. Some of RSN's are one tensor.
-        laid = {target: target.contiguous(memory_format=self.layout) for target in set(labeled.target)}
-        return labeled._replace(target=tuple(laid[target] for target in labeled.target))
+        return self.preparation.drawn(batch, self._draw("dropping"))
 
     def _forward(self, batch: Prepared) -> Losses:
         if batch.unlabeled is None:

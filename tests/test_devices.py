@@ -40,7 +40,7 @@ def test_a_step_reads_nothing_on_its_device(tmp_path, method, chosen, monkeypatc
     batch = noise_batch(made).to("meta")
     numbers = [parcel.to("meta").open() for parcel in one._drawn(batch)]
     with OneDevice():
-        prepared = one._prepare(batch, *numbers)
+        prepared = one.preparation(batch, *numbers)
         with Made(
             [[*network.parameters(), *network.buffers()] for network in one.all_networks]
         ) as made_by_step:
@@ -49,5 +49,5 @@ def test_a_step_reads_nothing_on_its_device(tmp_path, method, chosen, monkeypatc
             if one.teacher is not None:
                 one.teacher.update(one.network)
         with Without(made_by_step.tensors):
-            one._prepare(batch, *numbers)
+            one.preparation(batch, *numbers)
     assert losses.total.is_meta and next(one.network.parameters()).grad.is_meta

@@ -288,7 +288,8 @@ def drawn(folder, seed: int) -> list[float]:
             return image
 
     made = trainer(folder, steps=3, burn_in=0)
-    made.seed, made.strong, made.dropping = seed, Strong([remember]), InformationDropping([Remember()])
+    made.seed, made.strong = seed, Strong([remember])
+    made.preparation.dropping = InformationDropping([Remember()])
     made.fit()
     return numbers
 
