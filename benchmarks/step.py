@@ -33,6 +33,7 @@ from sshpe_lib import tables
 from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.config import Experiment
 from sshpe_lib.data.loaders import TrainBatch
+from sshpe_lib.losses import added
 from sshpe_lib.machine import Machine
 from sshpe_lib.parcel import Parcel, pack
 from sshpe_lib.plan import cost
@@ -92,7 +93,8 @@ def bare(trainer: Trainer, batch: Parcel) -> Call:
             if teacher is not None:
                 with torch.no_grad(), trainer.fabric.autocast():
                     teacher(seen[1])
-            trainer.fabric.backward(sum(trainer.students[0](images).mean() for images in seen))
+            terms = [trainer.students[0](images).mean() for images in seen]
+            trainer.backward(added(terms), *terms)
 
     return passes
 

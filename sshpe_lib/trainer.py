@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from sshpe_lib import checkpoints
@@ -21,7 +21,7 @@ from sshpe_lib.config import Train
 from sshpe_lib.data.loaders import IN_USE, TrainBatch, usual_step
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.feed import Feed
-from sshpe_lib.graphs import StepGraphs
+from sshpe_lib.graphs import StepGraphs, add_up
 from sshpe_lib.methods import semi_supervised, supervised
 from sshpe_lib.methods.step import Losses, Prepared, Supervised, Teacher
 from sshpe_lib.parcel import Parcel, pack
@@ -197,12 +197,22 @@ class Trainer:
 
     def _update(self, losses: Losses) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        self.fabric.backward(losses.total)
+        if losses.consistency is None or self.train.forward == "joint":
+            self.backward(losses.total)
+        else:
+            self.backward(losses.total, losses.supervised, self.train.consistency * losses.consistency)
         self.optimizer.step()
         if self.fabric.world_size > 1:
             self._average_statistics()
         if self.teacher is not None and self.step >= self.burn_in:
             self.teacher.update(self.network)
+
+    def backward(self, loss: Tensor, *terms: Tensor) -> None:
+        """Gradients of a loss; terms: what it is the sum of, where these have nothing in common but weights."""
+        if terms and self.graphs.wanted:
+            add_up(terms, self.optimizer.param_groups[0]["params"], self.fabric.backward)
+        else:
+            self.fabric.backward(loss)
 
     def _average_statistics(self) -> None:
         """Give every rank the mean of the ranks' batch-norm statistics, in one message.

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 from sshpe_lib import tables
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.experiment import train
-from sshpe_lib.graphs import Graphs, Replay, StepGraphs, parts_of
+from sshpe_lib.graphs import Graphs, Replay, StepGraphs, add_up, parts_of
 from sshpe_lib.graphs.replay import without_garbage
 from sshpe_lib.machine import Machine
 from sshpe_lib.models import resnet
@@ -337,3 +337,26 @@ def test_garbage_is_collected_before_a_recording_and_not_in_it():
     with pytest.raises(SSHPEError), without_garbage():
         raise SSHPEError("a recording failed")
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_gradients_that_are_added_up_are_those_of_the_sum(times):
+    """Also of what only one term knows, and of what none does; older gradients are forgotten."""
+    generator = torch.Generator().manual_seed(0)
+    shared, first, last, none = (nn.Parameter(torch.rand(3, generator=generator)) for _ in range(4))
+    given = torch.rand(times, 3, generator=generator)
+
+    def terms():
+        found = [(shared * one).square().sum() for one in given]
+        found[0] = found[0] + first.sin().sum()
+        found[-1] = found[-1] + last.exp().sum()
+        return found
+
+    wanted = torch.autograd.grad(sum(terms()), [shared, first, last])
+    everything = [none, shared, first, last]
+    for parameter in everything:
+        parameter.grad = torch.ones(3)
+    add_up(terms(), everything, torch.Tensor.backward)
+    assert none.grad is None
+    for parameter, gradient in zip(everything[1:], wanted, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=0 if times < 3 else 1e-6, atol=0)

@@ -7,8 +7,9 @@ recorded twice, as what it keeps for its gradient lies in one place. Values are 
 is made of a batch before, without a network, is a `Replay` of `feed.Feed`.
 """
 
+from sshpe_lib.graphs.gradients import add_up
 from sshpe_lib.graphs.network import Graphs, parts_of
 from sshpe_lib.graphs.replay import Replay
 from sshpe_lib.graphs.step import StepGraphs
 
-__all__ = ["Graphs", "Replay", "StepGraphs", "parts_of"]
+__all__ = ["Graphs", "Replay", "StepGraphs", "add_up", "parts_of"]
