@@ -18,6 +18,7 @@ from sshpe_lib.config import AIChallengerSource, CocoSource, Experiment, Synthet
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.machine import Machine
 from sshpe_lib.models import published
+from sshpe_lib.models.cost import Undrawn
 from sshpe_lib.plan import cost, data, devices, text
 from sshpe_lib.plan.devices import Rates, Size
 from sshpe_lib.plan.measure import Speed, measure
@@ -64,6 +65,18 @@ def planned(table: str = "table4", profile: str = "paper", **options) -> plan.Pl
 @pytest.mark.parametrize("method", ["supervised", "pose-mum+"])
 def test_an_epoch_is_a_pass_over_the_pool_for_every_method(method: str, amount: str, steps: int) -> None:
     assert cost.run_cost(paper(method, amount), PEOPLE, TESTED).steps == steps
+
+
+def test_the_weights_of_a_network_whose_cost_is_counted_are_not_drawn() -> None:
+    layer = torch.nn.Linear(2, 3)
+    before = layer.weight.detach().clone()
+    with Undrawn():
+        layer.reset_parameters()
+        torch.nn.init.normal_(layer.weight)
+        assert torch.equal(layer.weight.detach() + 1, before.add(1))  # all else is done
+    assert torch.equal(layer.weight, before)
+    layer.reset_parameters()
+    assert not torch.equal(layer.weight, before)
 
 
 def test_a_step_is_seven_forward_passes_of_a_batch() -> None:

@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+# Methods, and the functions over them that a mode is told of first, and then not of what they call.
+DRAWN = {
+    Tensor.normal_, Tensor.uniform_, Tensor.zero_, Tensor.fill_,
+    nn.init.normal_, nn.init.uniform_, nn.init.constant_, nn.init.kaiming_uniform_,
+}  # fmt: skip
+
+
+class Undrawn(TorchFunctionMode):
+    """Inside it weights are not drawn, for a network without storage: that takes longer than to make it."""
+
+    def __torch_function__(self, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
+        named = named or {}
+        return next(iter((*given, *named.values()))) if function in DRAWN else function(*given, **named)
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -86,7 +86,7 @@ def run_cost(experiment: Experiment, pool: int | None, tested: int | None, keypo
 @lru_cache(maxsize=32)
 def network_cost(model: Model, input_size: tuple[int, int], keypoints: int) -> NetworkCost:
     """The cost of a network on crops of `input_size` = (W, H), counted on a network without storage."""
-    with torch.device("meta"):
+    with torch.device("meta"), cost.Undrawn():
         network = initial.network(model, keypoints)
     width, height = input_size
     buffers = sum(buffer.numel() for buffer in network.buffers())
