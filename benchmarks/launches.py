@@ -38,7 +38,6 @@ from sshpe_lib.augment.rand_augment import RandAugment
 from sshpe_lib.augment.view import Operation, View
 from sshpe_lib.data.loaders import TrainBatch
 from sshpe_lib.machine import Machine
-from sshpe_lib.methods.step import Prepared
 from sshpe_lib.plan.measure import noise_batch
 from sshpe_lib.trainer import Trainer
 
@@ -111,16 +110,10 @@ def take_passes(trainer: Trainer, seen: list[Tensor]) -> None:
     torch.autograd.backward(found, [one.detach() for one in found])
 
 
-def prepare(trainer: Trainer, batch: TrainBatch) -> Prepared:
-    """What a GPU makes of a batch, and of what is drawn for it, during earlier steps."""
-    numbers = [parcel.to("meta").open() for parcel in trainer._drawn(batch)]
-    return trainer.preparation(batch, *numbers)
-
-
 def take_step(trainer: Trainer, batch: TrainBatch) -> None:
     """All of it, but for Adam's own kernels."""
     trainer.optimizer.zero_grad(set_to_none=True)
-    losses = trainer._forward(prepare(trainer, batch))
+    losses = trainer._forward(trainer._prepared(batch))
     losses.total.backward()
     if trainer.teacher is not None:
         trainer.teacher.update(trainer.network)
@@ -140,10 +133,11 @@ def besides(method: str, folder: Path) -> tuple[int, int]:
     trainer = stepping(made, Machine(accelerator="cpu", progress=False), folder)
     for network in trainer.all_networks:
         network.to("meta")
+    trainer._feed.device = torch.device("meta")
     batch = noise_batch(made).to("meta")
     seen = [normalize(one.image) for one in batch if one is not None]
     take_step(trainer, batch)  # gathers the teacher's tensors
-    prepared = count(prepare, trainer, batch)
+    prepared = count(trainer._prepared, batch)
     return prepared, count(take_step, trainer, batch) - prepared - count(take_passes, trainer, seen)
 
 

@@ -15,7 +15,7 @@ from sshpe_lib.augment.joint_cutout import JointCutout
 from sshpe_lib.augment.meeting import probability_of_meeting, tiles_that_meet
 from sshpe_lib.augment.mum import Mix, PoseMUM
 from sshpe_lib.augment.pixels import denormalize, normalize
-from sshpe_lib.augment.view import View
+from sshpe_lib.augment.view import Strong, View
 from sshpe_lib.codec import MSRAHeatmap
 from sshpe_lib.config import Data, Experiment
 from sshpe_lib.data import sources
@@ -100,9 +100,9 @@ def dropped_views(profile: str = "quick", *, count: int = 4, seed: int = 0) -> l
     image = normalize(crops.image)
     shown = [("original", image)]
     for name, experiment in experiments.items():
-        dropping, draw = parts.dropping_of(experiment), Draw(torch_stream("dropping figure", seed))
-        numbers = dropping.numbers(len(image), image.shape[-1], image.shape[-2], draw)
-        shown.append((name, dropping.drop(image, numbers)))
+        drop = Strong(parts.dropping_of(experiment).operations)
+        view, _ = drop(image, image, Draw(torch_stream("dropping figure", seed)))
+        shown.append((name, view.image))
     return [(name, _pixels(images, first.data)) for name, images in shown]
 
 

@@ -29,14 +29,12 @@ class Preparation:
     dropping: InformationDropping
     layout: torch.memory_format
 
-    def drawn(self, batch: TrainBatch | Parcel, draw: Draw) -> list[Parcel]:
-        """What a call takes beside the batch, for the draw's device; nothing where no information is dropped."""
-        if not self.dropping.operations:
-            return []
+    def drawn(self, batch: TrainBatch | Parcel, draw: Draw) -> Parcel:
+        """What a call takes beside the batch where information is dropped, for the draw's device."""
         labeled = (batch.content if isinstance(batch, Parcel) else batch).labeled
         count, _, height, width = labeled.image.shape
         numbers = pack(self.dropping.numbers(count, width, height, draw))
-        return [numbers.pin_memory() if torch.device(draw.device).type == "cuda" else numbers]
+        return numbers.pin_memory() if torch.device(draw.device).type == "cuda" else numbers
 
     def __call__(self, batch: TrainBatch, numbers: Sequence[Sequence[Tensor]] = ()) -> Prepared:
         """The batch as networks learn from it; numbers: what was drawn for it, opened."""

@@ -178,7 +178,9 @@ class Trainer:
         return self._feed(self.preparation, batch, *self._drawn(batch))
 
     def _drawn(self, batch: TrainBatch | Parcel) -> list[Parcel]:
-        return self.preparation.drawn(batch, self._draw("dropping"))
+        if not self.preparation.dropping.operations:
+            return []
+        return [self.preparation.drawn(batch, self._draw("dropping"))]
 
     def _forward(self, batch: Prepared) -> Losses:
         if batch.unlabeled is None:

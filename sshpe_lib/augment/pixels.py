@@ -23,7 +23,7 @@ def normalize(images: Tensor) -> Tensor:
     """uint8 (B, 3, H, W) to float32 with the ImageNet statistics, in the same memory layout."""
     mean = row_of(_MEAN, images)
     # A GPU converts as it subtracts; a CPU is quicker with a copy, and arithmetic in its place.
-    pixels = images - mean if images.device.type == "cuda" else images.to(torch.float32, copy=True).sub_(mean)
+    pixels = images.to(torch.float32, copy=True).sub_(mean) if images.device.type == "cpu" else images - mean
     return pixels.mul_(row_of(_BY_STD, images))
 
 

@@ -76,10 +76,11 @@ class Graphs:
             with self.step():
                 yield
             seen, self._seen = self._seen, None
-            for one in seen:
-                self._replays.setdefault(one.shape, []).append(self._recorded(one))
-            for asked in self._asked.values():
-                asked.record()
+            with without_garbage():
+                for one in seen:
+                    self._replays.setdefault(one.shape, []).append(self._recorded(one))
+                for asked in self._asked.values():
+                    asked.record()
         finally:
             self._seen = None
             for buffer, value in zip(self.network.buffers(), kept, strict=True):
@@ -133,7 +134,7 @@ class Graphs:
 
     def _recorded(self, seen: _Pass) -> Replays:
         alone = tuple(_Alone(part, self._replaced(part)) for part in seen.parts)
-        with seen.autocast, without_garbage(), warnings.catch_warnings():
+        with seen.autocast, warnings.catch_warnings():
             # `make_graphed_callables` records on another stream than that of its warm-up, which autograd tells of.
             warnings.filterwarnings("ignore", "The AccumulateGrad node's stream does not match")
             replays = self._record(alone, tuple(seen.parts.values()), allow_unused_input=True)

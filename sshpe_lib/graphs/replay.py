@@ -11,12 +11,10 @@ import torch
 from torch import Tensor
 
 Made = TypeVar("Made")
+Shapes = tuple[torch.Size, ...]
 
 # Runs before a recording, in which libraries choose their algorithms; as in `make_graphed_callables`.
 WARM_UP = 3
-
-
-Shapes = tuple[torch.Size, ...]
 
 
 class Replay(Generic[Made]):
@@ -43,9 +41,10 @@ class Replay(Generic[Made]):
     @torch.no_grad()
     def record(self) -> None:
         """Record what was seen."""
-        for shapes, (given, autocast) in self._seen.items():
-            with autocast, without_garbage():
-                self._replays[shapes] = self._recorded(*(one.clone() for one in given))
+        with without_garbage():
+            for shapes, (given, autocast) in self._seen.items():
+                with autocast:
+                    self._replays[shapes] = self._recorded(*(one.clone() for one in given))
         self._seen.clear()
 
     def _recorded(self, *here: Tensor) -> Callable[..., Made]:
@@ -78,14 +77,15 @@ def without_garbage() -> Iterator[None]:
 
     It may hold graphs and memory of a GPU, from a training that is over: to free them ends a recording with an error.
     """
-    collects = gc.isenabled()
+    if not gc.isenabled():  # inside another such block
+        yield
+        return
     gc.collect()
     gc.disable()
     try:
         yield
     finally:
-        if collects:
-            gc.enable()
+        gc.enable()
 
 
 def autocast_of(like: Tensor) -> torch.autocast:
