@@ -17,14 +17,16 @@ STD = (0.229, 0.224, 0.225)
 # Of 0 to 255, in float32.
 _MEAN, _STD = (tuple((torch.tensor(of_one) * 255).tolist()) for of_one in (MEAN, STD))
 _BY_STD = tuple((1 / torch.tensor(_STD)).tolist())
+_BLACK = tuple((-torch.tensor(_MEAN) / torch.tensor(_STD)).tolist())  # as a network sees it
 
 
 def normalize(images: Tensor) -> Tensor:
     """uint8 (B, 3, H, W) to float32 with the ImageNet statistics, in the same memory layout."""
-    mean = row_of(_MEAN, images)
-    # A GPU converts as it subtracts; a CPU is quicker with a copy, and arithmetic in its place.
-    pixels = images.to(torch.float32, copy=True).sub_(mean) if images.device.type == "cpu" else images - mean
-    return pixels.mul_(row_of(_BY_STD, images))
+    if (
+        images.device.type != "cpu"
+    ):  # all in one kernel; a CPU is quicker with a copy, and arithmetic in its place
+        return torch.addcmul(row_of(_BLACK, images), images, row_of(_BY_STD, images))
+    return images.to(torch.float32, copy=True).sub_(row_of(_MEAN, images)).mul_(row_of(_BY_STD, images))
 
 
 def denormalize(images: Tensor) -> Tensor:
@@ -46,6 +48,8 @@ def paint(images: Tensor, covered: Tensor, colour: Tensor) -> Tensor:
         fill = colour.expand(1, *images.shape[1:]).contiguous(memory_format=torch.channels_last)
         pixels, masks = fill[0].permute(1, 2, 0).numpy(), covered.contiguous().view(torch.uint8).numpy()
         return painted(images, lambda number, image: cv2.copyTo(pixels, masks[number], image))
+    if images.device.type != "cpu":
+        return torch.where(covered[:, None], colour, images)
     # Written out in the images' layout, channel by channel, and as bytes, which are copied faster than truths: to
     # broadcast over channels that lie innermost takes three times as long.
     everywhere = torch.empty_like(images, dtype=torch.uint8)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sshpe_lib.augment import boxes
 from sshpe_lib.augment.draw import Draw
-from sshpe_lib.augment.dropping.operation import Dropping, at_most, both
+from sshpe_lib.augment.dropping.operation import Dropping, any_of, at_most, both
 from sshpe_lib.augment.limits import check_choice, check_limits
 from sshpe_lib.transfer import constant, up_to
 
@@ -65,7 +65,7 @@ def ellipses(centers: Tensor, radii: Tensor, width: int, height: int) -> Tensor:
         for axis, length in enumerate((width, height))
     )
     distances = across.square()[..., None, :] + down.square()[..., None]
-    return at_most(distances, constant(1.0, distances.device, distances.dtype)).any(1)
+    return any_of(at_most(distances, constant(1.0, distances.device, distances.dtype)))
 
 
 def squares(centers: Tensor, length: int, width: int, height: int) -> Tensor:
@@ -75,4 +75,4 @@ def squares(centers: Tensor, length: int, width: int, height: int) -> Tensor:
     below it.
     """
     rows, cols = boxes.cover(centers, torch.full_like(centers, length // 2), width, height)
-    return both(rows[..., None], cols[..., None, :]).any(1)
+    return any_of(both(rows[..., None], cols[..., None, :]))

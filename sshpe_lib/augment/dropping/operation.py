@@ -86,6 +86,11 @@ def both(one: Tensor, other: Tensor) -> Tensor:
     return (one.view(torch.uint8) & other.view(torch.uint8)).view(torch.bool)
 
 
+def any_of(found: Tensor) -> Tensor:
+    """Where any of N masks is true: of (B, N, H, W) bool, (B, H, W); one mask is itself."""
+    return found[:, 0] if found.shape[1] == 1 else found.any(1)
+
+
 def colour(fill: Fill, image: Tensor) -> Tensor:
     """The fill as `normalize` makes it: a scalar 0 for the mean, a row of black, (1, 3, 1, W) channels last."""
     if fill == "mean":
