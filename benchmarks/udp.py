@@ -122,7 +122,7 @@ def main() -> None:
         ("decode, DARK, blurred maps rescaled", rescaled, loop_dark),
         ("decode, offsets", offset, partial(loop_offset, codec=offset)),
     ):
-        maps = codec.encode(points, visible)[0]
+        maps = codec.encode(points, visible)[0].contiguous()
         maps = maps + 0.02 * torch.rand(maps.shape, generator=generator)
         found = codec.decode(maps)[0].numpy() / codec.stride
         np.testing.assert_allclose(found, loop(maps.numpy()), atol=2e-3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -41,8 +41,7 @@ def heatmap_mse(
     """
     _check_shapes(predicted, target, weight)
     if top is None and _learned(predicted, target):
-        scale = None if weight is None else weight[:, :, None, None]
-        return _MeanSquares.apply(predicted, target, scale, 0.5)
+        return _MeanSquares.apply(predicted, target, lambda errors: _of_heat(errors, weight), 0.5)
     dtype = torch.promote_types(predicted.dtype, target.dtype)
     predicted, target = predicted.to(dtype), target.to(dtype)
     if weight is not None:
@@ -67,7 +66,7 @@ def offset_mse(
     """
     _check_shapes(predicted, target, weight, channels=3)
     if top is None and _learned(predicted, target):
-        return _MeanSquares.apply(predicted, target, _where_offsets_count(target, weight), 1.5)
+        return _MeanSquares.apply(predicted, target, lambda errors: _of_offsets(errors, target, weight), 1.5)
     predicted, target = predicted.unflatten(1, (-1, 3)), target.unflatten(1, (-1, 3))
     # Split and not indexed: on the way back two parts are put together, where two indices each fill a whole with 0.
     heat, offsets = (predicted - target).split((1, 2), dim=2)
@@ -95,13 +94,22 @@ def _check_shapes(predicted: Tensor, target: Tensor, weight: Tensor | None = Non
         )
 
 
-def _where_offsets_count(target: Tensor, weight: Tensor | None) -> Tensor:
-    """What the errors of `offset_mse` are multiplied by, as the target lies: a heat's weight, and where its disc is."""
-    scale = torch.empty_like(target)
-    parts, heat = scale.unflatten(1, (-1, 3)), target.unflatten(1, (-1, 3))[:, :, :1]
-    parts[:, :, :1] = 1 if weight is None else weight[:, :, None, None, None]
-    parts[:, :, 1:] = heat
-    return scale
+def _of_heat(errors: Tensor, weight: Tensor | None) -> Tensor:
+    """The errors of maps (B, K, H, W) times the squares of their weights, in the errors' layout."""
+    if weight is None:
+        return errors
+    return torch.mul(errors, weight.square()[:, :, None, None], out=torch.empty_like(errors))
+
+
+def _of_offsets(errors: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    """The errors of `offset_mse` times the squares of what they count: the weight, or the target's heat."""
+    found = torch.empty_like(errors)
+    given, heat = errors.unflatten(1, (-1, 3)), target.unflatten(1, (-1, 3))[:, :, :1]
+    to_heat, to_offsets = found.unflatten(1, (-1, 3)).split((1, 2), dim=2)
+    square = constant(1.0, errors.device) if weight is None else weight.square()[:, :, None, None, None]
+    torch.mul(given[:, :, :1], square, out=to_heat)
+    torch.mul(given[:, :, 1:], heat.square(), out=to_offsets)
+    return found
 
 
 def _learned(predicted: Tensor, target: Tensor) -> bool:
@@ -110,31 +118,32 @@ def _learned(predicted: Tensor, target: Tensor) -> bool:
 
 
 class _MeanSquares(torch.autograd.Function):
-    """A share of the mean of squared errors, times a scale that broadcasts or None; back it is one kernel over maps.
+    """A share of the mean of squared errors, each of which counts as `weigh` says; back it is one kernel over maps.
 
-    Of the same, autograd makes one for every operation, in float32. Sums are taken in another order.
+    weigh: gives errors times how much their squares count, in their layout. Of the same, autograd makes a kernel for
+    every operation, in float32. Sums are taken in another order.
     """
 
     @staticmethod
-    def forward(ctx: Any, predicted: Tensor, target: Tensor, scale: Tensor | None, share: float) -> Tensor:
+    def forward(
+        ctx: Any, predicted: Tensor, target: Tensor, weigh: Callable[[Tensor], Tensor], share: float
+    ) -> Tensor:
         errors = predicted - target.to(torch.promote_types(target.dtype, torch.float32))
-        if scale is not None:
-            errors *= scale
-        row = errors.as_strided((errors.numel(),), (1,))  # as they lie in memory, in any layout of maps
-        found = torch.dot(row, row) * (share / errors.numel())
-        if scale is not None:
-            errors *= scale
-        ctx.save_for_backward(errors)
+        weighed = weigh(errors)
+        # As they lie in memory, in any layout of maps.
+        rows = (maps.as_strided((maps.numel(),), (1,)) for maps in (errors, weighed))
+        found = torch.dot(*rows) * (share / errors.numel())
+        ctx.save_for_backward(weighed)
         ctx.dtype, ctx.share = predicted.dtype, share
         return found
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        (errors,) = ctx.saved_tensors
-        found = torch.empty_like(errors, dtype=ctx.dtype)
-        slope = gradients[0] * (2 * ctx.share / errors.numel())
-        return torch.mul(errors, slope, out=found), None, None, None
+        (weighed,) = ctx.saved_tensors
+        found = torch.empty_like(weighed, dtype=ctx.dtype)
+        slope = gradients[0] * (2 * ctx.share / weighed.numel())
+        return torch.mul(weighed, slope, out=found), None, None, None
 
 
 def _squared(errors: Tensor) -> Tensor:

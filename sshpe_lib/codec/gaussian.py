@@ -15,33 +15,35 @@ def bells(
     """Draw Gaussians of peak 1 at `means`, cut off beyond 3 sigma of the whole pixels `centers`.
 
     means, centers: (B, K, 2) heatmap px; visible: (B, K), drawn where > 0; size: (width, height). Returns
-    heatmaps (B, K, H, W) and weights (B, K), 0 where nothing is drawn or the window lies outside the map.
+    heatmaps (B, K, H, W), channels last in memory, and weights (B, K), 0 where nothing is drawn or the window lies
+    outside the map.
     Source: `generate_target` of HRNet, whose window may miss the map by one pixel and keep its weight.
     """
+    # Both axes at once, x and then y: the numbers are few, and a GPU takes as long for a kernel of any of them.
     radius = int(3 * sigma)
-    present = visible > 0
-    for axis, length in enumerate(size):
-        center = centers[..., axis]
-        present = present & ~((center - radius >= length) | (center + radius + 1 < 0))
-    along_x, along_y = (
-        _bell(means[..., axis], centers[..., axis], present, length, radius, sigma)
-        for axis, length in enumerate(size)
-    )
-    return along_y[..., :, None] * along_x[..., None, :], present.to(means.dtype)
-
-
-def _bell(
-    mean: torch.Tensor, center: torch.Tensor, present: torch.Tensor, length: int, radius: int, sigma: float
-) -> torch.Tensor:
-    """A Gaussian along one axis, (B, K, length): 0 beyond `radius`, and all 0 where a joint is not present.
-
-    A Gaussian is the product of its two axes, so 17 maps of 64 x 48 cost 17 x (64 + 48) exponentials.
-    """
-    pixels = up_to(length, mean.device, mean.dtype)
-    outside = ((pixels - center[..., None]).abs() > radius) | ~present[..., None]
-    exponent = -((pixels - mean[..., None]) ** 2) / (2 * sigma**2)
+    present = (visible > 0) & ~_beyond(centers, size, radius).any(-1)
+    pixels = torch.cat([up_to(length, means.device, means.dtype) for length in size])[:, None]
+    outside = ((pixels - _spread(centers, size)).abs() > radius) | ~present[:, None]
+    exponent = (pixels - _spread(means, size)).square().div_(-2 * sigma**2)
+    # A Gaussian is the product of its two axes, so 17 maps of 64 x 48 cost 17 x (64 + 48) exponentials.
     # Filled before `exp`, which takes three times as long where its results are subnormal.
-    return exponent.masked_fill_(outside, -torch.inf).exp_()
+    along_x, along_y = exponent.masked_fill_(outside, -torch.inf).exp_().split(size, dim=1)
+    # Channels last, as networks answer: to turn whole maps round takes longer than to draw them.
+    maps = along_y[:, :, None] * along_x[:, None]
+    return maps.permute(0, 3, 1, 2), present.to(means.dtype)
+
+
+def _beyond(centers: torch.Tensor, size: tuple[int, int], radius: int) -> torch.Tensor:
+    """Along which axis a window misses the map, (B, K, 2)."""
+    lengths = constant(size, centers.device, centers.dtype)
+    return (centers - radius >= lengths) | (centers < -radius - 1)
+
+
+def _spread(points: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """The x of points (B, K, 2) for every pixel of a row, then the y for every one of a column, (B, W + H, K)."""
+    return torch.cat(
+        [points[:, None, :, axis].expand(-1, length, -1) for axis, length in enumerate(size)], dim=1
+    )
 
 
 def kernel_weights(kernel: int, like: torch.Tensor) -> torch.Tensor:

@@ -61,17 +61,15 @@ class MSRAHeatmap:
     def encode(self, points: torch.Tensor, visible: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw every joint as a Gaussian of peak 1, cut off at 3 sigma.
 
-        points: (B, K, 2) crop px; visible: (B, K), a joint counts where it is > 0. Returns heatmaps (B, K, H,
-        W) and weights (B, K), 0 or 1: a joint that does not count, or whose window lies outside the map, has
-        an empty heatmap and weight 0. Both have the points' device and, if float32 or float64, dtype. A
+        points: (B, K, 2) crop px; visible: (B, K), a joint counts where it is > 0. Returns heatmaps (B, K, H, W),
+        channels last in memory, and weights (B, K), 0 or 1: a joint that does not count, or whose window lies outside
+        the map, has an empty heatmap and weight 0. Both have the points' device and, if float32 or float64, dtype. A
         visible joint at NaN gives a NaN heatmap rather than a silent zero. Source: `generate_target` of
         HRNet.
         """
         points = points.to(torch.promote_types(points.dtype, torch.float32))
         # Truncation, not floor: just left of the frame, (-1.5, -0.5] strides, still rounds to pixel 0.
-        centers = torch.stack(
-            [(points[..., axis] / self.stride[axis] + 0.5).trunc() for axis in (0, 1)], dim=-1
-        )
+        centers = (points / constant(self.stride, points.device, points.dtype) + 0.5).trunc()
         return bells(centers, centers, visible, self.heatmap_size, self.sigma)
 
     def decode(self, heatmaps: torch.Tensor, refine: bool = True) -> tuple[torch.Tensor, torch.Tensor]:

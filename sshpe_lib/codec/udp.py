@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -86,15 +86,15 @@ class UDPHeatmap:
     def encode(self, points: torch.Tensor, visible: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw every joint at its sub-pixel place.
 
-        points: (B, K, 2) crop px; visible: (B, K), a joint counts where it is > 0. Returns heatmaps (B, C, H,
-        W), C = K or 3 K, and weights (B, K), 0 or 1. A Gaussian has peak 1 at its mean and is cut off 3 sigma
+        points: (B, K, 2) crop px; visible: (B, K), a joint counts where it is > 0. Returns heatmaps (B, C, H, W),
+        C = K or 3 K, channels last in memory, and weights (B, K), 0 or 1. A Gaussian has peak 1 at its mean and is cut off 3 sigma
         from the nearest pixel; weight 0 where the joint does not count or its window lies outside the map. A
         disc has heat 1 and offsets (mean - pixel) / radius, all else is 0; its weight is 0 only where the joint
         does not count, so an empty map teaches that a joint outside the frame is not seen (as in the
         reference). Dtype, device and NaN as in `MSRAHeatmap`. Source: `generate_target` of UDP.
         """
         points = points.to(torch.promote_types(points.dtype, torch.float32))
-        means = torch.stack([points[..., axis] / self.stride[axis] for axis in (0, 1)], dim=-1)
+        means = points / constant(self.stride, points.device, points.dtype)
         if self.target == "gaussian":
             return bells(means, (means + 0.5).trunc(), visible, self.heatmap_size, self.sigma)
         return self._discs(means, visible > 0), (visible > 0).to(means.dtype)
@@ -103,22 +103,23 @@ class UDPHeatmap:
         """Heat, dx and dy of every joint, (B, 3 K, H, W), written into the square around its disc only."""
         (batch, joints), (width, height) = means.shape[:2], self.heatmap_size
         square = up_to(int(2 * self.reach) + 1, means.device, means.dtype)
-        first = (means - self.reach).ceil()
-        x, y = (first[..., axis, None] + square for axis in (0, 1))  # (B, K, S) whole pixels
-        dx, dy = torch.broadcast_tensors(
-            ((means[..., 0, None] - x) / self.reach)[..., None, :],
-            ((means[..., 1, None] - y) / self.reach)[..., :, None],
-        )
-        within = ((x >= 0) & (x < width))[..., None, :] & ((y >= 0) & (y < height))[..., :, None]
-        inside = within & (dx**2 + dy**2 <= 1)
-        written = (inside | dx.isnan() | dy.isnan()) & present[..., None, None]
-        disc = torch.stack([torch.ones_like(dx) + 0 * (dx + dy), dx, dy], dim=2)
-        disc = disc.where(written[:, :, None], 0).flatten(3)
-        # What is outside the frame adds its 0 to a pixel on the border.
-        column, row = (_whole(values, length) for values, length in ((x, width), (y, height)))
-        index = (row[..., :, None] * width + column[..., None, :]).flatten(2)[:, :, None].expand_as(disc)
-        maps = disc.new_zeros(batch, joints, 3, height * width).scatter_add_(3, index, disc)
-        return maps.view(batch, 3 * joints, height, width)
+        pixels = (means - self.reach).ceil()[..., None] + square  # (B, K, 2, S), whole, x and y
+        away = (means[..., None] - pixels) / self.reach
+        sizes = constant(self.heatmap_size, means.device, means.dtype)[:, None]
+        inframe, unknown, squares = (pixels >= 0) & (pixels < sizes), away.isnan(), away.square()
+        inside = _outer(torch.bitwise_and, inframe) & (_outer(torch.add, squares) <= 1)
+        written = (inside | _outer(torch.bitwise_or, unknown)) & present[..., None, None]
+        heat = _outer(torch.add, 0 * away) + 1  # NaN where an offset is
+        dx, dy = away[:, :, 0, None, :].expand_as(heat), away[:, :, 1, :, None].expand_as(heat)
+        disc = torch.stack([heat, dx, dy], dim=2).where(written[:, :, None], 0).flatten(3)
+        # What is outside the frame adds its 0 to a pixel on the border; NaN is moved onto it too.
+        whole = pixels.nan_to_num(0).clamp_(min=0).minimum(sizes - 1).long()
+        # Written channels last, as networks answer: to turn whole maps round takes longer than to draw them.
+        channels = up_to(3 * joints, means.device).view(joints, 3, 1)
+        index = (whole[:, :, 1, :, None] * width + whole[:, :, 0, None, :]).flatten(2) * (3 * joints)
+        maps = disc.new_zeros(batch, height * width * 3 * joints)
+        maps.scatter_add_(1, (index[:, :, None] + channels).flatten(1), disc.flatten(1))
+        return maps.view(batch, height, width, 3 * joints).permute(0, 3, 1, 2)
 
     def decode(self, heatmaps: torch.Tensor, refine: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
         """Read the sub-pixel peak of every joint.
@@ -167,6 +168,6 @@ class UDPHeatmap:
         return loss(predicted, target, weight, hard)
 
 
-def _whole(values: torch.Tensor, length: int) -> torch.Tensor:
-    """Whole numbers as indices into an axis, those outside and NaN moved onto it."""
-    return values.nan_to_num(0).clamp(0, length - 1).long()
+def _outer(join: Callable[..., torch.Tensor], axes: torch.Tensor) -> torch.Tensor:
+    """What `join` makes of every pixel's x and y: of (B, K, 2, S), in rows, (B, K, S, S)."""
+    return join(axes[:, :, 0, None, :], axes[:, :, 1, :, None])
