@@ -87,11 +87,11 @@ class UDPHeatmap:
         """Draw every joint at its sub-pixel place.
 
         points: (B, K, 2) crop px; visible: (B, K), a joint counts where it is > 0. Returns heatmaps (B, C, H, W),
-        C = K or 3 K, channels last in memory, and weights (B, K), 0 or 1. A Gaussian has peak 1 at its mean and is cut off 3 sigma
-        from the nearest pixel; weight 0 where the joint does not count or its window lies outside the map. A
-        disc has heat 1 and offsets (mean - pixel) / radius, all else is 0; its weight is 0 only where the joint
-        does not count, so an empty map teaches that a joint outside the frame is not seen (as in the
-        reference). Dtype, device and NaN as in `MSRAHeatmap`. Source: `generate_target` of UDP.
+        C = K or 3 K, channels last in memory, and weights (B, K), 0 or 1. A Gaussian has peak 1 at its mean and is
+        cut off 3 sigma from the nearest pixel; weight 0 where the joint does not count or its window lies outside the
+        map. A disc has heat 1 and offsets (mean - pixel) / radius, all else is 0; its weight is 0 only where the joint
+        does not count, so an empty map teaches that a joint outside the frame is not seen (as in the reference).
+        Dtype, device and NaN as in `MSRAHeatmap`. Source: `generate_target` of UDP.
         """
         points = points.to(torch.promote_types(points.dtype, torch.float32))
         means = points / constant(self.stride, points.device, points.dtype)
