@@ -79,7 +79,7 @@ def main() -> None:
     points = torch.rand(BATCH, JOINTS, 2, generator=generator) * torch.tensor([192.0, 256.0])
     visible = (torch.rand(BATCH, JOINTS, generator=generator) < 0.9).float()
     noise = torch.rand(BATCH, JOINTS, 64, 48, generator=generator) / 10
-    heatmaps = codec.encode(points, torch.ones_like(visible))[0] + noise
+    heatmaps = codec.encode(points, torch.ones_like(visible))[0].contiguous() + noise
 
     def encode_by_loop() -> list[tuple[np.ndarray, np.ndarray]]:
         return [loop_encode(p, v, codec) for p, v in zip(points.numpy(), visible.numpy(), strict=True)]
