@@ -84,6 +84,11 @@ def main() -> None:
     def encode_by_loop() -> list[tuple[np.ndarray, np.ndarray]]:
         return [loop_encode(p, v, codec) for p, v in zip(points.numpy(), visible.numpy(), strict=True)]
 
+    def channels_last() -> torch.Tensor:
+        """As maps lie beside a network's answers."""
+        maps = torch.from_numpy(np.stack([target for target, _ in encode_by_loop()]))
+        return maps.contiguous(memory_format=torch.channels_last)
+
     reference = np.stack([target for target, _ in encode_by_loop()])
     np.testing.assert_allclose(codec.encode(points, visible)[0].numpy(), reference, rtol=0, atol=2**-23)
     np.testing.assert_array_equal(codec.decode(heatmaps)[0].numpy(), 4 * loop_decode(heatmaps.numpy())[0])
@@ -91,6 +96,7 @@ def main() -> None:
     heading(f"{BATCH} samples of {JOINTS} maps of 48x64, {options.threads} thread(s)", options.repeats)
     forms = {
         "targets": (encode_by_loop, lambda: codec.encode(points, visible)),
+        "targets, channels last": (channels_last, lambda: codec.encode(points, visible)),
         "decode": (lambda: loop_decode(heatmaps.numpy()), lambda: codec.decode(heatmaps)),
     }
     for name, (loop, ours) in forms.items():

@@ -9,6 +9,7 @@ heatmaps, and of the offsets with them, which are read or written.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from functools import partial
 
 import cv2
@@ -135,9 +136,14 @@ def main() -> None:
         def one_by_one(loop=loop, codec=codec) -> list[np.ndarray]:
             return [loop(one, codec) for one in points.double().numpy()]
 
-        maps = codec.encode(points, visible)[0]
+        def channels_last(loop: Callable[[], list[np.ndarray]] = one_by_one) -> torch.Tensor:
+            return torch.from_numpy(np.stack(loop())).contiguous(memory_format=torch.channels_last)
+
+        encode = partial(codec.encode, points, visible)  # channels last, as networks answer
+        maps = encode()[0]
         np.testing.assert_allclose(maps, np.stack(one_by_one()), atol=1e-4)
-        compare(name, one_by_one, partial(codec.encode, points, visible), maps.clone, options.repeats)
+        compare(name, one_by_one, encode, maps.clone, options.repeats)
+        compare(f"{name}, channels last", channels_last, encode, maps.clone, options.repeats)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,10 @@ def bells(
     radius = int(3 * sigma)
     present = (visible > 0) & ~_beyond(centers, size, radius).any(-1)
     pixels = torch.cat([up_to(length, means.device, means.dtype) for length in size])[:, None]
-    outside = ((pixels - _spread(centers, size)).abs() > radius) | ~present[:, None]
-    exponent = (pixels - _spread(means, size)).square().div_(-2 * sigma**2)
+    from_center = pixels - _spread(centers, size)
+    from_mean = from_center if means is centers else pixels - _spread(means, size)
+    outside = (from_center.abs() > radius) | ~present[:, None]
+    exponent = from_mean.square().div_(-2 * sigma**2)
     # A Gaussian is the product of its two axes, so 17 maps of 64 x 48 cost 17 x (64 + 48) exponentials.
     # Filled before `exp`, which takes three times as long where its results are subnormal.
     along_x, along_y = exponent.masked_fill_(outside, -torch.inf).exp_().split(size, dim=1)
