@@ -92,7 +92,7 @@ def legacy_theta(angle: Tensor, scale: Tensor) -> Tensor:
 
 
 def _sheared(maps: Tensor, theta: Tensor) -> Tensor:
-    if len(maps) == 0:  # of which `affine_grid` makes no grid
+    if maps.numel() == 0:  # of which `affine_grid` makes no grid
         return maps
     # In bfloat16, which maps or training would have it compute in, the grid is half a pixel off.
     dtype = torch.promote_types(maps.dtype, torch.float32)

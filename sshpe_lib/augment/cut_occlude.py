@@ -11,7 +11,7 @@ from torch import Tensor
 from sshpe_lib.augment import boxes
 from sshpe_lib.augment.canvas import Canvas, one_by_one, painted
 from sshpe_lib.augment.draw import Draw
-from sshpe_lib.augment.limits import check_limits
+from sshpe_lib.augment.limits import check_count, check_limits
 from sshpe_lib.augment.view import View
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.transfer import constant
@@ -37,7 +37,7 @@ class CutOcclude:
     unbiased: bool = False
 
     def __post_init__(self) -> None:
-        check_limits("cut-occlude's joints", (self.joints,), 1)
+        check_count("cut-occlude's joints", self.joints)
         check_limits("cut-occlude's jitter", (self.jitter,), 0)
         check_limits("cut-occlude's half_size", tuple(self.half_size), 1)
 

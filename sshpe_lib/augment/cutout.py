@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sshpe_lib.augment import boxes
 from sshpe_lib.augment.draw import Draw
-from sshpe_lib.augment.limits import check_limits, check_maps
+from sshpe_lib.augment.limits import check_count, check_limits, check_maps
 from sshpe_lib.augment.view import View
 
 
@@ -29,7 +29,7 @@ class Cutout:
     half_size: tuple[int, int] = (10, 19)
 
     def __post_init__(self) -> None:
-        check_limits("cutout's holes", (self.holes,), 1)
+        check_count("cutout's holes", self.holes)
         check_limits("cutout's half_size", tuple(self.half_size), 1)
 
     def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sshpe_lib.augment import boxes
 from sshpe_lib.augment.draw import Draw
-from sshpe_lib.augment.limits import check_limits, check_maps
+from sshpe_lib.augment.limits import check_count, check_limits, check_maps
 from sshpe_lib.augment.view import View
 from sshpe_lib.errors import SSHPEError
 
@@ -39,7 +39,7 @@ class JointCutout:
     unbiased: bool = False
 
     def __post_init__(self) -> None:
-        check_limits("joint cutout's joints", (self.joints,), 1)
+        check_count("joint cutout's joints", self.joints)
         check_limits("joint cutout's jitter", (self.jitter,), 0)
         check_limits("joint cutout's half_size", tuple(self.half_size), 1)
 

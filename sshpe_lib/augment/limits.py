@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,12 @@ def check_limits(name: str, values: tuple[float, ...], low: float, high: float =
     if not all(low <= value <= high for value in values) or list(values) != sorted(values):
         shown = values[0] if len(values) == 1 else values
         raise SSHPEError(f"{name} is {shown}; give {_range(low, high)}{', ascending' * (len(values) > 1)}")
+
+
+def check_count(name: str, value: int) -> None:
+    """Raises SSHPEError where the value is not a whole number from 1 on."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise SSHPEError(f"{name} is {value!r}; give a whole number, 1 or more")
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sshpe_lib.augment import boxes
 from sshpe_lib.augment.draw import Draw
-from sshpe_lib.augment.limits import check_limits, check_maps
+from sshpe_lib.augment.limits import check_count, check_limits, check_maps
 from sshpe_lib.augment.pixels import denormalize, normalize
 from sshpe_lib.augment.view import View
 from sshpe_lib.models._torchvision import import_torchvision
@@ -47,7 +47,7 @@ class RandAugment:
     magnitude: float = 20.0
 
     def __post_init__(self) -> None:
-        check_limits("RandAugment's number", (self.number,), 1)
+        check_count("RandAugment's number", self.number)
         check_limits("RandAugment's magnitude", (self.magnitude,), 0, STRONGEST)
 
     def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:

@@ -19,7 +19,7 @@ from tests.augment.helpers import draw
 
 KEEPS = {"mum", "cut_occlude"}  # which move pixels, whatever these are
 REFUSED = [
-    ("joint_cutout", {"joints": 0}, "joint cutout's joints is 0; give 1 or more"),
+    ("joint_cutout", {"joints": 0}, "joint cutout's joints is 0; give a whole number, 1 or more"),
     ("joint_cutout", {"jitter": math.nan}, "joint cutout's jitter is nan; give 0 or more"),
     ("joint_cutout", {"jitter": -1.0}, "joint cutout's jitter is -1.0"),
     ("joint_cutout", {"half_size": (19, 10)}, r"half_size is \(19, 10\); give 1 or more, ascending"),
@@ -28,8 +28,9 @@ REFUSED = [
     ("cut_occlude", {"jitter": math.nan}, "cut-occlude's jitter is nan"),
     ("cut_occlude", {"half_size": (19, 10)}, "cut-occlude's half_size"),
     ("cutout", {"holes": 0}, "cutout's holes is 0"),
+    ("cutout", {"holes": 1.5}, r"cutout's holes is 1\.5; give a whole number"),
     ("cutout", {"half_size": (19, 10)}, "cutout's half_size"),
-    ("rand_augment", {"number": 0}, "RandAugment's number is 0; give 1 or more"),
+    ("rand_augment", {"number": 0}, "RandAugment's number is 0; give a whole number, 1 or more"),
     ("rand_augment", {"magnitude": 60}, "RandAugment's magnitude is 60; give 0 to 30"),
     ("rand_augment", {"magnitude": -5}, "RandAugment's magnitude is -5"),
 ]
@@ -63,6 +64,14 @@ def test_one_image_that_is_no_batch_is_refused(kind):
 def test_what_has_three_colours_takes_no_grey_images(kind):
     with pytest.raises(SSHPEError, match=r"\(4, 1, 64, 48\); give floating point numbers \(B, 3, H, W\)"):
         OPERATIONS[kind]()(View(torch.rand(4, 1, 64, 48)), torch.rand(4, 17, 16, 12), draw())
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_an_affine_moves_images_that_have_no_heatmaps(legacy):
+    view, heatmaps = HardAffine(legacy=legacy)(
+        View(torch.rand(4, 3, 64, 48)), torch.ones(4, 0, 16, 12), draw()
+    )
+    assert view.image.shape == (4, 3, 64, 48) and heatmaps.shape == (4, 0, 16, 12)
 
 
 @pytest.mark.parametrize("legacy", [False, True])

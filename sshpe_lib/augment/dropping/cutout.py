@@ -12,7 +12,7 @@ from torch import Tensor
 from sshpe_lib.augment import boxes
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.dropping.operation import Dropping, any_of, at_most, both
-from sshpe_lib.augment.limits import check_choice, check_limits
+from sshpe_lib.augment.limits import check_choice, check_count, check_limits
 from sshpe_lib.transfer import constant, up_to
 
 Shape = Literal["ellipse", "square"]
@@ -37,7 +37,7 @@ class InformationCutout(Dropping):
         check_choice("shape", self.shape, get_args(Shape))
         check_limits("radius", tuple(self.radius), 1e-3)
         check_limits("length", (self.length,), 0)
-        check_limits("holes", (self.holes,), 1)
+        check_count("holes", self.holes)
 
     def _numbers(self, batch: int, width: int, height: int, draw: Draw) -> tuple[Tensor, ...]:
         """Centres, (B, N, 2), and an ellipse's radii, (B, N, 2)."""
