@@ -40,8 +40,9 @@ class CrowdHeatmap:
     def encode(self, points: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
         """Draw all people; where Gaussians of one joint overlap, the higher one stands.
 
-        points: (B, P, K, 2) heatmap px; visible: (B, P, K), a joint counts where it is > 0. Returns (B, K, H, W)
-        with peaks of 1, cut off 3 sigma + 1 from the whole pixel; people are padded with joints that do not count.
+        points: (B, P, K, 2) heatmap px; visible: (B, P, K), a joint counts where it is > 0. Returns (B, K, H, W),
+        channels last in memory, with peaks of 1, cut off 3 sigma + 1 from the whole pixel; people are padded with
+        joints that do not count.
         """
         (width, height), reach = self.heatmap_size, int(3 * self.sigma) + 1
         batch, most, joints = points.shape[:3]
@@ -67,11 +68,11 @@ class CrowdHeatmap:
         inside = ((x >= 0) & (x < width) & shown[:, None])[:, None, :] & ((y >= 0) & (y < height))[:, :, None]
         bells = (bell_y[:, :, None] * bell_x[:, None, :]).masked_fill(~inside, 0)
         pixel = y.clamp(0, height - 1)[:, :, None] * width + x.clamp(0, width - 1)[:, None, :]
-        of_map = drawn // (most * joints) * joints + drawn % joints
-        index = of_map[:, None, None] * (height * width) + pixel.long()
-        maps = points.new_zeros(batch * joints * height * width)
+        image, joint = drawn // (most * joints), drawn % joints
+        index = (image[:, None, None] * (height * width) + pixel.long()) * joints + joint[:, None, None]
+        maps = points.new_zeros(batch * height * width * joints)
         maps.scatter_reduce_(0, index.flatten(), bells.flatten(), reduce="amax")
-        return maps.view(batch, joints, height, width)
+        return maps.view(batch, height, width, joints).permute(0, 3, 1, 2)
 
     def tag_index(self, points: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
         """Where each joint's tag is read in flattened tag maps (B, K H W): (B, P, K) int64, -1 for no joint."""
