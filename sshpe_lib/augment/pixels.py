@@ -17,15 +17,15 @@ STD = (0.229, 0.224, 0.225)
 # Of 0 to 255, in float32.
 _MEAN, _STD = (tuple((torch.tensor(of_one) * 255).tolist()) for of_one in (MEAN, STD))
 _BY_STD = tuple((1 / torch.tensor(_STD)).tolist())
-_BLACK = tuple((-torch.tensor(_MEAN) / torch.tensor(_STD)).tolist())  # as a network sees it
+# As `normalize` makes it.
+BLACK = tuple((-torch.tensor(_MEAN) * torch.tensor(_BY_STD)).tolist())
 
 
 def normalize(images: Tensor) -> Tensor:
     """uint8 (B, 3, H, W) to float32 with the ImageNet statistics, in the same memory layout."""
-    if (
-        images.device.type != "cpu"
-    ):  # all in one kernel; a CPU is quicker with a copy, and arithmetic in its place
-        return torch.addcmul(row_of(_BLACK, images), images, row_of(_BY_STD, images))
+    # All in one kernel; a CPU is quicker with a copy, and arithmetic in its place.
+    if images.device.type != "cpu":
+        return torch.addcmul(row_of(BLACK, images), images, row_of(_BY_STD, images))
     return images.to(torch.float32, copy=True).sub_(row_of(_MEAN, images)).mul_(row_of(_BY_STD, images))
 
 

@@ -12,11 +12,10 @@ from torch import Tensor
 
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.limits import check_choice, check_limits, check_maps
-from sshpe_lib.augment.pixels import normalize, paint, row_of
+from sshpe_lib.augment.pixels import BLACK, paint, row_of
 from sshpe_lib.augment.view import View
 
 Fill = Literal["black", "mean"]
-BLACK = tuple(normalize(torch.zeros(1, 3, 1, 1, dtype=torch.uint8)).flatten().tolist())  # R, G, B
 
 
 @dataclass(frozen=True)
