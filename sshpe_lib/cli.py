@@ -38,6 +38,7 @@ from sshpe_lib.cli_options import (
     prose_width,
 )
 from sshpe_lib.cli_weights import weights_app
+from sshpe_lib.connection import connected
 from sshpe_lib.errors import SSHPEError
 
 if TYPE_CHECKING:
@@ -253,9 +254,12 @@ def _ended_in_order() -> Iterator[None]:
 
 
 def main() -> None:
-    """Run the command; a mistake in the input is one line on stderr and exit code 2, SIGTERM exit code 143."""
+    """Run the command; a mistake in the input is one line on stderr and exit code 2, SIGTERM exit code 143.
+
+    So is another process, or machine, of the same run that can no longer be reached.
+    """
     try:
-        with _ended_in_order():
+        with _ended_in_order(), connected():
             app()
     except SSHPEError as error:
         typer.echo(f"sshpe: {error}", err=True)

@@ -19,7 +19,7 @@ LAYERS = {
     "data": 2, "evaluate": 2, "methods": 2, "checkpoints": 2, "supervision": 2, "crowd_supervision": 2,
     "trainer": 3, "training_log": 3, "tally": 3, "machine": 3, "folder_lock": 3, "provenance": 3,
     "feed": 3, "preparation": 3,
-    "experiment": 4, "initial": 4, "parts": 4, "overview": 4, "pool": 4, "bias": 4, "group": 4,
+    "connection": 4, "experiment": 4, "initial": 4, "parts": 4, "overview": 4, "pool": 4, "bias": 4, "group": 4,
     "plan": 4, "pretrain": 4, "classifier": 4,
     "reproduce": 4, "study": 4, "test_dev": 4, "trained": 4, "predict": 4, "exporting": 4, "evaluating": 4,
     "training": 4, "converting": 4, "zoo": 4, "explore": 4, "side_by_side": 4, "cluster": 4,

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +17,7 @@ from sshpe_lib.data.synthetic import SyntheticPeople, build
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.experiment import _batches
 from tests import fakes
+from tests.hosts import FIRST, two_hosts
 
 
 def end_of(folder, network: str, processes: int) -> list[dict]:
@@ -76,23 +78,94 @@ def test_ranks_keep_one_network(tmp_path, kind):
     assert first["waits"] <= 2, "at the evaluation and at the end, and not at each of 6 steps"
 
 
-def test_the_command_line_trains_a_table_in_two_processes(tmp_path):
-    """`torchrun --nproc-per-node=2 -m sshpe_lib run ...`: one table printed, the records that one process makes."""
-    folders = {"SSHPE_RECORDS": str(tmp_path / "records"), "SSHPE_RUNS": str(tmp_path / "runs")}
-    typed = ["run", "table4", "--profile", "smoke", "--row", "0.9", "--column", "resnet18"]
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "sshpe_lib"]
+TYPED = ["-m", "sshpe_lib", "run", "table4", "--profile", "smoke", "--row", "0.9", "--column", "resnet18"]
+
+
+def folders_in(folder) -> dict[str, str]:
+    return {"SSHPE_RECORDS": str(folder / "records"), "SSHPE_RUNS": str(folder / "runs")}
+
+
+@pytest.fixture(scope="module")
+def table_of_two(tmp_path_factory):
+    """What `torchrun --nproc-per-node=2 -m sshpe_lib run ...` prints, and the records that it makes."""
+    folder = tmp_path_factory.mktemp("table")
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
-        [sys.executable, *launcher, *typed], capture_output=True, text=True, timeout=240, env=os.environ | folders
+        [sys.executable, *launcher, *TYPED],
+        capture_output=True, text=True, timeout=240, env=os.environ | folders_in(folder),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
+    return done, records.read_all(folder / "records")
+
+
+def test_the_command_line_trains_a_table_in_two_processes(table_of_two):
+    """One table printed, the records that one process makes."""
+    done, made = table_of_two
     assert done.stdout.count("Table 4. AP of Pose-MUM+") == 1 and "deprecated" not in done.stderr
     wanted = {
         tables.experiment("smoke", "supervised").key(),
         tables.experiment("smoke", "pose-mum+", set={"teacher.decay": 0.9}).key(),
     }
-    made = records.read_all(tmp_path / "records")
     assert {record.key for record in made} == wanted
     assert all(record.provenance.world_size == 2 for record in made)
+
+
+@pytest.fixture(scope="module")
+def hosts():
+    with two_hosts() as made:
+        if made is None:
+            pytest.skip("no network namespaces: they take root and iproute2")
+        yield made
+
+
+def recipe(rank: int) -> list[str]:
+    """The book's line for two machines, with a process each."""
+    where = [
+        "--nnodes=2",
+        "--nproc-per-node=1",
+        f"--node-rank={rank}",
+        f"--master-addr={FIRST}",
+        "--master-port=29500",
+    ]
+    return [sys.executable, "-m", "torch.distributed.run", *where, *TYPED]
+
+
+def test_two_machines_are_two_processes(table_of_two, hosts, tmp_path):
+    """To the last bit: what runs between them is the same sum."""
+    running = [host.start(recipe(rank), host.card, **folders_in(tmp_path)) for rank, host in enumerate(hosts)]
+    (printed, told), (nothing, also_told) = (one.communicate(timeout=240) for one in running)
+    assert [one.returncode for one in running] == [0, 0], told[-3000:] + also_told[-3000:]
+    assert printed == table_of_two[0].stdout and nothing == ""
+    again = {record.key: record for record in records.read_all(tmp_path / "records")}
+    assert again.keys() == {record.key for record in table_of_two[1]}
+    for record in table_of_two[1]:
+        assert again[record.key].metrics == record.metrics and again[record.key].curve == record.curve
+        assert again[record.key].provenance.checkpoint_sha256 == record.provenance.checkpoint_sha256
+
+
+def test_machines_that_cannot_reach_one_another_say_so(hosts, tmp_path):
+    """As where a host's own name is 127.0.1.1; one of the two finds out, and the other waits for it."""
+    running = [host.start(recipe(rank), "lo", **folders_in(tmp_path)) for rank, host in enumerate(hosts)]
+    try:
+        deadline = time.monotonic() + 120
+        while all(one.poll() is None for one in running) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        ended = [one.poll() is not None for one in running]
+    finally:
+        for one in running:
+            one.terminate()  # torchrun ends its own process, too
+        said = [one.communicate(timeout=60)[1] for one in running]
+    told = said[ended.index(True)]
+    assert "of 2 cannot reach the others (" in told and "GLOO_SOCKET_IFNAME=eth0" in told
+    assert "sshpe_lib/" not in told, "no traceback of ours"
+
+
+def test_a_process_that_loses_another_says_so():
+    """The other ends without a word and in order, so nobody else tells the first."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "tests.leaving"]
+    done = subprocess.run([sys.executable, *launcher], capture_output=True, text=True, timeout=120)
+    assert "sshpe: process 0 of 2 lost another (" in done.stderr and "from its checkpoint" in done.stderr
+    assert "sshpe_lib/" not in done.stderr, "no traceback of ours"
 
 
 def test_the_command_line_predicts_in_two_processes(tmp_path):
