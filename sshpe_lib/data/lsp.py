@@ -24,6 +24,8 @@ from sshpe_lib.writing import written_whole
 
 # The files have no boxes: the joints' extent, widened by this share of its own side at each end.
 _MARGIN = 0.15
+# Records are pinned to the bytes of a file, and the book's to a conversion of LSP whose words these are.
+_CONVERTED = "converted to COCO keypoint format; bbox = joint extent padded 15%, area = 0.53*bbox"
 
 
 def convert_lsp(
@@ -40,7 +42,10 @@ def convert_lsp(
         problem = f"{joints[..., 2].mean():.0%} of the joints are marked, so the marks mean visible"
         raise bad_input(joints_mat, "joints", problem, "give LSP's own joints.mat, where 1 means hidden")
     joints[..., 2] = 2 - joints[..., 2]
-    info = "Leeds Sports Pose (Johnson & Everingham, BMVC 2010)"
+    info = {
+        "description": f"Leeds Sports Pose (Johnson & Everingham, BMVC 2010), {_CONVERTED}",
+        "url": "http://sam.johnson.io/research/lsp.html",
+    }
     return _write(joints, Path(joints_mat), Path(image_root), Path(out), first, last, "im{:04d}.jpg", info)
 
 
@@ -55,7 +60,10 @@ def convert_lspet(
     """
     joints = _joints(Path(joints_mat), (14, 3), "LSP Extended").transpose(2, 0, 1)
     joints = np.where(joints[..., 2:] > 0, joints * (1, 1, 2), 0)
-    info = "Leeds Sports Pose Extended (Johnson & Everingham, CVPR 2011)"
+    info = {
+        "description": f"Leeds Sports Pose Extended (Johnson & Everingham, CVPR 2011), {_CONVERTED}",
+        "url": "http://sam.johnson.io/research/lspet.html",
+    }
     return _write(joints, Path(joints_mat), Path(image_root), Path(out), first, last, "im{:05d}.jpg", info)
 
 
@@ -86,7 +94,7 @@ def _write(
     first: int,
     last: int | None,
     pattern: str,
-    info: str,
+    info: dict[str, str],
 ) -> Path:
     last = len(joints) if last is None else last
     if not 1 <= first <= last <= len(joints):
@@ -99,10 +107,7 @@ def _write(
         images.append({"id": number, "file_name": name, "width": width, "height": height})
         annotations.append(_annotation(joints[number - 1], number, width, height))
     document = {
-        "info": {
-            "description": f"{info} in COCO keypoint format; box = joints' extent + 15 % at each end, "
-            "clipped; area = 0.53 of the box; coordinates as in the original file, counted from 1"
-        },
+        "info": info,
         "licenses": [],
         "images": images,
         "annotations": annotations,
@@ -116,12 +121,14 @@ def _write(
 def _annotation(joints: np.ndarray, number: int, width: int, height: int) -> dict:
     """One person: joints (14, 3) x, y, v. Without a labelled joint the box and area are 0."""
     labelled = joints[joints[:, 2] > 0, :2]
-    box = np.zeros(4)
-    if len(labelled):
-        low, high = labelled.min(axis=0), labelled.max(axis=0)
+    corner: list[float] = [0, 0]
+    size: list[float] = [0, 0]
+    for axis, side in enumerate((width, height) if len(labelled) else ()):
+        low, high = labelled[:, axis].min().item(), labelled[:, axis].max().item()
         margin = _MARGIN * (high - low)
-        low, high = np.maximum(0, low - margin), np.minimum((width, height), high + margin)
-        box = np.concatenate([low, np.maximum(0, high - low)])
+        # A clipped end is a whole number, and is written as one.
+        corner[axis] = max(0, low - margin)
+        size[axis] = max(0, min(side, high + margin) - corner[axis])
     keypoints = [round(value, 2) for value in joints.ravel().tolist()]
     keypoints[2::3] = [int(v) for v in joints[:, 2]]
     return {
@@ -131,17 +138,17 @@ def _annotation(joints: np.ndarray, number: int, width: int, height: int) -> dic
         "iscrowd": 0,
         "keypoints": keypoints,
         "num_keypoints": len(labelled),
-        "bbox": [round(value, 2) for value in box.tolist()],
-        "area": round(AREA_OF_BOX * float(box[2] * box[3]), 2),
+        "bbox": [round(value, 2) for value in (*corner, *size)],
+        "area": round(AREA_OF_BOX * (size[0] * size[1]), 2),
         "segmentation": [],
     }
 
 
 def _category() -> dict:
     return {
-        "supercategory": "person",
         "id": 1,
         "name": "person",
+        "supercategory": "person",
         "keypoints": list(LSP14.keypoints),
         "skeleton": [[a + 1, b + 1] for a, b in LSP14.limbs],
     }

@@ -36,7 +36,7 @@ def test_lsp_marks_hidden_joints(tmp_path):
     document = json.loads(out.read_text())
     assert [image["file_name"] for image in document["images"]] == ["im0002.jpg", "im0003.jpg"]
     assert [(image["width"], image["height"]) for image in document["images"]] == SIZES[1:]
-    assert "counted from 1" in document["info"]["description"]
+    assert list(document["info"]) == ["description", "url"] and "BMVC 2010" in document["info"]["description"]
     people = load_instances(out, tmp_path)
     assert people.skeleton == LSP14
     assert people.annotation_ids.tolist() == [2, 3]
@@ -49,6 +49,11 @@ def test_lsp_marks_hidden_joints(tmp_path):
     assert np.abs(np.array(entry["bbox"]) - np.concatenate([low, high - low])).max() <= 0.0051
     assert entry["area"] == pytest.approx(0.53 * np.prod(high - low), abs=0.0051)
     assert entry["num_keypoints"] == 14
+    ends = (*(low <= 0), *(high >= SIZES[1]))
+    assert [isinstance(value, int) for value in entry["bbox"]] == [
+        *ends[:2],
+        *np.logical_and(ends[:2], ends[2:]),
+    ]
     assert check(out, tmp_path).ok
 
 
@@ -121,24 +126,41 @@ def test_a_truncated_mat_an_impossible_range_and_a_missing_image(tmp_path):
     assert not (tmp_path / "out.json").exists() and not list(tmp_path.glob("*.tmp"))
 
 
+def before_rounding(entry: dict, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Joints (14, 2) that round to an entry's, and have its box and area."""
+    rounded = np.array(entry["keypoints"]).reshape(14, 3)[:, :2]
+    ends = np.array([rounded.min(axis=0), rounded.max(axis=0)])
+    clipped = [isinstance(entry["bbox"][axis], int) for axis in range(2)]
+    while True:
+        low, high = (end + rng.uniform(-0.005, 0.005, (20_000, 2)) for end in ends)
+        margin = 0.15 * (high - low)
+        corner = np.maximum(0, low - margin)
+        side = np.minimum(size, high + margin) - corner
+        fits = np.abs(np.concatenate([corner, side], axis=1) - entry["bbox"]).max(axis=1) < 0.005
+        fits &= np.abs(0.53 * side.prod(axis=1) - entry["area"]) < 0.005
+        for axis in range(2):  # whole numbers are what was clipped
+            whole = isinstance(entry["bbox"][2 + axis], int)
+            fits &= (high[:, axis] + margin[:, axis] >= size[axis]) == whole if clipped[axis] else True
+        if fits.any():
+            found, joints = fits.argmax(), rounded.copy()
+            for end, moved in zip(ends, (low[found], high[found]), strict=True):
+                joints = np.where(rounded == end, moved, joints)
+            return joints
+
+
 @pytest.mark.real_data
-def test_the_conversion_equals_the_one_that_lsp_comes_in(sshpe_data, tmp_path):
-    folder = sshpe_data / "lsp"
-    theirs = json.loads((folder / "annotations/person_keypoints_test.json").read_text())
+@pytest.mark.parametrize(("part", "first"), [("train", 1), ("test", 1001)])
+def test_the_conversion_writes_the_files_that_records_are_pinned_to(sshpe_data, tmp_path, part, first):
+    """Byte for byte; they hold rounded joints and boxes of joints that were not, so from joints that may be those."""
+    folder, rng = sshpe_data / "lsp", np.random.default_rng(0)
+    pinned = folder / f"annotations/person_keypoints_{part}.json"
+    theirs = json.loads(pinned.read_text())
     joints = np.zeros((3, 14, 2000))
-    joints[..., 1000:] = (
-        np.array([entry["keypoints"] for entry in theirs["annotations"]]).reshape(-1, 14, 3).T.copy()
-    )
-    joints[2, :, 1000:] = 2 - joints[2, :, 1000:]
+    for entry, image in zip(theirs["annotations"], theirs["images"], strict=True):
+        place = entry["id"] - 1
+        joints[:2, :, place] = before_rounding(entry, (image["width"], image["height"]), rng).T
+        joints[2, :, place] = 2 - np.array(entry["keypoints"][2::3])
     savemat(tmp_path / "joints.mat", {"joints": joints})
-    out = convert_lsp(tmp_path / "joints.mat", folder / "images/test", tmp_path / "ours.json", first=1001)
-    ours = json.loads(out.read_text())
-    assert ours["categories"] == theirs["categories"]
-    assert ours["images"] == theirs["images"]
-    for entry, other in zip(ours["annotations"], theirs["annotations"], strict=True):
-        assert entry.keys() == other.keys()
-        for key in ("id", "image_id", "keypoints", "num_keypoints", "iscrowd", "category_id"):
-            assert entry[key] == other[key]
-        # Theirs was made before the joints were rounded by up to 0.005, which moves a side by up to 0.013.
-        assert np.abs(np.subtract(entry["bbox"], other["bbox"])).max() < 0.025
-        assert abs(entry["area"] - other["area"]) < 0.025 * sum(other["bbox"][2:])
+    images = folder / "images" / part
+    out = convert_lsp(tmp_path / "joints.mat", images, tmp_path / "ours.json", first=first, last=first + 999)
+    assert out.read_bytes() == pinned.read_bytes()
