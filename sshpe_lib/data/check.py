@@ -57,7 +57,9 @@ class Report:
 
     def __str__(self) -> str:
         fatal = sum(fault.fatal for fault in self.faults)
-        end = f"{fatal:,} faults that stop a training, {len(self.faults) - fatal:,} notes"
+        notes = len(self.faults) - fatal
+        end = f"{fatal:,} fault{'s' * (fatal != 1)} that stop{'s' * (fatal == 1)} a training, "
+        end += f"{notes:,} note{'s' * (notes != 1)}"
         return "\n".join([*map(str, self.files), end])
 
 

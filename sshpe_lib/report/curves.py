@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 PER_ROW = 3
 TITLE = 30  # characters that fit above a panel
+LOSSES = 12  # lines that a panel of losses has room for
 
 
 def curves(study: Study) -> Figure:
     """A panel of AP for every row (teacher solid, student dashed, baseline dotted), and one of the losses.
 
-    Lines are means over seeds, bands one standard deviation to each side.
+    Lines are means over seeds, bands one standard deviation to each side. More rows than `LOSSES` have no losses.
     Raises SSHPEError where nothing was run.
     """
     from matplotlib import rc_context
@@ -33,17 +34,19 @@ def curves(study: Study) -> Figure:
     shown = _trained(study)
     if not shown:
         raise SSHPEError(f"{study.table.name}: no row was run on the profile {study.profile}, so no curve")
-    count = len(shown) + 1
+    count = len(shown) + (len(shown) <= LOSSES)
     columns = min(count, PER_ROW)
     rows = -(-count // columns)
     with rc_context(SETTINGS):
         figure = Plate(figsize=(2.8 * columns, 2.1 * rows + 0.8), layout="constrained")
         panels = [figure.add_subplot(rows, columns, place + 1) for place in range(count)]
-        for index, (axes, result) in enumerate(zip(panels, shown, strict=False)):
+        with_ap = panels[: len(shown)]
+        for index, (axes, result) in enumerate(zip(with_ap, shown, strict=True)):
             axes.sharey(panels[0])
             _ap_panel(axes, index, result, study)
-        _loss_panel(panels[-1], shown, study)
-        for axes in panels[:-1:columns]:
+        for axes in panels[len(shown) :]:
+            _loss_panel(axes, shown, study)
+        for axes in with_ap[::columns]:
             axes.set_ylabel("AP (%)")
         low, high = panels[0].get_ylim()
         panels[0].set_ylim(max(low, 0), max(high, 1))
@@ -114,7 +117,10 @@ def _loss_panel(axes: Axes, shown: Sequence[Result], study: Study) -> None:
         look = {"color": color(index), "marker": marker(index)}
         _plot(axes, result.records, "supervised", **look)
         _plot(axes, result.records, "consistency", linestyle="--", markerfacecolor="white", **look)
-    axes.set(title="loss (dashed: consistency)", yscale="log", xlabel="step")
+    consistent = any(
+        point.consistency is not None for result in shown for one in result.records for point in one.curve
+    )
+    axes.set(title="loss (dashed: consistency)" if consistent else "loss", yscale="log", xlabel="step")
 
 
 def _name(result: Result, study: Study) -> str:

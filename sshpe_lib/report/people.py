@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PER_ROW = 4
 MARGIN = 0.08  # of the box's longer side, shown around it
 OUTSIDE = "#DDDDDD"  # where the crop reaches beyond the image
-FAINTEST = 0.15  # the opacity of a keypoint of score 0
+FAINTEST = 0.4  # the opacity of a keypoint of score 0
 
 
 @dataclass(frozen=True)

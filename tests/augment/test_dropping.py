@@ -7,6 +7,7 @@ entry's name. The tests repeat that code's draws, not its masks.
 
 import math
 import random
+import re
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -289,6 +290,20 @@ def test_every_size_is_drawn_and_every_pixel_hidden_alike():
     assert ((share - 0.4).abs() < 5 * (0.24 / count) ** 0.5).all()
     untouched = ~dropped(HideAndSeek(sizes=(0, 192), hide=1.0, legacy_index=True), 50, (48, 64)).any()
     assert untouched  # 0 is all that is left to draw
+
+
+def test_each_way_hides_what_the_book_says():
+    book = (Path(__file__).parents[2] / "book" / "ambiguities.md").read_text()
+    told = re.search(
+        r"on average Random Erasing hides (\d+) %.*Cutout (\d+) %, GridMask (\d+) %, and Hide-and-Seek (\d+) %",
+        book,
+    )
+    ways = (RandomErasing(probability=1.0), InformationCutout(), GridMask(), HideAndSeek())
+    masks = [dropped(way, 3000) for way in ways]
+    assert [round(100 * mask.double().mean().item()) for mask in masks] == [
+        int(share) for share in told.groups()
+    ]
+    assert 0.19 < (~masks[-1].any(2).any(1)).double().mean() < 0.21, "one image in five is left whole"
 
 
 def test_a_mesh_drops_the_share_of_its_squares():

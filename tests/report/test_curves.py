@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from sshpe_lib import report, tables
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.report import Study
-from sshpe_lib.report.curves import band
+from sshpe_lib.report.curves import LOSSES, band
 from sshpe_lib.report.style import COLORS, GREY
 from sshpe_lib.tables import Cell
 from tests import fakes
@@ -91,6 +91,29 @@ def test_losses_of_every_row() -> None:
     assert [len(lines(axes, style, COLORS[0])) for style in ("-", "--")] == [1, 1]
     assert len(lines(axes, ":", GREY)) == 1
     assert len({one.get_marker() for one in axes.get_lines() if one.get_linestyle() == "-"}) == 5
+
+
+def test_where_lines_are_too_many_losses_are_not_drawn() -> None:
+    few, many = tables.load_table("aid_table5"), tables.load_table("aid_table1")
+    titles = [
+        [axes.get_title() for axes in report.curves(fakes.study(table=one, ap=lambda *_: 20.0)).axes]
+        for one in (few, many)
+    ]
+    assert titles[0][-1].startswith("loss") and len(titles[1]) > LOSSES
+    assert not any(title.startswith("loss") for title in titles[1])
+
+
+def test_losses_without_a_teacher_name_no_consistency() -> None:
+    made = fakes.study()
+    records = tuple(
+        record.model_copy(
+            update={"curve": tuple(point.model_copy(update={"consistency": None}) for point in record.curve)}
+        )
+        for record in made.results[0].records
+    )
+    alone = Study(made.table, "quick", 3, (replace(made.results[0], records=records),), ())
+    assert report.curves(alone).axes[-1].get_title() == "loss"
+    assert report.curves(made).axes[-1].get_title() == "loss (dashed: consistency)"
 
 
 def test_a_network_that_does_not_exist_is_not_drawn() -> None:
