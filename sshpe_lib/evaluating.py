@@ -22,7 +22,7 @@ from sshpe_lib.report.breakdown import breakdown, breakdown_text
 from sshpe_lib.report.failures import Case, Failures
 from sshpe_lib.side_by_side import student_and_teacher
 from sshpe_lib.trained import Trained
-from sshpe_lib.writing import check_writable
+from sshpe_lib.writing import check_writable, written_whole
 
 TOLD, SHOWN = 5, 24  # of the worst cases: in the terminal, and in failures.html
 
@@ -153,13 +153,16 @@ def run(
     ]
     if output is not None:
         write_results(output / "results.json", made.results)
-        breakdown(made.shares, network.skeleton, made.scores).savefig(output / "breakdown.png")
-        (output / "failures.html").write_text(made.worst().page())
+        with written_whole(output / "breakdown.png", suffix=".png") as partial:
+            breakdown(made.shares, network.skeleton, made.scores).savefig(partial)
+        with written_whole(output / "failures.html") as partial:
+            partial.write_text(made.worst().page())
         written = ["results.json", "breakdown.png", "failures.html"]
         if source is None and not which.endswith(".safetensors") and not network.experiment.bottom_up:
             record = records.only(paths.records(), which)
             if record.headline == "teacher":
-                student_and_teacher(record).savefig(output / "heatmaps.png")
+                with written_whole(output / "heatmaps.png", suffix=".png") as partial:
+                    student_and_teacher(record).savefig(partial)
                 written.append("heatmaps.png")
         told += ["", *(str(output / name) for name in written)]
     return "\n".join(told), json.dumps(made.statistics)

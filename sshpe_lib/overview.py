@@ -41,7 +41,7 @@ def _line(name: str, profile: str) -> Line:
     table, seeds = tables.load_table(name), tables.load_profile(profile).seeds
     whole = table.model_copy(update={"cells": (*baseline_cells(table, table.cells), *table.cells)})
     asked = tables.cell_experiments(whole, profile, seeds)
-    experiments = dict.fromkeys(experiment for _, _, experiment in asked if not isinstance(experiment, str))
+    experiments = dict.fromkeys(one for _, made in asked if not isinstance(made, str) for one in made)
     done, trouble = 0, ""
     for experiment in experiments:
         try:

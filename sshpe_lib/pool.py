@@ -161,8 +161,16 @@ def _next(waiting: list[Experiment]) -> Experiment:
     """
     free = 0
     if processes() == 1:
-        free = next((place for place, one in enumerate(waiting) if not busy(one)), 0)
+        free = next((place for place, one in enumerate(waiting) if not _busy(one)), 0)
     return waiting.pop(free)
+
+
+def _busy(experiment: Experiment) -> bool:
+    """Whether to wait for it; not where its folder cannot be locked, which its own run tells."""
+    try:
+        return busy(experiment)
+    except SSHPEError:
+        return False
 
 
 def advance(bar: tqdm, ended: int, working: Sequence[str], over: int, count: int) -> None:

@@ -25,6 +25,7 @@ from sshpe_lib.data import objects
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.machine import Machine
 from sshpe_lib.models import cost, resnet, weights
+from sshpe_lib.writing import check_writable, written_whole
 
 _FINGERPRINTED = 64  # pictures whose hash tells whether a renderer draws what the weights were trained on
 
@@ -44,8 +45,9 @@ def pretrain(spec: Pretraining, out: Path, progress: bool = True, threads: int =
         The record, as written.
 
     Raises:
-        SSHPEError: the loss is not finite, or the network cannot be built.
+        SSHPEError: the loss is not finite, the network cannot be built, or the folder takes no files.
     """
+    check_writable(out)
     started, clock = datetime.now(UTC), perf_counter()
     commit, dirty = provenance.revision()  # now: files may change while this trains
     with Machine(threads=threads).own_threads():  # sums, and so the bytes, depend on them
@@ -82,7 +84,8 @@ def pretrain(spec: Pretraining, out: Path, progress: bool = True, threads: int =
         "seconds": round(perf_counter() - clock, 1),
         "command": command(spec, threads),
     }
-    path.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+    with written_whole(path.with_suffix(".json")) as partial:
+        partial.write_text(json.dumps(record, indent=1) + "\n")
     return record
 
 

@@ -133,6 +133,9 @@ def reproduce(
             f"{old.key} is trained again in one process, and torchrun started {processes()}; leave torchrun out, or "
             "give it `sshpe run` with SSHPE_RECORDS and SSHPE_RUNS at empty folders, then `sshpe compare` the records"
         )
+    allowed = tolerance(
+        old, folder
+    )  # now: it reads every record, and one that is broken must not cost a training
     check_writable(paths.runs())
     _sweep(paths.runs(), old.key)
     with (
@@ -147,7 +150,7 @@ def reproduce(
             kept = paths.runs() / old.key
             kept.mkdir(exist_ok=True)
             os.replace(checkpoints.of(run), checkpoints.of(kept))
-        return Comparison(old, new, tolerance(old, folder))
+        return Comparison(old, new, allowed)
 
 
 def _sweep(runs: Path, key: str) -> None:

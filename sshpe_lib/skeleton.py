@@ -13,8 +13,8 @@ from sshpe_lib.errors import SSHPEError
 class Skeleton:
     """An ordered set of keypoints.
 
-    `flip_pairs` and `limbs` hold index pairs (from 0); `sigmas` are the per-keypoint OKS constants of the
-    COCO evaluation (dimensionless); `upper_body` indexes the keypoints above the hips (half-body crops).
+    `flip_pairs`, the left one first, and `limbs` hold index pairs (from 0); `sigmas` are the per-keypoint OKS constants
+    of the COCO evaluation (dimensionless); `upper_body` indexes the keypoints above the hips (half-body crops).
     """
 
     name: str
@@ -35,6 +35,14 @@ class Skeleton:
             order[left], order[right] = right, left
         return tuple(order)
 
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """ "left", "right" or "middle": where each keypoint lies on the person, by its pair."""
+        left, right = map(set, zip(*self.flip_pairs, strict=True)) if self.flip_pairs else (set(), set())
+        return tuple(
+            "left" if joint in left else "right" if joint in right else "middle" for joint in range(len(self))
+        )
+
     def check(self) -> None:
         """Raises ValueError where an index is none of a keypoint, or the sigmas are not as many as the keypoints."""
         pairs = (*self.flip_pairs, *self.limbs, self.upper_body)
@@ -54,6 +62,16 @@ _OTHER_SIDE = {"left": "right", "right": "left", "l": "r", "r": "l"}
 def _words(name: str) -> str:
     """A keypoint's name in small letters, its words parted by underscores."""
     return re.sub(r"[\W_]+", "_", _CAMEL.sub("_", name)).lower()
+
+
+def _plain(name: str) -> str:
+    """A keypoint's name as COCO would write it, its side first and in full: left_eye of LeftEye, l_eye or eye-L."""
+    words = _words(name)
+    sides = _SIDE.findall(words)
+    if len(sides) != 1:
+        return words
+    rest = re.sub("_+", "_", _SIDE.sub("_", words)).strip("_")
+    return f"{'left' if sides[0][0] == 'l' else 'right'}_{rest}"
 
 
 def flip_pairs(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
@@ -77,6 +95,11 @@ def without_partner(names: Sequence[str]) -> tuple[str, ...]:
     """The names that tell a side and have no other one among `names` that is the same on the other side."""
     paired = {index for pair in flip_pairs(names) for index in pair}
     return tuple(name for i, name in enumerate(names) if _SIDE.search(_words(name)) and i not in paired)
+
+
+def without_sigma(names: Sequence[str]) -> tuple[str, ...]:
+    """The names that no known set has, so that their OKS constants are guessed."""
+    return tuple(name for name in names if _plain(name) not in _SIGMAS)
 
 
 def _build(
@@ -170,18 +193,19 @@ _SIGMAS = {
     for known in (LSP14, CROWDPOSE14, COCO17)
     for name, sigma in zip(known.keypoints, known.sigmas, strict=True)
 }
-_UNKNOWN_SIGMA = 0.08
+UNKNOWN_SIGMA = 0.08
 
 
 def from_category(category: Mapping, where: str) -> Skeleton:
-    """The skeleton a COCO category describes; one of the known sets when the names match it.
+    """The skeleton that a COCO category describes; one of the known sets when the names are its own.
 
     `category` is an entry of the file's `categories`, with `keypoints` (names) and, optionally, `skeleton`
-    (limbs, counted from 1) and `sigmas`. Flip pairs come from the names (`flip_pairs`). Raises SSHPEError,
-    naming `where`, if the names are missing, repeated, or a limb points outside them.
+    (limbs, counted from 1) and `sigmas`. Flip pairs come from the names (`flip_pairs`), and so do sigmas that are not
+    given, however a side is written: COCO's of that name, and 0.08 where it has none. Raises SSHPEError, naming
+    `where`, if the names are missing, repeated, or a limb points outside them.
     """
     given = tuple(str(name).strip() for name in category.get("keypoints") or ())
-    names = tuple(name.lower().replace(" ", "_") for name in given)
+    names, plain = tuple(name.lower().replace(" ", "_") for name in given), tuple(map(_plain, given))
     if not names:
         raise SSHPEError(
             f"{where}: category {category.get('id')!r} lists no 'keypoints'; add their names in order"
@@ -190,7 +214,7 @@ def from_category(category: Mapping, where: str) -> Skeleton:
         raise SSHPEError(f"{where}: category {category.get('id')!r} repeats a keypoint name: {names}")
     sigmas = category.get("sigmas")
     for known in KNOWN:
-        if names == known.keypoints and sigmas is None:
+        if plain == known.keypoints and sigmas is None:
             return known
     limbs = tuple((int(a), int(b)) for a, b in category.get("skeleton") or ())
     if any(not 1 <= end <= len(names) for limb in limbs for end in limb):
@@ -198,7 +222,7 @@ def from_category(category: Mapping, where: str) -> Skeleton:
             f"{where}: a limb of category {category.get('id')!r} is outside 1..{len(names)}: {limbs}"
         )
     if sigmas is None:
-        sigmas = [_SIGMAS.get(n, _UNKNOWN_SIGMA) for n in names]
+        sigmas = [_SIGMAS.get(name, UNKNOWN_SIGMA) for name in plain]
     if len(sigmas) != len(names):
         raise SSHPEError(
             f"{where}: category {category.get('id')!r} has {len(sigmas)} sigmas for {len(names)} keypoints"

@@ -109,16 +109,11 @@ def wanted(table: Table, cells: Sequence[Cell], profile: str, seeds: int) -> lis
 
     Raises SSHPEError where a cell is wrong or its data is not on this machine.
     """
-    asked = list(tables.cell_experiments(table.model_copy(update={"cells": tuple(cells)}), profile, seeds))
-    found = []
-    for index, cell in enumerate(cells):
-        values = [value for _, _, value in asked[index * seeds : (index + 1) * seeds]]
-        if isinstance(values[0], str):
-            found.append(Wanted(cell, not_run=values[0]))
-        else:
-            pinned = (sources.pin(value) for value in values if not isinstance(value, str))
-            found.append(Wanted(cell, tuple(pinned)))
-    return found
+    asked = tables.cell_experiments(table.model_copy(update={"cells": tuple(cells)}), profile, seeds)
+    return [
+        Wanted(cell, not_run=made) if isinstance(made, str) else Wanted(cell, tuple(map(sources.pin, made)))
+        for cell, made in asked
+    ]
 
 
 def check_metrics(table: Table, profile: str) -> None:
@@ -134,9 +129,10 @@ def check_metrics(table: Table, profile: str) -> None:
         if name not in known:
             raise SSHPEError(f"{where}: others: no metric {name!r}; choose among: {', '.join(sorted(known))}")
     cells = (*table.cells, *baseline_cells(table, table.cells))
-    for cell, _, made in tables.cell_experiments(table.model_copy(update={"cells": cells}), profile, 1):
-        if isinstance(made, str):
+    for cell, asked in tables.cell_experiments(table.model_copy(update={"cells": cells}), profile, 1):
+        if isinstance(asked, str):
             continue
+        (made,) = asked
         if cell.multi_scale and not made.evaluate.multi_scale:
             raise SSHPEError(
                 f"{table.place(cell)}: multi_scale: the profile {profile} does not test it at several scales; "

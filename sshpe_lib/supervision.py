@@ -40,13 +40,12 @@ class Supervision:
 
     def label(self, image: Tensor, batch: CropBatch) -> Labeled:
         """Targets for normalised crops (B, 3, H, W) of a batch with the same people."""
-        encoded = [
-            self.codec.scaled(scale).encode(batch.points, batch.visible)
+        encoded = {
+            scale: self.codec.scaled(scale).encode(batch.points, batch.visible)
             for scale in dict.fromkeys(self.scales)
-        ]
-        by_scale = dict(zip(dict.fromkeys(self.scales), encoded, strict=True))
-        targets = tuple(by_scale[scale][0] for scale in self.scales)
-        return Labeled(image, targets, by_scale[self.scales[-1]][1])
+        }
+        targets = tuple(encoded[scale][0] for scale in self.scales)
+        return Labeled(image, targets, encoded[self.scales[-1]][1])
 
     def answer(self, student: nn.Module, image: Tensor) -> Sequence[Tensor]:
         """Every output of a student, coarse to fine."""

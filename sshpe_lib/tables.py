@@ -299,8 +299,10 @@ def _with(values: dict, place: list[str], value: Any) -> dict:
     return values | {head: _with(inside if isinstance(inside, dict) else {}, rest, value) if rest else value}
 
 
-def cell_experiments(table: Table, profile: str, seeds: int) -> Iterator[tuple[Cell, int, Experiment | str]]:
-    """For every cell and seed its experiment, or the reason why the profile does not run it.
+def cell_experiments(
+    table: Table, profile: str, seeds: int
+) -> Iterator[tuple[Cell, tuple[Experiment, ...] | str]]:
+    """Every cell with its experiments, seed by seed, or the reason why the profile does not run it.
 
     Raises SSHPEError that names the table's file and the cell, for a wrong setting and for a name that is unknown.
     """
@@ -312,9 +314,8 @@ def cell_experiments(table: Table, profile: str, seeds: int) -> Iterator[tuple[C
             raise SSHPEError(f"{table.place(cell)}: {reason}")
         if cell.method is not None and table.unmeasured:
             reason = table.unmeasured
-        for seed in range(seeds):
-            try:
-                wanted = reason or maker.experiment(cell, seed)
-            except SSHPEError as error:
-                raise SSHPEError(f"{table.place(cell)}: {error}") from None
-            yield cell, seed, wanted
+        try:
+            wanted = reason or tuple(maker.experiment(cell, seed) for seed in range(seeds))
+        except SSHPEError as error:
+            raise SSHPEError(f"{table.place(cell)}: {error}") from None
+        yield cell, wanted

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 STEPS_BETWEEN_LOG_ROWS = 20
+# For a run that numbers have left.
+CURE = "lower train.learning_rate or use train.precision 32-true. The last checkpoint is kept"
 
 
 class Tally:
@@ -59,10 +61,7 @@ class Tally:
     def _count(self, step: int, rate: float, reading: Reading) -> None:
         total, supervised, *consistency = reading.values()
         if not math.isfinite(total):
-            raise SSHPEError(
-                f"{self._log.file.parent}: the loss became {total} at step {step - 1}; lower train.learning_rate or "
-                "use train.precision 32-true. The last checkpoint is kept"
-            )
+            raise SSHPEError(f"{self._log.file.parent}: the loss became {total} at step {step - 1}; {CURE}")
         row = {"loss": total, "supervised": supervised, "consistency": sum(consistency, 0.0)}
         for name, value in row.items():
             self.sums[name] += value

@@ -16,6 +16,7 @@ from sshpe_lib.evaluate.bottom_up import BottomUpEvaluation
 from sshpe_lib.machine import Machine, first_process
 from sshpe_lib.records import Record
 from sshpe_lib.skeleton import COCO17
+from sshpe_lib.writing import check_writable
 
 PERSON = 1  # COCO's category
 
@@ -38,14 +39,16 @@ def submit(
     network needs and a bottom-up one does not; relative paths start at the data folder, `output` at the working
     directory. scales: of a bottom-up network's test, 1 among them; where none are given, those of the record's own, and
     else they are told in the file's name, so that one network's results at one scale and at several lie side by side.
-    Raises SSHPEError where there is no such record or no checkpoint of it, scales cannot be, or a file is missing or
-    wrong.
+    Raises SSHPEError, before it predicts, where there is no such record or no checkpoint of it, scales or the name
+    cannot be, a file is missing or wrong, or `output` takes no files.
     """
     record = records.only(paths.records(), key)
     experiment = record.experiment
     info, folder = (sources.resolve(str(path)) for path in (image_info, images))
     _check_detections(record, detections)
     _check_scales(record, scales)
+    submission.check_name(_named(name, scales))
+    check_writable(output)
     people = (
         whole_images.load_unlabelled(info, folder, COCO17, PERSON)
         if experiment.bottom_up

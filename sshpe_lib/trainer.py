@@ -28,7 +28,7 @@ from sshpe_lib.parcel import Parcel, pack
 from sshpe_lib.preparation import Preparation
 from sshpe_lib.records import Point
 from sshpe_lib.seeding import torch_stream
-from sshpe_lib.tally import Tally
+from sshpe_lib.tally import CURE, Tally
 from sshpe_lib.teacher import Single
 from sshpe_lib.training_log import TrainingLog
 
@@ -131,7 +131,7 @@ class Trainer:
     def fit(self) -> list[Point]:
         """Train to the end, from the checkpoint if there is one, and return the learning curve.
 
-        Raises SSHPEError where the loss is not finite or the checkpoint is foreign or corrupt.
+        Raises SSHPEError where the loss or a weight is not finite, or the checkpoint is foreign or corrupt.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.resume()
@@ -150,6 +150,7 @@ class Trainer:
                 bar.update()
                 if self.step in self.evaluate_at:
                     self._evaluate(bar)
+                    self.seconds = before + time.monotonic() - started
                 if self.step in self.evaluate_at or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
                     self.save()
                     saved = time.monotonic()
@@ -244,8 +245,20 @@ class Trainer:
             networks["teacher"] = self.teacher.network
         return networks
 
-    def _evaluate(self, bar: tqdm) -> None:
+    def _look_back(self) -> None:
+        """Read the losses of all steps, and see that their updates left only numbers.
+
+        A gradient may be infinite, and another process's loss, where every loss of this one is finite.
+        """
         self.tally.look()
+        state = [
+            v for network in self.all_networks for v in network.state_dict().values() if v.is_floating_point()
+        ]
+        if not bool(torch.stack(torch._foreach_norm(state)).isfinite().all()):
+            raise SSHPEError(f"{self.folder}: the network is no longer finite after step {self.step}; {CURE}")
+
+    def _evaluate(self, bar: tqdm) -> None:
+        self._look_back()
         self.metrics = self.evaluate(self.evaluated())
         mean = self.tally.mean()
         teacher = self.metrics.get("teacher")
@@ -262,8 +275,8 @@ class Trainer:
         bar.set_postfix(shown | {"loss": f"{point.loss:.2e}"}, refresh=False)
 
     def save(self) -> None:
-        """Write the whole state (temporary file, then rename)."""
-        self.tally.look()  # a network whose loss is not finite is not worth keeping
+        """Write the whole state (temporary file, then rename), unless it is not worth keeping: SSHPEError."""
+        self._look_back()
         if not self.fabric.is_global_zero:
             return
         state = {

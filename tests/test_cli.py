@@ -532,6 +532,14 @@ def test_reproduce_refuses_runs_that_cannot_be_written(
     assert training.experiment is None
 
 
+def test_reproduce_reads_the_other_records_before_it_trains(
+    sshpe, folder: Path, saved: Record, training: SimpleNamespace
+) -> None:
+    (folder / "0123456789abcdef.json").write_text("{<<<<<<<")
+    assert_refused(sshpe("reproduce", saved.key), "0123456789abcdef.json: not a readable record")
+    assert training.experiment is None
+
+
 def test_reproduce_keeps_the_network_where_asked(sshpe, saved: Record, training: SimpleNamespace) -> None:
     kept = checkpoints.of(paths.runs() / saved.key)
     sshpe("reproduce", saved.key)

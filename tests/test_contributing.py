@@ -53,7 +53,7 @@ assert found.there and found.people == 12 and "12 people in 12 images" in found.
 
 assert "labels" in tables.names()
 cells = list(tables.cell_experiments(tables.load_table("labels"), "smoke", 1))
-assert len(cells) == 3 and not any(isinstance(value, str) for _, _, value in cells)
+assert len(cells) == 3 and not any(isinstance(value, str) for _, value in cells)
 """
 
 

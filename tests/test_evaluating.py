@@ -103,6 +103,10 @@ def test_the_command_as_typed(project, tmp_path) -> None:
         "breakdown.png",
         "failures.html",
     }
+    page = tmp_path / "out" / "failures.html"
+    page.unlink(), page.mkdir()
+    assert "failures.html: cannot be written" in str(CliRunner().invoke(cli.app, typed).exception)
+    page.rmdir()
     plain = CliRunner().invoke(cli.app, [*typed, "--json"])
     assert json.loads(plain.stdout)["AP"] == pytest.approx(record.ap, abs=1e-3)
     annotations = build(SyntheticPeople(images=2), tmp_path / "own", progress=False)

@@ -220,6 +220,18 @@ def test_a_pass_that_was_not_recorded_runs_as_it_would():
     assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
 
 
+def test_passes_of_several_shapes_are_counted_by_shape():
+    made, net, plain = Pretended(), network(), network()
+    replaying = Graphs(net, made.record, made.replay)
+    with replaying.recording():
+        net(IMAGES), net(IMAGES[:2]), net(IMAGES)
+    with replaying.step():
+        found = [net(IMAGES), net(IMAGES[:2]), net(IMAGES)]
+    assert made.replayed == [net] * 3
+    wanted = [plain(IMAGES), plain(IMAGES[:2]), plain(IMAGES)]
+    assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
+
+
 def test_a_shape_is_recorded_once():
     made, net = Pretended(), network()
     replaying = Graphs(net, made.record, made.replay)

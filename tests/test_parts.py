@@ -21,6 +21,7 @@ from sshpe_lib.data.synthetic import SyntheticPeople, build
 from sshpe_lib.evaluate.bottom_up import BottomUpEvaluation
 from sshpe_lib.evaluate.top_down import TopDownEvaluation
 from sshpe_lib.experiment import run
+from sshpe_lib.grouping import COCO_ORDER
 from sshpe_lib.machine import Machine
 from sshpe_lib.teacher import EMA, EMAN
 from tests import choices
@@ -186,6 +187,14 @@ def test_whole_images_are_taught_and_read_as_the_experiment_says(codec: str, unb
     assert (teaching.push, teaching.pull, teaching.unbiased) == (0.5, 0.25, unbiased)
     assert {(one.sigma, one.unbiased) for one in teaching.codecs} == {(1.75, unbiased)}
     assert (grouping.max_people, grouping.unbiased) == (11, unbiased)
+    assert grouping.order == COCO_ORDER
+
+
+@pytest.mark.parametrize("keypoints", [5, 14, 20])
+def test_people_are_found_by_all_of_their_joints_each_once(keypoints: int) -> None:
+    order = parts.grouping_of(smoke("supervised", {}, **choices.WHOLE), keypoints).order
+    assert sorted(order) == list(range(keypoints))
+    assert [joint for joint in order if joint < 17] == [joint for joint in COCO_ORDER if joint < keypoints]
 
 
 def measured(made: Experiment) -> TopDownEvaluation | BottomUpEvaluation:

@@ -689,3 +689,9 @@ def test_the_paper_profile_starts_and_steps_on_a_folder_like_coco(
     assert experiments.run(one, QUIET) == record
     size = (paths.runs() / record.key / "checkpoint.pt").stat().st_size
     assert size == pytest.approx(cost.run_cost(one, found.people, tested.people).checkpoint, rel=2e-3)
+
+
+@pytest.mark.parametrize("seeds", [0, 2.5])
+def test_a_plan_has_a_seed_or_more(seeds: float) -> None:
+    with pytest.raises(SSHPEError, match=f"seeds is {seeds}"):
+        planned(profile="smoke", seeds=seeds)

@@ -123,6 +123,16 @@ def test_one_after_another_too_a_failing_run_is_told_and_the_others_are_kept(tmp
     assert [record.key for record in run_all([good], QUIET, 1, tmp_path)] == [good.key()]
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_folder_that_cannot_be_locked_fails_its_own_run_alone(tmp_path, monkeypatch, jobs: int):
+    monkeypatch.setenv("SSHPE_RUNS", str(tmp_path / "runs"))
+    good, bad = smoke("supervised"), smoke("supervised", train__seed=1)
+    (tmp_path / "runs" / bad.key() / "lock").mkdir(parents=True)
+    with pytest.raises(SSHPEError, match=rf"^run {bad.key()} failed: .*lock cannot be locked"):
+        run_all([bad, good], QUIET, jobs, tmp_path / "records")
+    assert records.find(tmp_path / "records", good.key()) is not None
+
+
 def test_processes_that_train_together_end_at_the_first_failure(tmp_path, monkeypatch):
     asked = []
 

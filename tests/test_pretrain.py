@@ -114,6 +114,13 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_that_takes_no_files_is_known_before_training(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("sshpe_lib.classifier.train", lambda *_: pytest.fail("it trained"))
+    (tmp_path / "afile").write_text("")
+    with pytest.raises(SSHPEError, match="afile/weights: cannot be written"):
+        pretrain(SHORT, tmp_path / "afile" / "weights", progress=False)
+
+
 @pytest.mark.parametrize("stride", [8, 16, 32])
 def test_the_classifier_runs_on_every_trunk(stride: int) -> None:
     trunk = resnet.build(50, 1, width=4, deconv_channels=1, output_stride=stride, seed=0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from sshpe_lib.evaluate.oks import oks_matrix
-from sshpe_lib.skeleton import AIC14, KNOWN, flip_pairs, from_category, without_partner
+from sshpe_lib.skeleton import AIC14, COCO17, KNOWN, flip_pairs, from_category, without_partner
 
 # `delta` of `Evaluation/keypoint_eval/keypoint_eval.py`, AIChallenger/AI_Challenger_2017.
 DELTA = 2 * np.array(
@@ -56,6 +58,7 @@ def test_a_mirror_swaps_left_and_right_however_they_are_named(left: str, right: 
     found = from_category({"id": 1, "keypoints": names}, "a file")
     assert set(found.flip_pairs) == {(3, 1), (2, 4)} and len(found.flip_pairs) == 2
     assert found.flip_order == (0, 3, 4, 1, 2)
+    assert found.sides == ("middle", "right", "left", "left", "right")
     assert without_partner(names) == ()
 
 
@@ -92,3 +95,27 @@ def test_a_keypoint_of_one_side_alone_is_told_as_it_is_written() -> None:
         "L_Eye",
         "LeftEar",
     )
+
+
+def cocos(change) -> dict:
+    """COCO's category with its keypoints written otherwise."""
+    return {"id": 1, "name": "person", "keypoints": [change(name) for name in COCO17.keypoints]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        str.upper,
+        lambda name: name.replace("_", " "),
+        lambda name: name.replace("_", "-"),
+        lambda name: name.title().replace("_", ""),
+        lambda name: re.sub("^(l|r)[a-z]+_", r"\1_", name),
+        lambda name: re.sub("^(left|right)_(.*)", r"\2_\1", name),
+        lambda name: re.sub("^(l|r)[a-z]+_(.*)", r"\2_\1", name),
+    ],
+)
+def test_known_keypoints_are_known_however_they_are_written(change) -> None:
+    assert from_category(cocos(change), "a file") is COCO17
+    more = cocos(change)
+    more["keypoints"].append("tail")
+    assert from_category(more, "a file").sigmas == (*COCO17.sigmas, 0.08)

@@ -65,14 +65,14 @@ def the_record(home: Path) -> Record:
     return records.only(home / "records", "")
 
 
-def submit(home: Path, output: Path, key: str = "") -> Path:
+def submit(home: Path, output: Path, key: str = "", name: str = "ours") -> Path:
     return test_dev.submit(
         key or the_record(home).key[:6],
         Path("boxes.json"),
         Path("info.json"),
         Path("images"),
         output,
-        "ours",
+        name,
         QUIET,
     )
 
@@ -122,6 +122,17 @@ def test_an_unknown_key_and_other_keypoints_are_refused(project: Path, tmp_path:
     half = Skeleton("half", COCO17.keypoints[:5], (), (), COCO17.sigmas[:5], ())
     with pytest.raises(SSHPEError, match="its student is not a network of the 5 keypoints of half"):
         trained.of_record(the_record(project), half)
+
+
+def test_a_name_or_folder_that_cannot_be_is_known_before_anything_is_predicted(
+    project: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(test_dev.trained, "of_record", lambda *_: pytest.fail("it loaded a network"))
+    (tmp_path / "afile").write_text("")
+    with pytest.raises(SSHPEError, match="afile/below: cannot be written"):
+        submit(project, tmp_path / "afile" / "below")
+    with pytest.raises(SSHPEError, match="a submission cannot be named 'my network'"):
+        submit(project, tmp_path, name="my network")
 
 
 def test_a_missing_image_is_named_before_anything_is_predicted(project: Path, tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ def trainer(
     schedule=None,
     teacher="eman",
     sync=False,
+    precision="32-true",
 ):
     labeled = Crops(toy.instances(folder / "l", 6), SIZE, weak=WeakAffine(), seed=seed, stream="labeled")
     unlabeled = Crops(
@@ -59,7 +60,7 @@ def trainer(
         "dual": lambda _: Dual(network(seed + 1)),
     }
     return Trainer(
-        Fabric(accelerator="cpu", devices=1), student, teachers[teacher](student), batches,
+        Fabric(accelerator="cpu", devices=1, precision=precision), student, teachers[teacher](student), batches,
         Supervision(MSRAHeatmap(SIZE, (12, 16), 1.0)),
         Train(steps=steps, batch_size=4, seed=seed, learning_rate=learning_rate, milestones=(0.5,),
               sync_batch_norm=sync),
@@ -328,6 +329,24 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_pa
     assert state(made)["step"] == 4
 
 
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_an_update_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path, value):
+    """As of an infinite gradient, or of another process's loss: every loss of this process is finite."""
+    made = trainer(tmp_path, evaluations=6)
+    backward = made.backward
+
+    def ruined(*losses):
+        backward(*losses)
+        if made.step == 3:
+            made.network.conv1.weight.grad.mul_(float(value))
+
+    made.backward = ruined
+    with pytest.raises(SSHPEError, match=r"no longer finite after step 4; lower train.learning_rate"):
+        made.fit()
+    assert state(made)["step"] == 3
+    assert all(value.isfinite().all() for value in state(made)["student"].values())
+
+
 def test_a_corrupt_checkpoint_is_named(tmp_path):
     made = trainer(tmp_path)
     made.fit()
@@ -409,15 +428,14 @@ def test_teacher_and_student_are_both_evaluated_once_the_teacher_teaches(tmp_pat
 
 
 def test_bf16_trains_too(tmp_path):
-    made = trainer(tmp_path)
-    made.fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
-    network = resnet.build(18, 17, width=8, deconv_channels=16, output_stride=16, seed=0)
-    made.network = network
-    made.student, made.optimizer = made.fabric.setup(network, torch.optim.Adam(network.parameters(), lr=1e-3))
-    made.teacher = EMAN(network, 0.6)
-    curve = made.fit()
-    assert 0 < curve[-1].loss < 10
-    assert all(parameter.dtype == torch.float32 for parameter in made.network.parameters())
+    """Convolutions answer in bfloat16, before the burn-in and after it; weights stay float32, and all of them move."""
+    made, types = trainer(tmp_path, precision="bf16-mixed"), set()
+    before = {name: parameter.clone() for name, parameter in made.network.named_parameters()}
+    made.network.conv1.register_forward_hook(lambda _, inputs, answer: types.add((made.step, answer.dtype)))
+    made.fit()
+    assert types == {(step, torch.bfloat16) for step in range(6)}
+    for name, parameter in made.network.named_parameters():
+        assert parameter.dtype == torch.float32 and not torch.equal(parameter, before[name]), name
 
 
 @pytest.mark.parametrize("burn_in", [0, 6 - 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,7 @@ from sshpe_lib.data.documents import read_annotations
 from sshpe_lib.data.faults import BadInput, Fault, bad_input
 from sshpe_lib.data.images import find_images, read_image
 from sshpe_lib.data.tables import detection_table
-from sshpe_lib.skeleton import without_partner
+from sshpe_lib.skeleton import UNKNOWN_SIGMA, without_partner, without_sigma
 
 TOLD = 6  # of names in one note
 
@@ -111,7 +112,7 @@ def _check_detections(file: Path, document: list) -> FileReport:
 def _check_keypoints(file: Path, image_root: Path | None, category: str | int | None) -> FileReport:
     parsed = parse(file, category)
     counts, valid = _count(parsed)
-    faults = [*parsed.faults, *_side_notes(parsed, file)]
+    faults = [*parsed.faults, *_side_notes(parsed, file), *_constant_notes(parsed, file)]
     if not valid.any():
         cure = "label people with keypoints, boxes inside their image and areas above 0"
         faults.append(Fault(file, "annotations", "none is a valid person", cure))
@@ -141,14 +142,29 @@ def _side_notes(parsed: Parsed, file: Path) -> list[Fault]:
     """A note where keypoints that have a left and a right seem not to be named so that a mirror swaps them."""
     alone = without_partner(parsed.names)
     if alone:
-        told = ", ".join(alone[:TOLD]) + (f" and {len(alone) - TOLD} more" if len(alone) > TOLD else "")
-        problem = f"{told}: no keypoint has the same name on the other side"
+        problem = f"{_listed(alone)}: no keypoint has the same name on the other side"
     elif len(parsed.names) > 1 and not parsed.skeleton.flip_pairs:
         problem = f"none of its {len(parsed.names)} keypoints is named as left or right"
     else:
         return []
     cure = "name both sides alike, such as left_eye and right_eye; a mirrored picture swaps only such pairs"
     return [Fault(file, f"category {parsed.category}", problem, cure, fatal=False)]
+
+
+def _constant_notes(parsed: Parsed, file: Path) -> list[Fault]:
+    """A note where nobody knows how near a predicted keypoint must be."""
+    own = next(entry for entry in parsed.document["categories"] if entry.get("id") == parsed.category)
+    guessed = without_sigma(parsed.names) if own.get("sigmas") is None else ()
+    if not guessed:
+        return []
+    problem = f"no OKS constant is known for {_listed(guessed)}, and {UNKNOWN_SIGMA} is taken"
+    return [
+        Fault(file, f"category {parsed.category}", problem, "give it 'sigmas', one a keypoint", fatal=False)
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:TOLD]) + (f" and {len(names) - TOLD} more" if len(names) > TOLD else "")
 
 
 def _image_faults(parsed: Parsed, valid: np.ndarray, root: Path, file: Path) -> list[Fault]:

@@ -35,8 +35,7 @@ def write(output: Path, name: str, results: Iterable[dict[str, Any]], image_info
     Raises:
         SSHPEError: an impossible name, or results that the server would refuse; nothing is written then.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise SSHPEError(f"a submission cannot be named {name!r}; use letters, digits, '.', '-' and '_'")
+    check_name(name)
     results = [_rounded(result) for result in results]
     target = Path(output) / f"{STEM.format(name)}.zip"
     _check(results, _image_ids(Path(image_info)), target)
@@ -45,6 +44,12 @@ def write(output: Path, name: str, results: Iterable[dict[str, Any]], image_info
     with written_whole(target) as partial, zipfile.ZipFile(partial, "w") as archive:
         archive.writestr(entry, json.dumps(results, separators=(",", ":")))
     return target
+
+
+def check_name(name: str) -> None:
+    """Raises SSHPEError for a name that a submission cannot have."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise SSHPEError(f"a submission cannot be named {name!r}; use letters, digits, '.', '-' and '_'")
 
 
 def check(path: Path, image_info: Path) -> int:

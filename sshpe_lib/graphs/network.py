@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,14 +51,14 @@ class Graphs:
         self._replays: dict[torch.Size, list[Replays]] = {}  # by shape, one for every pass of a step
         self._seen: list[_Pass] | None = None  # while recording
         self._stepping = False
-        self._passes = 0
+        self._passes: Counter[torch.Size] = Counter()  # of the step, by shape
         self._now: Replays = {}
         network.forward = self._pass
 
     @contextmanager
     def step(self) -> Iterator[None]:
         """Inside the block a training step's passes are replayed, in their order."""
-        self._stepping, self._passes = True, 0
+        self._stepping, self._passes = True, Counter()
         try:
             yield
         finally:
@@ -112,10 +113,10 @@ class Graphs:
         return self._learn(images, *more, **named)
 
     def _learn(self, images: Tensor, *more: Any, **named: Any) -> Any:
-        """A pass with gradients: of this number in the step."""
-        replays = self._replays.get(images.shape, [])
-        self._now = replays[self._passes] if self._passes < len(replays) else {}
-        self._passes += 1
+        """A pass with gradients: of this number in the step, among those of its shape."""
+        replays, number = self._replays.get(images.shape, []), self._passes[images.shape]
+        self._now = replays[number] if number < len(replays) else {}
+        self._passes[images.shape] += 1
         try:
             if self.network in self._now:
                 return self._now[self.network](images)

@@ -114,7 +114,7 @@ class Trunk(nn.Module):
 class HRNet(Trunk):
     """HRNet for top-down pose: `Trunk` and a 1x1 head; the state dict has the official names.
 
-    Weights are drawn from torch's global generator, as in any module; `build` takes a seed.
+    Weights are drawn from torch's global generator, as in any module; `initial.build` takes a seed.
 
     Args:
         width: C of `Trunk`.

@@ -84,20 +84,20 @@ def fetch(weights: Weights, cache: Path, opener: Callable[..., Any] = urllib.req
     Raises:
         SSHPEError: the address cannot be reached, the download broke off, or the hash is another one.
     """
-    cache = Path(cache)
+    target = Path(cache) / weights.name
+    if target.exists():  # also in a folder that others fill, and this user only reads
+        verify(weights, target)
+        return target
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.with_name(f".{weights.name}.lock")):
+            if not target.exists():
+                partial = target.with_name(f"{weights.name}.part")
+                _download(weights, partial, target, opener)
+                verify(weights, partial, discard=True)
+                os.replace(partial, target)
     except OSError as error:
         raise SSHPEError(f"{cache} cannot be a folder for weights ({error}); name another") from error
-    target = cache / weights.name
-    with FileLock(cache / f".{weights.name}.lock"):
-        if not target.exists():
-            partial = cache / f"{weights.name}.part"
-            _download(weights, partial, target, opener)
-            verify(weights, partial, discard=True)
-            os.replace(partial, target)
-            return target
-        verify(weights, target)
     return target
 
 

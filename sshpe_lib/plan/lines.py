@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TypeVar
 
 from sshpe_lib import initial, paths, records, tables
 from sshpe_lib.config import Experiment, Source
 from sshpe_lib.data import sources
-from sshpe_lib.errors import SSHPEError
+from sshpe_lib.errors import SSHPEError, whole_number
 from sshpe_lib.machine import Machine
 from sshpe_lib.plan import data
 from sshpe_lib.plan.cost import FREE, Cost, run_cost
@@ -127,15 +126,15 @@ def make(
     """Plan a table on a profile. Nothing is trained or downloaded; `measured` times a few steps on `machine`.
 
     seeds: the profile's own number where left out; device, tflops, measured: as `devices.rates`.
-    Raises SSHPEError for a table, profile, device or record that is missing or wrong, and where SSHPE_DATA
-    names no folder. Data that is missing or not as expected is told in the plan.
+    Raises SSHPEError for a table, profile, device or record that is missing or wrong, for less than one seed, and where
+    SSHPE_DATA names no folder. Data that is missing or not as expected is told in the plan.
     """
     table = table if isinstance(table, Table) else tables.load_table(table)
     chosen = tables.load_profile(profile)
-    seeds = chosen.seeds if seeds is None else seeds
+    seeds = chosen.seeds if seeds is None else whole_number("seeds", seeds, 1)
     check_metrics(table, profile)
     cells = (*baseline_cells(table, table.cells), *table.cells)
-    asked = list(_asked(table.model_copy(update={"cells": cells}), profile, seeds))
+    asked = list(tables.cell_experiments(table.model_copy(update={"cells": cells}), profile, seeds))
     experiments = [one for _, wanted in asked if not isinstance(wanted, str) for one in wanted]
     uses = data.roles(experiments)
     found = {source: data.look(source) for source in uses}
@@ -153,16 +152,6 @@ def make(
         tuple((tuple(kinds), found[source]) for source, kinds in uses.items()),
         tuple(map(data.look_for_weights, files)), trouble,
     )  # fmt: skip
-
-
-def _asked(table: Table, profile: str, seeds: int) -> Iterator[tuple[Cell, tuple[Experiment, ...] | str]]:
-    """Every cell with its experiments, or the reason why the profile does not run it."""
-    every = enumerate(tables.cell_experiments(table, profile, seeds))
-    for _, group in groupby(every, lambda numbered: numbered[0] // seeds):
-        values = [(cell, wanted) for _, (cell, _, wanted) in group]
-        cell, first = values[0]
-        experiments = tuple(wanted for _, wanted in values if not isinstance(wanted, str))
-        yield cell, first if isinstance(first, str) else experiments
 
 
 def _line(

@@ -21,7 +21,7 @@ def overlay(image: np.ndarray, people: Sequence[np.ndarray] | np.ndarray, skelet
     image: (H, W, 3) uint8 RGB; people: (K, 3) x, y in pixels and score each, a joint of score 0 is not drawn
     and one of score 1 is opaque. Lines have a dark rim, so that they show on any picture, and grow with the person.
     """
-    drawn = image.copy()
+    drawn, sides = image.copy(), skeleton.sides
     for person in people:
         seen = person[:, 2] > 0
         if not seen.any():
@@ -30,17 +30,11 @@ def overlay(image: np.ndarray, people: Sequence[np.ndarray] | np.ndarray, skelet
         width = int(np.clip(round(reach / 90), 1, 8))
         for a, b in skeleton.limbs:
             if seen[a] and seen[b]:
-                sides = {_side(skeleton, a), _side(skeleton, b)}
-                shade = SIDES[sides.pop() if len(sides) == 1 else "middle"]
+                shade = SIDES[sides[a] if sides[a] == sides[b] else "middle"]
                 _blend(drawn, person[[a, b]], shade, width)
         for joint in np.flatnonzero(seen).tolist():
-            _blend(drawn, person[[joint]], SIDES[_side(skeleton, joint)], width + 1)
+            _blend(drawn, person[[joint]], SIDES[sides[joint]], width + 1)
     return drawn
-
-
-def _side(skeleton: Skeleton, joint: int) -> str:
-    name = skeleton.keypoints[joint]
-    return next((side for side in ("left", "right") if name.startswith(f"{side}_")), "middle")
 
 
 def _blend(image: np.ndarray, points: np.ndarray, shade: tuple[int, int, int], width: int) -> None:

@@ -101,11 +101,6 @@ def _true(picture: Picture) -> Picture:
     return replace(picture, predicted=np.hstack([points, known]))
 
 
-def side(name: str) -> str:
-    """ "left", "right" or "middle": where a keypoint of this name lies on the person."""
-    return next((side for side in ("left", "right") if name.startswith(f"{side}_")), "middle")
-
-
 def window(picture: Picture) -> tuple[float, float, float, float]:
     """Left, right, bottom and top of the crop in image pixels (bottom below top, as y points down).
 
@@ -133,7 +128,7 @@ def _draw(axes: Axes, picture: Picture) -> None:
     left, right, bottom, top = window(picture)
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
-    colors, sides = _colors(), [side(name) for name in picture.skeleton.keypoints]
+    colors, sides = _colors(), picture.skeleton.sides
     opacity = FAINTEST + (1 - FAINTEST) * np.clip(picture.predicted[:, 2], 0, 1)
     points = picture.predicted[:, :2]
     for a, b in picture.skeleton.limbs:

@@ -140,9 +140,17 @@ def test_every_fault_is_listed_by_file_and_entry(folder):
 def test_left_and_right_are_told_and_what_has_no_other_side(folder, names, pairs, note):
     report = check(edit(folder, lambda document: document["categories"][0].update(keypoints=names)))
     assert report.ok and report.files[0].counts["left-right pairs of keypoints"] == pairs
-    assert [(fault.entry, fault.problem) for fault in report.faults] == (
-        [("category 1", note)] if note else []
-    )
+    of_sides = [fault for fault in report.faults if "OKS" not in fault.problem]
+    assert [(fault.entry, fault.problem) for fault in of_sides] == ([("category 1", note)] if note else [])
+
+
+@pytest.mark.parametrize("given", [{}, {"sigmas": [0.1, 0.2, 0.3]}])
+def test_guessed_oks_constants_are_told(folder, given):
+    category = {"keypoints": ["LeftEye", "tail", "RightEye"], "skeleton": []} | given
+    report = check(edit(folder, lambda document: document["categories"][0].update(category)))
+    told = [fault.problem for fault in report.faults]
+    assert told == ([] if given else ["no OKS constant is known for tail, and 0.08 is taken"])
+    assert report.ok
 
 
 def test_an_image_without_people_stops_no_training(folder):

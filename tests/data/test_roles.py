@@ -8,6 +8,9 @@ import pytest
 from sshpe_lib import tables
 from sshpe_lib.config import Experiment
 from sshpe_lib.data import roles, sources, splits
+from sshpe_lib.data.scenes import SceneAffine
+from sshpe_lib.data.top_down import WeakAffine
+from sshpe_lib.data.unlabelled import Unlabelled
 from tests import choices
 
 KINDS = pytest.mark.parametrize("method", ["pose-mum+", "pose-mum-whole+"], ids=["people", "whole images"])
@@ -47,3 +50,33 @@ def test_more_labelled_people_are_learned_from_too(method: str) -> None:
     more = len(sources.instances(source))
     assert len(after.labeled) == after.facts["labeled"] == len(before.labeled) + more > len(before.labeled)
     assert after.pool == before.pool + (more if method == "supervised" else 0)
+
+
+@pytest.mark.parametrize(("codec", "unbiased"), [("udp-gaussian", True), ("msra", False)])
+def test_people_are_cropped_as_the_experiment_says(codec: str, unbiased: bool) -> None:
+    made = smoke("pose-mum+", codec=codec, reduced=True)
+    weak = {"scale": 0.11, "rotation": 13.0, "rotation_probability": 0.7, "flip": 0.2, "half_body": 0.4}
+    weak_set = made.augment.model_copy(update={"weak": made.augment.weak.model_copy(update=weak)})
+    found = roles.load(made.model_copy(update={"augment": weak_set}), progress=False)
+    for role in (found.labeled, found.unlabeled, found.val):
+        assert (role.input_size, role.unbiased, role.reduced) == (made.data.input_size, unbiased, True)
+    assert found.labeled.weak == found.unlabeled.weak == WeakAffine(**weak)
+    assert found.val.weak is None
+
+
+@pytest.mark.parametrize("masks", [True, False])
+@pytest.mark.parametrize(("codec", "unbiased"), [("udp-gaussian", True), ("msra", False)])
+def test_whole_images_are_cut_as_the_experiment_says(
+    codec: str, unbiased: bool, masks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden: Unlabelled = {3: []}
+    monkeypatch.setattr(sources, "unlabelled_people", lambda source: hidden)
+    made = smoke("pose-mum-whole+", codec=codec, people=7, masks=masks, outside="ignored")
+    scene = {"scale": (0.9, 1.1), "rotation": 13.0, "shift": 7.0, "flip": 0.2}
+    scene_set = made.augment.model_copy(update={"scene": made.augment.scene.model_copy(update=scene)})
+    found = roles.load(made.model_copy(update={"augment": scene_set}), progress=False)
+    for role in (found.labeled, found.unlabeled):
+        assert (role.side, role.most, role.unbiased) == (made.data.input_size[0], 7, unbiased)
+        assert role.affine == SceneAffine(**scene)
+    assert found.labeled.unlabelled == (hidden if masks else {}) and found.unlabeled.unlabelled == {}
+    assert (found.labeled.outside, found.unlabeled.outside) == ("ignored", "background")

@@ -135,6 +135,14 @@ def test_fetch_refuses_a_cache_that_is_a_file(tmp_path: Path) -> None:
         fetch(IMAGENET[18], tmp_path / "cache")
 
 
+def test_fetch_refuses_a_cache_that_cannot_be_locked(server, tmp_path: Path) -> None:
+    (tmp_path / ".trunk.pth.lock").mkdir()
+    with pytest.raises(SSHPEError, match="cannot be a folder for weights"):
+        fetch(served(server), tmp_path)
+    (tmp_path / "trunk.pth").write_bytes(CONTENT)  # what is there already needs no lock
+    assert fetch(served(server), tmp_path) == tmp_path / "trunk.pth" and server.ranges == []
+
+
 def test_imagenet_files_carry_their_hash_in_their_name() -> None:
     assert sorted(IMAGENET) == [18, 34, 50, 101, 152]
     for depth, weights in IMAGENET.items():

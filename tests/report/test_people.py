@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex, to_rgba
 from sshpe_lib import report
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.report import Picture
-from sshpe_lib.report.people import FAINTEST, MARGIN, rows_of_people, side, window
+from sshpe_lib.report.people import FAINTEST, MARGIN, rows_of_people, window
 from sshpe_lib.report.style import BLUE, GREEN, ORANGE
 from sshpe_lib.skeleton import COCO17, KNOWN, LSP14, Skeleton
 
@@ -97,10 +97,9 @@ def test_any_skeleton_is_drawn(skeleton: Skeleton) -> None:
 
 
 def test_sides_come_from_names() -> None:
-    assert [side(name) for name in LSP14.keypoints] == [*["right"] * 3, *["left"] * 3] + [
-        *["right"] * 3, *["left"] * 3, "middle", "middle"
-    ]  # fmt: skip
-    assert side("leftover") == "middle"
+    thrice = {side: [side] * 3 for side in ("left", "right")}
+    own = [*thrice["right"], *thrice["left"], *thrice["right"], *thrice["left"], "middle", "middle"]
+    assert list(LSP14.sides) == own
 
 
 def test_the_legend_explains_what_is_drawn() -> None:
