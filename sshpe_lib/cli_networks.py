@@ -36,7 +36,9 @@ def train(
     labels: Annotated[
         int | None,
         typer.Option(
-            min=1, help="how many people have labels, the first of the file; all of them if left out"
+            min=1,
+            help="how many people (images, for a network that reads whole ones) have labels, the first of the file; "
+            "all of them if left out",
         ),
     ] = None,
     unlabeled: Annotated[
@@ -63,7 +65,8 @@ def train(
     size: Annotated[str | None, typer.Option(help="of the input: one of the profile's, as 384x288")] = None,
     schedule: Annotated[str | None, typer.Option(help="S1, S2 or S3 of params/schedules.yaml")] = None,
     protocol: Annotated[
-        str | None, typer.Option(help="one of the profile's, such as aid: UDP, and a flip test")
+        str | None,
+        typer.Option(help="one of the profile's; UDP and a flip test for udpv1 and aid-cutout, if left out"),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="of the weights and all draws")] = 0,
     settings: Annotated[

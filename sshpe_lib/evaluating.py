@@ -95,10 +95,11 @@ def evaluate(
     elif isinstance(source, str | Path):
         source = sources.own(Path(source))
     people, truth = sources.instances(source), sources.ground_truth(source)
-    if people.skeleton != network.skeleton:
+    different = network.skeleton.difference(people.skeleton)
+    if different is not None:
         raise SSHPEError(
             f"{people.source}: its keypoints ({people.skeleton.name}) are not the network's "
-            f"({network.skeleton.name}); name another file, or of one with several categories the category"
+            f"({network.skeleton.name}): {different}; name another file, or of one with several categories the category"
         )
     machine = machine or Machine(progress=False)
     fabric = machine.fabric(experiment.train.precision, Path(), alone=not shared)

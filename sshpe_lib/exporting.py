@@ -40,7 +40,7 @@ class KeypointNetwork(nn.Module):
 
 
 def whole(made: Trained) -> KeypointNetwork:
-    """The network with everything around it, in evaluation mode and float32.
+    """A copy of the network with everything around it, in evaluation mode and float32.
 
     Raises SSHPEError for a bottom-up network, whose grouping of joints into people is no graph of tensors.
     """
@@ -51,7 +51,8 @@ def whole(made: Trained) -> KeypointNetwork:
             ".safetensors file with sshpe predict"
         )
     codec = parts.codec_of(experiment.data)
-    return KeypointNetwork(made.network, codec, experiment.data.color == "bgr").eval()
+    network = copy.deepcopy(made.network).float()
+    return KeypointNetwork(network, codec, experiment.data.color == "bgr").eval()
 
 
 def program(made: Trained) -> torch.export.ExportedProgram:
@@ -59,7 +60,7 @@ def program(made: Trained) -> torch.export.ExportedProgram:
 
     Raises SSHPEError as `whole`.
     """
-    traced = copy.deepcopy(whole(made)).cpu()  # a graph traced on a GPU would run on nothing else
+    traced = whole(made).cpu()  # a graph traced on a GPU would run on nothing else
     width, height = made.experiment.data.input_size
     example = torch.zeros(2, 3, height, width, dtype=torch.uint8)
     batch = torch.export.Dim("batch", min=1, max=MOST)

@@ -74,6 +74,9 @@ def run(
         raise SSHPEError("--category chooses among the boxes of a COCO file; name it by --boxes")
     network = trained.load(weights or trained.shipped())
     placed = None if boxes is None else read_boxes(boxes, category)
+    if placed is not None:  # a COCO file lists images without anybody, too, and not all of them need be shown
+        names = {Path(path).name for path in images}
+        placed = {name: given for name, given in placed.items() if len(given) or name in names}
     check_writable(output)
     found = predict(network, images, placed, machine, shared=True)
     if not first_process():
@@ -119,11 +122,17 @@ def predict(
     Raises SSHPEError for an image that cannot be read, for boxes that are not (P, 4), have no sides, lie outside their
     image or are of one that was not named, for boxes for a bottom-up network, and where its answer is not finite.
     """
-    if not images:
+    if not isinstance(images, str | Path) and len(images) == 0:
         raise SSHPEError("no image is named; name one or more")
     if boxes is not None and not isinstance(boxes, Mapping):
         raise SSHPEError("boxes are given by the names of their images; write {file name: list of boxes}")
-    files = [Path(path) for path in ([images] if isinstance(images, str | Path) else images)]
+    named = [images] if isinstance(images, str | Path) else list(images)
+    foreign = next((one for one in named if not isinstance(one, str | Path)), None)
+    if foreign is not None:
+        raise SSHPEError(
+            f"an image is named by its file, and {type(foreign).__name__} is no name; write it to a file"
+        )
+    boxes, files = _by_name(boxes or {}), [Path(path) for path in named]
     stems = [path.stem for path in files]
     twice = next((path for path in files if stems.count(path.stem) > 1), None)
     if twice is not None:
@@ -137,7 +146,7 @@ def predict(
     tested = (
         _whole(network, files, pixels)
         if network.experiment.bottom_up
-        else _crops(network, files, pixels, boxes or {}, cache)
+        else _crops(network, files, pixels, boxes, cache)
     )
     evaluation = parts.evaluation_of(network.experiment, tested, {}, network.skeleton, fabric, cache)
     networks = {"network": network.network}
@@ -177,9 +186,9 @@ def results(predictions: Sequence[Prediction]) -> list[dict]:
 def read_boxes(path: Path, category: str | int | None = None) -> dict[str, np.ndarray]:
     """Boxes by file name, from a list of {file_name, bbox} or a COCO file with `images` and `annotations`.
 
-    bbox: x, y, width, height in pixels. Of a COCO file those of one category count, and no crowds, so that an image may
-    have none; category: its name or id, where left out `person`, or the only one, of those with keypoints if there are
-    such. Raises SSHPEError that names the entry for anything else.
+    bbox: x, y, width, height in pixels. Of a COCO file those of one category count, and no crowds, so that an image
+    that is listed may have none; category: its name or id, where left out `person`, or the only one, of those with
+    keypoints if there are such. Raises SSHPEError that names the entry for anything else.
     """
     document = read_json(Path(path))
     cure = "give a list of {file_name, bbox: [x, y, width, height]}, or a COCO annotation file"
@@ -216,7 +225,19 @@ def _boxes_of_coco(
         known = one if isinstance(one, dict) else {}
         person = known.get("iscrowd") != 1 and (meant is None or known.get("category_id") == meant)
         boxes.append((names.get(_id(known, "image_id")), known.get("bbox"), person))
-    return boxes
+    # One that is listed and has no annotation shows nobody.
+    return boxes and [*boxes, *((name, None, False) for name in names.values() if isinstance(name, str))]
+
+
+def _by_name(boxes: Boxes) -> Boxes:
+    """The boxes by the names of files, whatever folder these were given in."""
+    foreign = next((path for path in boxes if not isinstance(path, str | Path)), None)
+    if foreign is not None:
+        raise SSHPEError(f"boxes are given by the names of their images, and {foreign!r} is none")
+    named = {Path(path).name: given for path, given in boxes.items()}
+    if len(named) < len(boxes):
+        raise SSHPEError("boxes of two images have one file name; predict them one after the other")
+    return named
 
 
 def _id(entry: dict, key: str) -> int | str | None:

@@ -43,6 +43,23 @@ class Skeleton:
             "left" if joint in left else "right" if joint in right else "middle" for joint in range(len(self))
         )
 
+    def difference(self, other: Skeleton) -> str | None:
+        """What keeps keypoints of `other` from standing for these, in words; None where they do.
+
+        Names, limbs and which keypoints are above the hips may differ.
+        """
+        if len(other) != len(self):
+            return f"{len(other)} keypoints, not {len(self)}"
+        for number, (name, known) in enumerate(zip(other.keypoints, self.keypoints, strict=True), 1):
+            if name != known:
+                return f"keypoint {number} is {name!r}, not {known!r}"
+        if set(other.flip_pairs) != set(self.flip_pairs):
+            return f"a mirror swaps {other.flip_pairs}, not {self.flip_pairs}"
+        for name, theirs, ours in zip(self.keypoints, other.sigmas, self.sigmas, strict=True):
+            if theirs != ours:
+                return f"the OKS constant of {name!r} is {theirs}, not {ours}"
+        return None
+
     def check(self) -> None:
         """Raises ValueError where an index is none of a keypoint, or the sigmas are not as many as the keypoints."""
         pairs = (*self.flip_pairs, *self.limbs, self.upper_body)

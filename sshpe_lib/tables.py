@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -221,7 +221,9 @@ class _Maker:
             values = self._scheduled(values, self.schedules[cell.schedule], cell, seed)
         for place, value in {"train.seed": seed, **cell.set}.items():
             values = _with(values, place.split("."), value)
-        return validate(values, f"profile {self.name}, method {cell.method}")
+        made = validate(values, f"profile {self.name}, method {cell.method}")
+        _check_effect(cell.set, made)
+        return made
 
     def _check(self, values: dict, cell: Cell) -> None:
         """Raises SSHPEError where a part that is looked into below is no mapping, or a length no number."""
@@ -248,6 +250,31 @@ class _Maker:
             plain = first.augment.model_copy(update={"dropping": ()})
             added["start"] = first.model_copy(update={"augment": plain}).model_dump()
         return merge(values, added)
+
+
+# Settings that the training of another kind of network, or of a network alone, never asks for: two keys of one result.
+_WITHOUT_EFFECT = {
+    "whole images, and {} looks at crops": (
+        "augment.scene",
+        "data.masks",
+        "data.people",
+        "train.push",
+        "train.pull",
+    ),
+    "crops, and {} looks at whole images": ("augment.weak", "evaluate.nms", "evaluate.score_threshold"),
+    "training with a teacher, and {} has none": ("train.consistency", "train.forward"),
+}
+
+
+def _check_effect(names: Iterable[str], made: Experiment) -> None:
+    """Raises SSHPEError where a setting that is named changes nothing but the experiment's key."""
+    idle = (not made.bottom_up, made.bottom_up, not made.semi_supervised)
+    for (what, settings), applies in zip(_WITHOUT_EFFECT.items(), idle, strict=True):
+        for name in names if applies else ():
+            if any(name == one or name.startswith(f"{one}.") for one in settings):
+                raise SSHPEError(
+                    f"{name} has no effect here: it is of {what.format(made.model)}; leave it out"
+                )
 
 
 def supervised_only(values: dict) -> dict:

@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from sshpe_lib.machine import Machine
 from sshpe_lib.records import Record
 from sshpe_lib.trained import Trained
 
-# What a network that reads whole images is trained with where nothing else is asked for.
+# Where nothing else is asked for, what a network that reads whole images is trained with, and one by AID's methods:
+# without their protocol, whose data processing is unbiased, these would be others than their names say.
 WHOLE_IMAGES = {"protocol": "aid bottom-up", "amount": "all images", "size": "512x512"}
+AID = {"protocol": "aid on true boxes"}
 
 
 def train(
@@ -39,10 +42,11 @@ def train(
     Its record is known by the annotations and settings, not by the photographs: where it is found, that is told.
 
     people, val: COCO-format keypoint files to learn from and to measure on, whose images lie beside them, or sources;
-    method: of params/methods.yaml, such as "pose-mum+"; labels: how many people, the first of the file, have labels,
-    all of them where left out; unlabeled: a further file for a semi-supervised method, which otherwise takes everybody
-    in `people`; category: of the files, by name or id, where several have keypoints; folder: for records/ and runs/,
-    those of the project where left out; choices: size, schedule, protocol, seed and set of `tables.experiment`.
+    method: of params/methods.yaml, such as "pose-mum+"; labels: how many people (images, of a network that reads whole
+    ones), the first of the file, have labels, all of them where left out; unlabeled: a further file for a
+    semi-supervised method, which otherwise takes everybody in `people`; category: of the files, by name or id, where
+    several have keypoints; folder: for records/ and runs/, those of the project where left out; choices: size,
+    schedule, protocol, seed and set of `tables.experiment`. AID's methods have its protocol where it is left out.
 
     Raises SSHPEError for a wrong name or setting, and on bad data before training starts, or where a record is found.
     """
@@ -60,7 +64,8 @@ def train(
             ]
             print(_nothing_trained(found, places), file=sys.stderr, flush=True)
     record = experiment.run(made, machine, records_folder=results, runs_folder=runs)
-    return trained.from_record(record, sources.skeleton(made.data.labeled), runs)
+    network = trained.from_record(record, sources.skeleton(made.data.labeled), runs)
+    return replace(network, experiment=made)  # a record that was found may tell of a folder that is no more
 
 
 def _keys(experiment: Experiment) -> list[str]:
@@ -88,15 +93,23 @@ def own_experiment(
     **choices: Any,
 ) -> Experiment:
     """The experiment that `train` runs; arguments and errors are the same."""
-    model = profiles.load_profile(profile).backbones.get(backbone)
-    whole = WHOLE_IMAGES if isinstance(model, dict) and model.get("network") == "higher_hrnet" else {}
+    chosen = profiles.load_profile(profile)
+    model = chosen.backbones.get(backbone)
+    usual = AID if _of_aid(method) and AID["protocol"] in chosen.protocols else {}
+    if isinstance(model, dict) and model.get("network") == "higher_hrnet":
+        usual = WHOLE_IMAGES
     files = {"labeled": people, "val": val} | ({} if unlabeled is None else {"unlabeled": unlabeled})
     settings = {
         f"data.{role}": _source(file, category).model_dump(exclude_none=True) for role, file in files.items()
     }
     settings |= {"data.labels": labels} | (choices.pop("set", None) or {})
     choices = {name: choice for name, choice in choices.items() if choice is not None}
-    return tables.experiment(profile, method, backbone=backbone, set=settings, **whole | choices)
+    return tables.experiment(profile, method, backbone=backbone, set=settings, **usual | choices)
+
+
+def _of_aid(method: str) -> bool:
+    """Whether a method is AID's own: its baseline, or one that drops information from labelled people."""
+    return method == "udpv1" or "dropping" in (tables.load_methods().get(method, {}).get("augment") or {})
 
 
 def _source(file: Path | CocoSource, category: str | int | None) -> CocoSource:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from sshpe_lib import checkpoints, cli, evaluating, paths, records, tables, trained
@@ -87,9 +88,38 @@ def test_people_of_other_keypoints_are_refused(tmp_path) -> None:
     document["categories"][0]["keypoints"][0] = "snout"
     annotations.write_text(json.dumps(document))
     with pytest.raises(
-        SSHPEError, match=r"its keypoints \(person\) are not the network's \(coco17\); .* the category"
+        SSHPEError,
+        match=r"its keypoints \(person\) are not .* \(coco17\): keypoint 1 is 'snout', not 'nose'; .* the category",
     ):
         shipped_on(annotations)
+
+
+def test_limbs_and_the_name_of_a_category_may_differ(tmp_path) -> None:
+    annotations = build(SyntheticPeople(images=2), tmp_path, progress=False)
+    document = json.loads(annotations.read_text())
+    before = shipped_on(annotations).statistics
+    document["categories"][0] |= {"name": "people", "sigmas": list(COCO17.sigmas)}
+    del document["categories"][0]["skeleton"]
+    annotations.write_text(json.dumps(document))
+    assert shipped_on(annotations).statistics == before
+    document["categories"][0]["sigmas"][0] = 0.5
+    annotations.write_text(json.dumps(document))
+    with pytest.raises(SSHPEError, match=r"the OKS constant of 'nose' is 0\.5, not 0\.026"):
+        shipped_on(annotations)
+
+
+def test_a_network_keeps_its_modes_and_must_be_float32(tmp_path) -> None:
+    """A batch norm that is frozen among others that learn stays so."""
+    annotations = build(SyntheticPeople(images=2), tmp_path, progress=False)
+    made = trained.load(trained.shipped())
+    made.network.train()
+    made.network.bn1.eval()
+    modes = [part.training for part in made.network.modules()]
+    evaluating.evaluate(made, annotations, QUIET)
+    assert [part.training for part in made.network.modules()] == modes and False in modes and True in modes
+    made.network.to(torch.bfloat16)
+    with pytest.raises(SSHPEError, match=r"weights of 'network' are torch\.bfloat16.*give its `\.float\(\)`"):
+        evaluating.evaluate(made, annotations, QUIET)
 
 
 def test_the_command_as_typed(project, tmp_path) -> None:

@@ -100,6 +100,16 @@ def test_blue_and_red_change_places_where_the_network_learned_so() -> None:
     assert torch.equal(exporting.whole(one)(images.flip(1)), answer(one, images))
 
 
+def test_a_network_is_exported_as_a_copy_in_float32() -> None:
+    one = made()
+    images, before = crops(one, 2), one.network.state_dict()
+    expected = answer(one, images)
+    one.network.train().to(torch.float64)
+    assert torch.equal(exporting.whole(one)(images), expected)
+    assert one.network.training and next(one.network.parameters()).dtype == torch.float64
+    assert one.network.state_dict().keys() == before.keys()
+
+
 def test_what_cannot_be_exported_is_told(tmp_path: Path) -> None:
     with pytest.raises(SSHPEError, match="finds people by grouping joints, which no exported graph can hold"):
         exporting.write(made("udpv1", **choices.WHOLE), tmp_path / "graph.onnx")

@@ -319,6 +319,16 @@ def test_of_a_coco_file_the_boxes_of_people_count(tmp_path, categories, category
     assert all(boxes.shape[1] == 4 for boxes in found.values())
 
 
+def test_an_image_that_a_coco_file_lists_without_a_box_shows_nobody(tmp_path, pictures) -> None:
+    """And one of the file that is not shown needs no picture."""
+    path = tmp_path / "boxes.json"
+    images = [{"id": number, "file_name": f"{number:06}.png"} for number in range(3)]
+    document = {"images": images, "annotations": [{"image_id": 0, "bbox": [5, 5, 50, 90]}]}
+    path.write_text(json.dumps(document))
+    told = json.loads(predict.run(pictures[:2], None, path, tmp_path / "out", QUIET)[1])
+    assert [one["file_name"] for one in told] == ["000000.png"]
+
+
 @pytest.mark.parametrize(
     ("category", "told"), [(None, "which one is meant"), ("cat", "0 of them match 'cat'")]
 )
@@ -371,8 +381,20 @@ def test_boxes_have_the_names_of_their_images(pictures) -> None:
     network = trained.load(trained.shipped())
     with pytest.raises(SSHPEError, match="boxes are given by the names of their images"):
         predict.predict(network, pictures[:1], [[1, 2, 3, 4]], QUIET)
-    with pytest.raises(SSHPEError, match="boxes of 5, which is not among the images"):
+    with pytest.raises(SSHPEError, match="boxes are given by the names of their images, and 5 is none"):
         predict.predict(network, pictures[:1], {5: [], "a": []}, QUIET)
+    with pytest.raises(SSHPEError, match="boxes of a, which is not among the images"):
+        predict.predict(network, pictures[:1], {"a": []}, QUIET)
+    with pytest.raises(SSHPEError, match="boxes of two images have one file name"):
+        predict.predict(network, pictures[:1], {"one/a.png": [], "two/a.png": []}, QUIET)
+    (found,) = predict.predict(network, pictures[0], {str(pictures[0]): [[1, 2, 30, 40]] * 2}, QUIET)
+    assert len(found.people) == 2
+
+
+@pytest.mark.parametrize("image", [np.zeros((8, 8, 3), np.uint8), 5])
+def test_an_image_that_is_no_name_of_a_file_is_refused(image) -> None:
+    with pytest.raises(SSHPEError, match="an image is named by its file, and (ndarray|int) is no name"):
+        predict.predict(trained.load(trained.shipped()), [image], None, QUIET)
 
 
 def test_no_boxes_are_nobody(pictures) -> None:

@@ -274,3 +274,23 @@ def test_a_supervised_run_has_no_settings_of_a_teachers() -> None:
 def test_a_setting_that_is_typed_wins_over_the_seed() -> None:
     assert tables.experiment("quick", "mum", seed=3).train.seed == 3
     assert tables.experiment("quick", "mum", seed=3, set={"train.seed": 7}).train.seed == 7
+
+
+@pytest.mark.parametrize(
+    ("method", "chosen", "names", "told"),
+    [
+        (
+            "supervised",
+            {},
+            ["data.people", "data.masks", "train.push", "augment.scene.flip"],
+            "of whole images, and",
+        ),
+        ("udpv1", choices.WHOLE, ["augment.weak.flip", "evaluate.nms"], "of crops, and"),
+        ("supervised", {}, ["train.consistency", "train.forward"], "of training with a teacher, and"),
+    ],
+)
+def test_a_setting_that_would_only_change_the_key_is_refused(method, chosen, names, told) -> None:
+    values = {"data.masks": False, "data.people": 3, "train.forward": "joint"}
+    for name in names:
+        with pytest.raises(SSHPEError, match=f"^{name} has no effect here: it is {told}"):
+            tables.experiment("smoke", method, set={name: values.get(name, 0.5)}, **chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +40,19 @@ def test_a_network_for_ones_own_people(files: tuple[Path, Path], tmp_path: Path)
     assert [path.stem for path in (tmp_path / "records").glob("*.json")] == [network.key]
     image = files[1].parent / "images" / "000000.png"
     assert predict.predict(network, [image])[0].people.shape == (1, 17, 3)
+
+
+def test_a_network_of_a_record_that_is_found_knows_where_its_data_is_now(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    first = training.train(*files, "supervised", "smoke", machine=QUIET, set=SHORT)
+    moved = tmp_path / "moved"
+    shutil.copytree(files[0].parent, moved)
+    again = training.train(
+        *(moved / file.name for file in files), "supervised", "smoke", machine=QUIET, set=SHORT
+    )
+    assert again.key == first.key
+    assert Path(again.experiment.data.val.annotations).is_relative_to(moved)
 
 
 def test_every_label_counts_unless_told(files: tuple[Path, Path]) -> None:
@@ -83,6 +97,23 @@ def test_whole_images_need_no_further_choice(files: tuple[Path, Path]) -> None:
     assert made.bottom_up and made.data.codec == "udp-gaussian" and made.data.input_size == (128, 128)
     other = training.own_experiment(*files, "udpv1", "quick", None, None, "higherhrnet-w32", size="640x640")
     assert other.data.input_size == (160, 160)
+
+
+@pytest.mark.parametrize("method", ["udpv1", "aid-cutout", "aid-has"])
+@pytest.mark.parametrize("profile", ["smoke", "quick", "paper"])
+def test_methods_of_aid_have_its_protocol(files: tuple[Path, Path], method: str, profile: str) -> None:
+    asked = *files, method, profile, None, None, "resnet18"
+    made = training.own_experiment(*asked)
+    assert made.data.unbiased and made.evaluate.flip
+    assert made == training.own_experiment(*asked, protocol="aid on true boxes")
+    plain = training.own_experiment(*files, "supervised", profile, None, None, "resnet18")
+    assert not plain.data.unbiased and not plain.evaluate.flip
+
+
+def test_a_method_that_only_looks_like_aids_has_no_protocol_of_it(files: tuple[Path, Path]) -> None:
+    """Its dropped information is the student's view."""
+    made = training.own_experiment(*files, "aid-cutout-eman", "quick", 3, None, "resnet18")
+    assert not made.data.unbiased
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sshpe_lib.augment.draw import Draw
-from sshpe_lib.augment.limits import check_limits, check_maps
+from sshpe_lib.augment.limits import check_heatmaps, check_limits, check_maps
 from sshpe_lib.augment.view import View
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.geometry import scale_matrix, stride, warp_batch
@@ -47,10 +47,10 @@ class HardAffine:
     def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:
         """image: (B, C, H, W); heatmaps: (B, K, h, w), stride H / h, or UDP's. Both are warped alike.
 
-        Raises SSHPEError after a mix, or where either is not floating.
+        Raises SSHPEError after a mix, or where either is not floating or they are of other numbers of images.
         """
         check_maps("an affine's images", view.image)
-        check_maps("an affine's heatmaps", heatmaps)
+        check_heatmaps("an affine", heatmaps, view.image)
         if view.after_stage is not None:
             raise SSHPEError("an affine must come before a mix: the tiles of a group share one geometry")
         angle, scale = self.draw(len(view.image), draw)

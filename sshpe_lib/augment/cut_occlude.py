@@ -11,7 +11,7 @@ from torch import Tensor
 from sshpe_lib.augment import boxes
 from sshpe_lib.augment.canvas import Canvas, one_by_one, painted
 from sshpe_lib.augment.draw import Draw
-from sshpe_lib.augment.limits import check_count, check_limits
+from sshpe_lib.augment.limits import check_count, check_heatmaps, check_limits
 from sshpe_lib.augment.view import View
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.transfer import constant
@@ -44,8 +44,10 @@ class CutOcclude:
     def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:
         """image: (B, C, H, W), left as it is; heatmaps: (B, K, h, w), returned as they are.
 
-        Raises SSHPEError after a mix, where the heatmaps no longer tell where a joint is.
+        Raises SSHPEError after a mix, where the heatmaps no longer tell where a joint is, or where these are not
+        floating or of another number of images.
         """
+        check_heatmaps("cut-occlude", heatmaps, view.image)
         if view.after_stage is not None:
             raise SSHPEError("cut-occlude must come before a mix: mixed images show parts of several people")
         height, width = view.image.shape[-2:]

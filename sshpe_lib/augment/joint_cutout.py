@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sshpe_lib.augment import boxes
 from sshpe_lib.augment.draw import Draw
-from sshpe_lib.augment.limits import check_count, check_limits, check_maps
+from sshpe_lib.augment.limits import check_count, check_heatmaps, check_limits, check_maps
 from sshpe_lib.augment.view import View
 from sshpe_lib.errors import SSHPEError
 
@@ -46,10 +46,11 @@ class JointCutout:
     def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:
         """image: (B, C, H, W) normalised, left as it is; heatmaps: (B, K, h, w), returned as they are.
 
-        Raises SSHPEError after a mix, where the heatmaps no longer tell where a joint is, or where images are not
-        floating.
+        Raises SSHPEError after a mix, where the heatmaps no longer tell where a joint is, or where either is not
+        floating or they are of other numbers of images.
         """
         check_maps("joint cutout's images", view.image)
+        check_heatmaps("joint cutout", heatmaps, view.image)
         if view.after_stage is not None:
             raise SSHPEError("joint cutout must come before a mix: mixed images show parts of several people")
         height, width = view.image.shape[-2:]

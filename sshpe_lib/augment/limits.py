@@ -39,5 +39,14 @@ def check_maps(what: str, maps: Tensor, channels: int | None = None) -> None:
         )
 
 
+def check_heatmaps(what: str, heatmaps: Tensor, images: Tensor) -> None:
+    """Raises SSHPEError where heatmaps are not floating (B, K, h, w), or not of as many people as the images."""
+    check_maps(f"{what}'s heatmaps", heatmaps)
+    if len(heatmaps) != len(images):
+        raise SSHPEError(
+            f"{what} has heatmaps of {len(heatmaps)} images for {len(images)}; give those of its images"
+        )
+
+
 def _range(low: float, high: float) -> str:
     return f"{low} or more" if high == float("inf") else f"{low} to {high}"

@@ -82,8 +82,9 @@ def concatenate(first: Instances, second: Instances) -> Instances:
     second file's names become absolute, which no folder before them changes.
     Raises ValueError where the keypoints differ.
     """
-    if first.skeleton != second.skeleton:
-        raise ValueError(f"{first.source} and {second.source} have different keypoints")
+    different = first.skeleton.difference(second.skeleton)
+    if different is not None:
+        raise ValueError(f"{first.source} and {second.source} have different keypoints: {different}")
     elsewhere = tuple(str(second.image_root.resolve() / name) for name in second.file_names)
 
     def joined(name: str) -> np.ndarray:

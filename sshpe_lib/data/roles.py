@@ -151,10 +151,11 @@ def _others(data: Data, everyone: Instances) -> tuple[Instances | None, Instance
 
 
 def _check_skeleton(role: str, other: Instances | WholeImages, labeled: Instances) -> None:
-    if other.skeleton != labeled.skeleton:
+    different = labeled.skeleton.difference(other.skeleton)
+    if different is not None:
         raise SSHPEError(
             f"{other.source}: the keypoints of data.{role} ({other.skeleton.name}) are not those of data.labeled "
-            f"({labeled.skeleton.name}, {labeled.source}); use files of one keypoint set"
+            f"({labeled.skeleton.name}, {labeled.source}): {different}; use files of one keypoint set"
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate.statistics import Protocol, statistics
 from sshpe_lib.skeleton import Skeleton
 
@@ -69,15 +70,28 @@ class Evaluation(ABC):
 
 @contextmanager
 def answering(networks: Mapping[str, nn.Module], device: torch.device | str) -> Iterator[None]:
-    """Inside the block the networks are on the device and in evaluation mode; afterwards as they were found."""
-    found = [(network, network.training, _device_of(network)) for network in networks.values()]
+    """Inside the block the networks are on the device and in evaluation mode; afterwards as they were found.
+
+    Raises SSHPEError for a network whose weights are not float32, as images are.
+    """
+    for name, network in networks.items():
+        other = next((one.dtype for one in network.parameters() if one.dtype != torch.float32), None)
+        if other is not None:
+            raise SSHPEError(
+                f"the weights of {name!r} are {other}, and images are float32; give its `.float()`"
+            )
+    homes = [(network, _device_of(network)) for network in networks.values()]
+    # One by one: a batch norm that is frozen among others that learn stays so.
+    modes = [(part, part.training) for network in networks.values() for part in network.modules()]
     try:
         for network in networks.values():
             network.to(device).eval()
         yield
     finally:
-        for network, training, home in found:
-            network.to(home).train(training)
+        for network, home in homes:
+            network.to(home)
+        for part, training in modes:
+            part.training = training
 
 
 def _device_of(network: nn.Module) -> torch.device | None:

@@ -101,3 +101,17 @@ def test_a_batch_may_be_empty(operation, layout):
     image = torch.rand(0, 3, 64, 48).contiguous(memory_format=layout)
     view, heatmaps = operation(View(image), torch.rand(0, 17, 16, 12), draw())
     assert view.image.shape == image.shape and heatmaps.shape == (0, 17, 16, 12)
+
+
+@pytest.mark.parametrize("kind", ["affine", "cut_occlude", "joint_cutout"])
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        ((17, 16, 12), r"heatmaps are torch.float32 of shape \(17, 16, 12\); give floating"),
+        ((3, 17, 16, 12), "has heatmaps of 3 images for 4"),
+        ((8, 17, 16, 12), "has heatmaps of 8 images for 4"),
+    ],
+)
+def test_heatmaps_of_other_images_are_refused(kind, shape, told):
+    with pytest.raises(SSHPEError, match=told):
+        OPERATIONS[kind]()(View(torch.rand(4, 3, 64, 48)), torch.rand(shape), draw())
