@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import torch
@@ -23,13 +24,16 @@ def write(path: Path, state: dict) -> None:
     with written_whole(path, alone=True) as partial, partial.open("wb") as file:
         try:
             torch.save(state, file)  # into an open file: with a name, the error of a full disk is lost
-        except RuntimeError as error:  # of the end of the archive, after the system's own
-            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+        except RuntimeError as error:  # of the end of the archive, after the system's own or an interrupt
+            first = error.__context__
+            told = isinstance(first, OSError | KeyboardInterrupt | SystemExit)
+            raise first if told and first is not None else error from None
 
 
 def read(path: Path, key: str, device: torch.device | str = "cpu") -> dict:
     """The state in a file. Raises SSHPEError on one that cannot be read or belongs to another experiment."""
     try:
+        _check_bytes(path)
         state = weights.load_plain(path, device)
     except Exception as error:  # torch raises many kinds for a truncated zip or a refused pickle
         reason = f"{type(error).__name__}: {error}".strip().split("\n")[0]
@@ -38,6 +42,14 @@ def read(path: Path, key: str, device: torch.device | str = "cpu") -> dict:
         found = state.get("key") if isinstance(state, dict) else None
         raise SSHPEError(f"{path}: belongs to experiment {found}, not {key}; {CURE}")
     return state
+
+
+def _check_bytes(path: Path) -> None:
+    """Raises ValueError where the checksum of a tensor is not that of its bytes, which torch does not compare."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"{damaged} in it is damaged")
 
 
 def finished(path: Path, key: str) -> dict | None:

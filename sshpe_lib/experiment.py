@@ -94,6 +94,7 @@ def train(experiment: Experiment, machine: Machine, folder: Path) -> Record:
 def _train(experiment: Experiment, machine: Machine, folder: Path) -> Record:
     started, code = datetime.now(UTC), provenance.revision()  # now: files may change while this trains
     data = roles.load(experiment, machine.pack, machine.progress)
+    sources.pin(experiment)  # again: a file may have changed while this run waited for its turn, or read it
     fabric, precision = (
         machine.fabric(experiment.train.precision, folder),
         machine.precision(experiment.train.precision),

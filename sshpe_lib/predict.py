@@ -26,7 +26,7 @@ from sshpe_lib.machine import Machine, first_process
 from sshpe_lib.report.overlay import overlay
 from sshpe_lib.skeleton import Skeleton
 from sshpe_lib.trained import Trained
-from sshpe_lib.writing import check_writable
+from sshpe_lib.writing import check_writable, write_picture, written_whole
 
 PERSON = 1  # the category of results, COCO's
 
@@ -87,8 +87,8 @@ def run(
         write_results(output / "keypoints.json", listed)
         for one in found:
             path = output / f"{one.path.stem}.pose.png"
-            if not cv2.imwrite(str(path), one.drawn()[..., ::-1]):
-                raise OSError(f"{path} could not be written")
+            with written_whole(path, suffix=".png") as partial:
+                write_picture(partial, one.drawn())
             scores = ", ".join(f"{score:.2f}" for score in one.scores)
             count = f"{len(one.scores)} {'person' if len(one.scores) == 1 else 'people'}"
             told.append(f"{one.path}: {count}{f', score {scores}' if scores else ''} -> {path}")

@@ -18,7 +18,7 @@ from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.dropping import InformationDropping
 from sshpe_lib.augment.view import Strong
 from sshpe_lib.config import Train
-from sshpe_lib.data.loaders import IN_USE, TrainBatch, usual_step
+from sshpe_lib.data.loaders import IN_USE, TrainBatch, lost_workers_told, usual_step
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.feed import Feed
 from sshpe_lib.graphs import StepGraphs, add_up
@@ -131,7 +131,8 @@ class Trainer:
     def fit(self) -> list[Point]:
         """Train to the end, from the checkpoint if there is one, and return the learning curve.
 
-        Raises SSHPEError where the loss or a weight is not finite, or the checkpoint is foreign or corrupt.
+        Raises SSHPEError where the loss or a weight is not finite, a loader process is lost, or the checkpoint is
+        foreign or corrupt.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.resume()
@@ -141,7 +142,7 @@ class Trainer:
         before = self.seconds
         show = self.progress and self.fabric.is_global_zero
         bar = progress_bars.bar(self.steps, f"train {self.key[:8]}", start=self.step, show=show)
-        with closing(self.graphs), closing(self._feed):
+        with lost_workers_told(), closing(self.graphs), closing(self._feed):
             if self.graphs.wanted and self.step < self.steps:
                 self.record(self.batches[usual_step(self.batches)])
             for batch in self.batches.loader(self.step, self.workers, self.fabric.device.type == "cuda"):

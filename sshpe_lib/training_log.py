@@ -22,11 +22,10 @@ class TrainingLog:
 
     def add(self, row: dict[str, float]) -> None:
         """A row with a number for each of `FIELDS`."""
-        new = not self.file.exists()
         try:
             with self.file.open("a", newline="") as file:
                 writer = csv.DictWriter(file, FIELDS)
-                if new:
+                if not file.tell():
                     writer.writeheader()
                 writer.writerow(row)
         except OSError as error:
@@ -44,11 +43,14 @@ class TrainingLog:
         if not self.file.exists():
             return
         try:
-            with self.file.open(newline="") as file:
+            with self.file.open(newline="", errors="replace") as file:
                 lines = [line for line in file if line.endswith("\n")]
         except OSError as error:
             raise SSHPEError(f"{self.file}: {error.strerror}; make it readable, or delete it") from error
-        rows = [row for row in csv.DictReader(lines) if row["step"].isdigit() and int(row["step"]) <= step]
+        # By the names of a log's own fields: somebody may have emptied the file meanwhile, and its header with it.
+        found = csv.DictReader(lines, FIELDS, restkey="more")
+        whole = (row for row in found if "more" not in row and None not in row.values())
+        rows = [row for row in whole if row["step"].isdecimal() and int(row["step"]) <= step]
         with written_whole(self.file, alone=True) as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, FIELDS)
             writer.writeheader()

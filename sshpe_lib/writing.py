@@ -12,8 +12,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sshpe_lib.errors import SSHPEError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MINUTE, DAY = 60.0, 86_400.0  # seconds
 
@@ -81,6 +85,16 @@ def cannot_write(path: Path, error: OSError) -> SSHPEError:
         f"{path}: cannot be written ({error.strerror or error}); make room, or name a folder that can be written to, "
         "and start again: finished work is not lost"
     )
+
+
+def write_picture(path: Path, image: np.ndarray, *settings: int) -> None:
+    """Write an image, (H, W, 3) uint8 RGB, in the format that its name says; settings: of OpenCV, for that format.
+
+    Raises OSError where the disk is full, of which OpenCV's own writing does not always tell.
+    """
+    import cv2  # not for those who only write words
+
+    path.write_bytes(cv2.imencode(path.suffix, image[..., ::-1], settings)[1].tobytes())
 
 
 def check_writable(folder: Path) -> None:

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from sshpe_lib import records, tables
-from sshpe_lib.config import Experiment
-from sshpe_lib.data import sources
+from sshpe_lib.config import CocoSource, Experiment
+from sshpe_lib.data import roles, sources
+from sshpe_lib.data.synthetic import SyntheticPeople, build
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.experiment import run, train
 from sshpe_lib.machine import Machine
@@ -208,6 +209,26 @@ def test_a_wrong_data_file_is_told_from_the_pinned_one(tmp_path):
     right = Experiment.model_validate(base | {"data": base["data"] | {"labeled": coco}})
     assert sources.pin(right).data.labeled.fingerprint
     assert sources.pin(right).key() != smoke().key()
+
+
+def test_a_file_that_changes_while_a_run_waits_is_not_trained_on(tmp_path, monkeypatch):
+    """The record would tell of another file than its network has seen."""
+    experiment = smoke("supervised", train__steps=1)
+    people = build(SyntheticPeople(images=20, seed=3), tmp_path / "people", progress=False)
+    source = CocoSource(kind="coco", annotations=str(people), images=str(people.parent / "images"))
+    experiment = experiment.model_copy(
+        update={"data": experiment.data.model_copy(update={"labeled": source, "val": source})}
+    )
+    pinned = sources.pin(experiment)
+    load = roles.load
+
+    def late(*asked):
+        people.write_text(people.read_text() + " ")
+        return load(*asked)
+
+    monkeypatch.setattr(roles, "load", late)
+    with pytest.raises(SSHPEError, match=r"sha256 \w+ is not \w+, which data\.labeled\.fingerprint pins"):
+        train(pinned, QUIET, tmp_path / "run")
 
 
 @pytest.mark.real_data

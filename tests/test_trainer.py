@@ -1,7 +1,9 @@
 """The loop: determinism, resuming, stopping, logging."""
 
 import csv
+import multiprocessing
 import re
+import time
 
 import pytest
 import torch
@@ -385,6 +387,38 @@ def test_a_row_that_was_half_written_is_forgotten(tmp_path, cut):
     log.file.write_bytes(whole[:-cut])
     log.forget_after(100)  # of 120 may be left 12, or 1
     assert log.file.read_bytes() == whole[: whole.index(b"120")]
+
+
+def test_a_log_that_somebody_emptied_meanwhile_is_gone_on_with(tmp_path):
+    log = TrainingLog(tmp_path)
+    log.add(row(20))
+    log.file.write_bytes(b"")
+    log.add(row(40))
+    assert log.file.read_text().startswith("step,rate")
+    log.file.write_bytes(
+        log.file.read_bytes().split(b"\n", 1)[1] + b"\xff\xfe,1\n7\n60,1,2,3,4,5\n"
+    )  # no header
+    log.add(row(60))
+    log.forget_after(50)
+    whole = log.file.read_bytes()
+    log.file.unlink()
+    log.add(row(40))
+    assert log.file.read_bytes() == whole
+
+
+def test_a_lost_loader_process_is_told_with_its_cure(tmp_path):
+    made = trainer(tmp_path)
+    forward = made._forward
+
+    def killing(batch):
+        if made.step == 3:
+            multiprocessing.active_children()[0].kill()
+            time.sleep(2)  # torch looks for what became of it now and then
+        return forward(batch)
+
+    made._forward, made.workers = killing, 1
+    with pytest.raises(SSHPEError, match="reads images was lost .*give fewer --workers.*from its checkpoint"):
+        made.fit()
 
 
 def test_the_log_has_a_row_for_the_last_step(tmp_path):

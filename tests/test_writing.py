@@ -8,12 +8,14 @@ import threading
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from sshpe_lib import checkpoints, writing
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.writing import check_writable, written_whole
+from sshpe_lib.writing import check_writable, write_picture, written_whole
 from tests import disks
 
 
@@ -148,3 +150,12 @@ def test_a_folder_that_cannot_be_written_to_is_known_before(small_disk, tmp_path
     (tmp_path / "file").touch()
     with pytest.raises(SSHPEError, match=r"file/folder: cannot be written \(Not a directory\)"):
         check_writable(tmp_path / "file" / "folder")
+
+
+def test_a_picture_on_a_full_disk_is_an_error(tmp_path):
+    image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    write_picture(tmp_path / "a.png", image)
+    assert np.array_equal(cv2.imread(str(tmp_path / "a.png"))[..., ::-1], image)
+    (tmp_path / "b.png").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device"):
+        write_picture(tmp_path / "b.png", image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from multiprocessing import get_start_method
 from typing import NamedTuple, Protocol, TypeVar
@@ -124,6 +125,23 @@ class Batches(Dataset):
                 if pin_memory and not ring.pin():
                     loaded = map(Parcel.pin_memory, loaded)
                 yield from loaded
+
+
+@contextmanager
+def lost_workers_told() -> Iterator[None]:
+    """Inside the block an SSHPEError tells, with its cure, where a loader process was killed.
+
+    PyTorch raises its own wherever the training is at that moment.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise SSHPEError(
+            f"a process that reads images was lost ({str(error).splitlines()[0].strip()}); the system kills one where "
+            "memory runs out: give fewer --workers, and start again: the run goes on from its checkpoint"
+        ) from None
 
 
 class _Packed(Dataset):

@@ -77,10 +77,23 @@ class PackedImages:
         row = self._rows.get(path)
         if row is None:
             return None
-        if self._pixels is None:
-            self._pixels = np.asarray(np.memmap(self.file, mode="r"))
+        pixels = self.map() if self._pixels is None else self._pixels
         width, height = self.sizes[row].tolist()
-        return self._pixels[self.starts[row] : self.starts[row + 1]].reshape(height, width, 3)
+        return pixels[self.starts[row] : self.starts[row + 1]].reshape(height, width, 3)
+
+    def map(self) -> np.ndarray:
+        """The file's bytes, which processes that are forked from this one have too, even where it is deleted.
+
+        Raises SSHPEError where it is no longer there.
+        """
+        try:
+            self._pixels = np.asarray(np.memmap(self.file, mode="r"))
+        except (OSError, ValueError) as error:
+            raise SSHPEError(
+                f"{self.file}: packed images cannot be read ({error}); leave a pack that a run uses, and start again, "
+                "which packs them again"
+            ) from error
+        return self._pixels
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_pixels": None}
@@ -104,7 +117,9 @@ def pack(pictures: Pictures, color: Color = "rgb", show: bool = True) -> PackedI
             f"{folder}: images cannot be packed ({error.strerror or error}); what is packed stays; make room there, "
             "name another folder by SSHPE_CACHE, or train without packing"
         ) from error
-    return PackedImages(pictures, file)
+    made = PackedImages(pictures, file)
+    made.map()
+    return made
 
 
 def _fill(pictures: Pictures, color: Color, file: Path, notes: Path, show: bool) -> None:

@@ -268,3 +268,12 @@ def test_a_loader_process_is_sent_the_place_and_not_the_pixels(people):
     sent = pickle.dumps(found)
     assert len(sent) < 3 * people.image_sizes.prod(axis=1).sum()
     np.testing.assert_array_equal(pickle.loads(sent).get(people.path(0)), pixels)
+
+
+def test_a_pack_that_is_deleted_in_use_is_read_on_and_told_where_it_is_not_open(people):
+    found = pack(people.pictures, show=False)
+    pixels, sent = found.get(people.path(1)).copy(), pickle.loads(pickle.dumps(found))
+    found.file.unlink()
+    np.testing.assert_array_equal(found.get(people.path(1)), pixels)
+    with pytest.raises(SSHPEError, match=r"\.pixels: packed images cannot be read .*start again"):
+        sent.get(people.path(1))

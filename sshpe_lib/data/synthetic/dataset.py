@@ -21,6 +21,7 @@ from sshpe_lib.data.synthetic.rendering import render
 from sshpe_lib.data.synthetic.spec import VERSION, SyntheticPeople, fingerprint
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.skeleton import COCO17
+from sshpe_lib.writing import write_picture
 
 _CHUNK = 32  # images a worker renders at a time
 
@@ -120,9 +121,7 @@ def _render_chunk(spec: SyntheticPeople, folder: Path, indices: range) -> list[t
     done = []
     for index in indices:
         image, annotations = render(spec, index)
-        path = folder / _file_name(index)
-        if not cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1]):
-            raise OSError(f"{path} could not be written")
+        write_picture(folder / _file_name(index), image, cv2.IMWRITE_PNG_COMPRESSION, 1)
         done.append((index, annotations))
     return done
 
