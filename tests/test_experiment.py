@@ -227,7 +227,9 @@ def test_a_file_that_changes_while_a_run_waits_is_not_trained_on(tmp_path, monke
         return load(*asked)
 
     monkeypatch.setattr(roles, "load", late)
-    with pytest.raises(SSHPEError, match=r"sha256 \w+\.\.\. is not \w+\.\.\., which data\.labeled\.fingerprint pins"):
+    with pytest.raises(
+        SSHPEError, match=r"sha256 \w+\.\.\. is not \w+\.\.\., which data\.labeled\.fingerprint pins"
+    ):
         train(pinned, QUIET, tmp_path / "run")
 
 

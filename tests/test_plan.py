@@ -691,6 +691,27 @@ def test_the_paper_profile_starts_and_steps_on_a_folder_like_coco(
     assert size == pytest.approx(cost.run_cost(one, found.people, tested.people).checkpoint, rel=2e-3)
 
 
+def test_a_run_costs_what_its_codec_and_its_training_ask_of_the_network() -> None:
+    """Offsets are two maps more a keypoint; an RSN learns from every unit and is tested by the last."""
+    rsn, resnet = (
+        tables.experiment("paper", "udpv1", backbone=name, amount="all", protocol="aid on true boxes")
+        for name in ("2xrsn50", "resnet50")
+    )
+    for made in (rsn, resnet):
+        of_run, of_maps = cost.network_of(made, 17), cost.network_cost(made.model, made.data.input_size, 51)
+        assert (
+            of_run == of_maps
+            and of_run.forward > cost.network_cost(made.model, made.data.input_size, 17).forward
+        )
+    one, every = (cost.network_of(rsn, 17).forward, cost.network_of(rsn, 17).learned)
+    assert (
+        1.1 < every / one < 1.2 and cost.network_of(resnet, 17).learned == cost.network_of(resnet, 17).forward
+    )
+    made = cost.run_cost(rsn, 1000, 100)
+    assert made.step == 3 * rsn.train.batch_size * every
+    assert made.evaluation == rsn.evaluate.times * 100 * 2 * one
+
+
 @pytest.mark.parametrize("seeds", [0, 2.5])
 def test_a_plan_has_a_seed_or_more(seeds: float) -> None:
     with pytest.raises(SSHPEError, match=f"seeds is {seeds}"):

@@ -68,10 +68,10 @@ def _measured(experiment: Experiment, machine: Machine, description: str) -> Spe
         batches.clock = gpu_clock if machine.on_gpu else time.process_time if alone else time.perf_counter
         unsaved_trainer(scratch, machine, batches, Path(folder)).fit()
         bar.close()
-    forward = cost.network_cost(experiment.model, experiment.data.input_size, KEYPOINTS).forward
+    learned = cost.network_of(experiment, KEYPOINTS).learned
     times = [end - start for start, end in zip(batches.asked, batches.asked[1:], strict=False)]
     seconds, clock = min(times[WARM_UP:]) / together, "CPU time" if alone else "wall time"
-    return Speed(seconds, clock, cost.step_flops(experiment, forward), TIMED, together)
+    return Speed(seconds, clock, cost.step_flops(experiment, learned), TIMED, together)
 
 
 def gpu_clock() -> float:
