@@ -143,6 +143,7 @@ def _stages(mix: Mix) -> tuple[Stage, ...]:
 
 def _experiment(profile: str, group: int, tiles: tuple[int, int], sites: Sequence[str] = ()) -> Experiment:
     """Pose-MUM on a profile with this mix, which the configuration checks, such as tiles that do not fit."""
+    tiles = whole_number("rows", tiles[0], 1), whole_number("columns", tiles[1], 1)
     mum = {"kind": "mum", "group": group, "tiles": tiles, "sites": sites, "probability": 1.0}
     return tables.experiment(profile, "pose-mum", set={"augment.strong": [mum], "train.batch_size": group})
 

@@ -171,8 +171,8 @@ def compare_folders(committed: Path, fresh: Path) -> list[Comparison]:
         old = records.find(committed, new.key)
         if old is None:
             raise SSHPEError(
-                f"{committed}: no record {new.key} to compare with; the experiment has changed since, so run "
-                "its table and commit the new records"
+                f"{committed}: no record {new.key} to compare with: its profile has none, or the "
+                "experiment has changed since; run its table and commit the new records"
             )
         comparisons.append(Comparison(old, new, tolerance(old, committed)))
     if not comparisons:

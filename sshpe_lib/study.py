@@ -104,6 +104,12 @@ def study(
     )
 
 
+def check_rows(table: str, *rows: str) -> None:
+    """Raises SSHPEError where a table has no such row, so that nothing is trained of another one first."""
+    for row in rows:
+        _select(tables.load_table(table), {"row": row, "column": "all", "amount": "all"})
+
+
 def wanted(table: Table, cells: Sequence[Cell], profile: str, seeds: int) -> list[Wanted]:
     """For every cell its experiments on a profile, COCO files pinned, or why the profile does not run it.
 

@@ -174,8 +174,8 @@ def experiment(
 
     Raises SSHPEError for an unknown name, a wrong setting, or a choice that the profile does not run.
     """
-    name = profile if isinstance(profile, str) else profile.title
-    profile = load_profile(profile, folder) if isinstance(profile, str) else profile
+    name = profile.title if isinstance(profile, Profile) else profile
+    profile = profile if isinstance(profile, Profile) else load_profile(profile, folder)
     cell = Cell(
         row=method, column=backbone, method=method, backbone=backbone, amount=amount, size=size, schedule=schedule,
         set=set or {},

@@ -20,6 +20,7 @@ from contextlib import suppress
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -303,6 +304,15 @@ def watch():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_pages_are_made_of_records_whatever_data_there_is(watch, tmp_path: Path, monkeypatch) -> None:
+    """The files of whoever builds the book may be others than the records were trained on."""
+    for name in ("SSHPE_DATA", "SSHPE_RECORDS", "SSHPE_TRAINING", "TQDM_DISABLE"):
+        monkeypatch.setenv(name, "elsewhere")
+    watch._prepare_kernels(SimpleNamespace(srcdir=tmp_path))
+    assert "SSHPE_DATA" not in os.environ and os.environ["SSHPE_TRAINING"] == "forbidden"
+    assert os.environ["SSHPE_RECORDS"] == str(tmp_path / "records")
 
 
 def test_watched_files_decide_by_name_and_content(watch, tmp_path: Path) -> None:

@@ -316,7 +316,7 @@ def test_the_kinds_are_those_of_the_unions():
         (config.HigherHRNet(network="higher_hrnet"), 32, "HigherHRNet-W32", "HigherHRNet-W32"),
         (config.RSN(network="rsn", stages=2, width=16), 32, "2xRSN-18", "2xRSN-18 of width 16"),
     ],
-    ids=NETWORKS,
+    ids=lambda value: getattr(value, "network", ""),
 )
 def test_what_a_network_says_of_itself(model, multiple, short, words):
     assert (model.multiple, model.short, str(model)) == (multiple, short, words)

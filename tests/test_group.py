@@ -267,3 +267,17 @@ def test_every_way_to_drop_information_shows_the_same_people() -> None:
         assert len(np.unique(images[changed], axis=0)) == 1  # one colour
     again = group.dropped_views("smoke", count=3, seed=1)
     assert all(np.array_equal(images, (shown | {"original": original})[name]) for name, images in again)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"profile": 3}, "3"),
+        ({"tiles": ("3", 4)}, "rows is '3'; give a whole number from 1 on"),
+        ({"tiles": (4, 3.5)}, "columns is 3.5; give a whole number from 1 on"),
+    ],
+)
+def test_what_a_notebook_may_be_given_by_mistake_is_told(asked: dict, told: str) -> None:
+    asked = {"profile": "smoke"} | asked
+    with pytest.raises(SSHPEError, match=told):
+        group.strong_views(asked.pop("profile"), group=4, seed=0, **asked)

@@ -72,5 +72,14 @@ def test_without_a_checkout_there_is_no_commit(tmp_path: Path, monkeypatch: pyte
     assert provenance.revision() == ("unknown", False)
 
 
+def test_a_repository_that_the_library_is_only_installed_in_has_no_commit_of_it(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = checkout / ".venv" / "lib" / "site-packages" / "sshpe_lib"
+    installed.mkdir(parents=True)
+    monkeypatch.setattr(provenance, "__file__", str(installed / "provenance.py"))
+    assert provenance.revision() == ("unknown", False)
+
+
 def test_only_a_cpu_has_instructions() -> None:
     assert provenance.instructions(torch.device("meta")) is None

@@ -20,7 +20,7 @@ from sshpe_lib.machine import Machine
 from sshpe_lib.overview import Line, overview
 from sshpe_lib.plan import lines
 from sshpe_lib.records import Example, Record
-from sshpe_lib.study import baseline_cells, pictures, study
+from sshpe_lib.study import baseline_cells, check_rows, pictures, study
 from sshpe_lib.tables import Cell
 from tests import fakes
 
@@ -59,6 +59,12 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
     monkeypatch.setattr(pool, "run_all", run_all)
     monkeypatch.setattr(experiment, "run", run)
     return asked
+
+
+def test_rows_are_checked_before_the_study_of_another() -> None:
+    check_rows("aid_table5", "E1", "E5")
+    with pytest.raises(SSHPEError, match="aid_table5 has no row 'E9'; choose one of"):
+        check_rows("aid_table5", "E1", "E9")
 
 
 def test_what_is_missing_is_trained_once_and_found_afterwards(trained: list, folder: Path) -> None:

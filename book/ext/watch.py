@@ -45,10 +45,13 @@ def _outdated(
 
 
 def _prepare_kernels(app: Sphinx) -> None:
-    """What the kernels inherit: no training, the book's own records, no progress bars on a page."""
+    """What the kernels inherit: no training, the book's own records and no data, no progress bars on a page."""
     os.environ["SSHPE_TRAINING"] = "forbidden"
     os.environ["SSHPE_RECORDS"] = str(Path(app.srcdir) / "records")
     os.environ["TQDM_DISABLE"] = "1"
+    os.environ.pop(
+        "SSHPE_DATA", None
+    )  # records tell what they were trained on; other files are of other experiments
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
