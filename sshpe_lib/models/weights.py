@@ -115,11 +115,12 @@ def save_state(model: nn.Module, path: Path, metadata: dict[str, str]) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def load_plain(path: Path, device: torch.device | str = "cpu") -> Any:
+def load_plain(path: Path, device: torch.device | str = "cpu", *, checksums: bool = False) -> Any:
     """What `torch.save` wrote, by `weights_only`, in either of its formats.
 
-    Raises ValueError for a zip that would take more memory than the file has bytes, and whatever torch and zipfile
-    raise for foreign bytes.
+    checksums: compare those of a zip's tensors with their bytes, which torch does not; it may be told to write none.
+    Raises ValueError for a zip that would take more memory than the file has bytes, or whose checksums differ, and
+    whatever torch and zipfile raise for foreign bytes.
     """
     with path.open("rb") as file:
         zipped = file.read(4) == b"PK\x03\x04"  # by which torch tells its formats apart
@@ -131,6 +132,11 @@ def load_plain(path: Path, device: torch.device | str = "cpu") -> Any:
             raise ValueError(
                 "its entries are compressed or share their bytes, as torch.save never writes them"
             )
+        if checksums:
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+            if damaged is not None:
+                raise ValueError(f"{damaged} in it is damaged")
     return torch.load(path, map_location=device, weights_only=True)
 
 
