@@ -25,8 +25,9 @@ def write(path: Path, state: dict) -> None:
             torch.save(state, file)  # into an open file: with a name, the error of a full disk is lost
         except RuntimeError as error:  # of the end of the archive, after the system's own or an interrupt
             first = error.__context__
-            told = isinstance(first, OSError | KeyboardInterrupt | SystemExit)
-            raise first if told and first is not None else error from None
+            if isinstance(first, OSError | KeyboardInterrupt | SystemExit):
+                raise first from None
+            raise error from None
 
 
 def read(path: Path, key: str, device: torch.device | str = "cpu") -> dict:

@@ -256,7 +256,7 @@ def _ended_in_order() -> Iterator[None]:
 def main() -> None:
     """Run the command; a mistake in the input is one line on stderr and exit code 2, SIGTERM exit code 143.
 
-    So is another process, or machine, of the same run that can no longer be reached.
+    A process or machine of the same run that can no longer be reached is told like a mistake in the input.
     """
     try:
         with _ended_in_order(), connected():

@@ -49,9 +49,8 @@ def _prepare_kernels(app: Sphinx) -> None:
     os.environ["SSHPE_TRAINING"] = "forbidden"
     os.environ["SSHPE_RECORDS"] = str(Path(app.srcdir) / "records")
     os.environ["TQDM_DISABLE"] = "1"
-    os.environ.pop(
-        "SSHPE_DATA", None
-    )  # records tell what they were trained on; other files are of other experiments
+    # Records tell what they were trained on; other files are of other experiments.
+    os.environ.pop("SSHPE_DATA", None)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -127,15 +127,12 @@ def load_plain(path: Path, device: torch.device | str = "cpu", *, checksums: boo
     if zipped:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-        packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
-        if packed or sum(entry.file_size for entry in entries) > path.stat().st_size:
-            raise ValueError(
-                "its entries are compressed or share their bytes, as torch.save never writes them"
-            )
-        if checksums:
-            with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()
-            if damaged is not None:
+            packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+            if packed or sum(entry.file_size for entry in entries) > path.stat().st_size:
+                raise ValueError(
+                    "its entries are compressed or share their bytes, as torch.save never writes them"
+                )
+            if checksums and (damaged := archive.testzip()) is not None:
                 raise ValueError(f"{damaged} in it is damaged")
     return torch.load(path, map_location=device, weights_only=True)
 
