@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from sshpe_lib import profiles, tables, trained
+from sshpe_lib import profiles, recipe, trained
 from sshpe_lib.config import Experiment, validate
 from sshpe_lib.data import coco
 from sshpe_lib.data.documents import fingerprint
@@ -138,7 +138,7 @@ def _experiment(
         "data": {"labels": None, "input_size": input_size, "codec": codec, "color": color},
         "evaluate": {"flip": True},
     }
-    return validate(tables.supervised_only(profiles.merge(profile.base, protocol, told)), str(file))
+    return validate(recipe.supervised_only(profiles.merge(profile.base, protocol, told)), str(file))
 
 
 def _rgb_to_one(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sshpe_lib import paths, tables
+from sshpe_lib import paths, profiles, tables
 from sshpe_lib.data import sources
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.records import path_of
@@ -38,7 +38,7 @@ def overview(profile: str = "all") -> list[Line]:
 
 
 def _line(name: str, profile: str) -> Line:
-    table, seeds = tables.load_table(name), tables.load_profile(profile).seeds
+    table, seeds = tables.load_table(name), profiles.load_profile(profile).seeds
     whole = table.model_copy(update={"cells": (*baseline_cells(table, table.cells), *table.cells)})
     asked = tables.cell_experiments(whole, profile, seeds)
     experiments = dict.fromkeys(one for _, made in asked if not isinstance(made, str) for one in made)

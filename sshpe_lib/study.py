@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sshpe_lib import paths, records, tables
+from sshpe_lib import paths, profiles, records, tables
 from sshpe_lib.config import Experiment, Source
 from sshpe_lib.data import sources
 from sshpe_lib.data.cache import ImageCache
@@ -70,7 +70,7 @@ def study(
     """
     typed = str(table.file or table.name) if isinstance(table, Table) else str(table)
     table = table if isinstance(table, Table) else tables.load_table(table)
-    chosen = tables.load_profile(profile)
+    chosen = profiles.load_profile(profile)
     seeds = chosen.seeds if seeds is None else whole_number("seeds", seeds, 1)
     cells = _select(table, {"row": row, "column": column, "amount": amount} | dict(marks or {}))
     check_metrics(table, profile)

@@ -2,53 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, model_validator
 
 from sshpe_lib import paths
-from sshpe_lib.config import Evaluate, Experiment, Frozen, validate
+from sshpe_lib.config import Experiment, Frozen
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.profiles import (
-    Profile,
-    Schedule,
-    load_methods,
-    load_profile,
-    load_schedules,
-    merge,
-    read_yaml,
-    validated,
-)
+from sshpe_lib.profiles import load_methods, load_profile, load_schedules, read_yaml, validated
+from sshpe_lib.recipe import Maker, Recipe, experiment, misspelt, not_run
 
-__all__ = [
-    "Cell", "Profile", "Reference", "Schedule", "Table", "cell_experiments", "experiment", "load_methods",
-    "load_profile", "load_schedules", "load_table", "merge", "names", "not_run", "read_yaml",
-]  # fmt: skip
+__all__ = ["Cell", "Reference", "Table", "cell_experiments", "experiment", "load_table", "names"]
 
 SETTINGS = ("devices", "methods", "schedules")  # files of params/ that are no tables
 
 
-class Cell(Frozen):
+class Cell(Recipe):
     """One number of a table: where it stands, what the paper says, which experiment makes it here.
 
-    method: None where the paper itself only quotes the number from other work. protocol: where it is not the
-    table's. multi_scale: the number is that of the run's test at several scales. others: the paper's figures of the
-    table's other metrics.
+    multi_scale: the number is that of the run's test at several scales. others: the paper's figures of the table's
+    other metrics.
     """
 
     row: str
     column: str
-    method: str | None = None
-    backbone: str = "resnet18"
-    amount: str = "1K"
-    size: str | None = None
-    schedule: str | None = None
-    protocol: str | None = None
     multi_scale: bool = False
-    set: dict[str, Any] = {}  # dotted settings of this cell alone
     marks: dict[str, str] = {}  # mark column -> what stands there, such as ✓
     paper: float | None = None
     others: dict[str, float] = {}
@@ -157,175 +136,6 @@ def load_table(name: str | Path, folder: Path | None = None) -> Table:
     return validated(Table, {"name": path.stem} | read_yaml(path) | {"file": path}, path)
 
 
-def experiment(
-    profile: str | Profile,
-    method: str,
-    *,
-    backbone: str = "resnet18",
-    amount: str = "1K",
-    size: str | None = None,
-    schedule: str | None = None,
-    protocol: str | None = None,
-    seed: int = 0,
-    set: dict[str, Any] | None = None,
-    folder: Path | None = None,
-) -> Experiment:
-    """The experiment of a method on a profile; `set` overrides dotted settings ("teacher.decay").
-
-    Raises SSHPEError for an unknown name, a wrong setting, or a choice that the profile does not run.
-    """
-    name = profile.title if isinstance(profile, Profile) else profile
-    profile = profile if isinstance(profile, Profile) else load_profile(profile, folder)
-    cell = Cell(
-        row=method, column=backbone, method=method, backbone=backbone, amount=amount, size=size, schedule=schedule,
-        set=set or {},
-    )  # fmt: skip
-    return _Maker(name, profile, load_methods(folder), load_schedules(folder), protocol).experiment(
-        cell, seed
-    )
-
-
-@dataclass(frozen=True)
-class _Maker:
-    """Makes the experiments of one profile and protocol."""
-
-    name: str
-    profile: Profile
-    methods: dict[str, dict[str, Any]]
-    schedules: dict[str, Schedule]
-    protocol: str | None
-
-    def experiment(self, cell: Cell, seed: int) -> Experiment:
-        """The experiment of a cell. Raises SSHPEError for an unknown name or a wrong setting."""
-        reason = not_run(self.profile, cell, self.protocol)
-        if reason:
-            raise SSHPEError(f"profile {self.name}: {reason}")
-        for kind, name, known in (
-            ("method", cell.method, self.methods),
-            ("schedule", cell.schedule, self.schedules),
-        ):
-            if name is not None and name not in known:
-                raise SSHPEError(f"no {kind} {name!r}; choose one of: {', '.join(known)}")
-        values = merge(
-            self.profile.base, self._chosen("protocol", cell.protocol or self.protocol),
-            self._chosen("size", cell.size),
-            {"model": self._chosen("backbone", cell.backbone)}, self._chosen("amount", cell.amount),
-            self.methods[cell.method],  # type: ignore[index]  # `not_run` has a reason where it is None
-        )  # fmt: skip
-        self._check(values, cell)
-        if values.get("teacher", {}).get("kind", "none") == "none":
-            values = merge(values, self.profile.supervised)
-            self._check(values, cell)
-            values = supervised_only(values)
-        if cell.schedule is not None:
-            values = self._scheduled(values, self.schedules[cell.schedule], cell, seed)
-        for place, value in {"train.seed": seed, **cell.set}.items():
-            values = _with(values, place.split("."), value)
-        made = validate(values, f"profile {self.name}, method {cell.method}")
-        _check_effect(cell.set, made)
-        return made
-
-    def _check(self, values: dict, cell: Cell) -> None:
-        """Raises SSHPEError where a part that is looked into below is no mapping, or a length no number."""
-        where = f"profile {self.name}, method {cell.method}"
-        for part in ("data", "teacher", "train", "evaluate"):
-            if not isinstance(values.get(part, {}), dict):
-                raise SSHPEError(f"{where}: {part}: a mapping of settings is expected, not {values[part]!r}")
-        for part, name in (("train", "steps"), ("train", "epochs"), ("evaluate", "times")):
-            value = values.get(part, {}).get(name, 1)
-            if not isinstance(value, int | float):
-                raise SSHPEError(f"{where}: {part}.{name}: a number is expected, not {value!r}")
-
-    def _chosen(self, kind: str, name: str | None) -> dict[str, Any]:
-        return {} if name is None else self.profile.settings(kind, name)
-
-    def _scheduled(self, values: dict, schedule: Schedule, cell: Cell, seed: int) -> dict:
-        """A run of the schedule's length; where it has a first stage, that is the same run without dropping."""
-        train = values.get("train", {})
-        longer = {name: train[name] * schedule.length for name in ("steps", "epochs") if name in train}
-        times = values.get("evaluate", {}).get("times", Evaluate().times) * schedule.length
-        added = {"train": longer | {"milestones": schedule.milestones}, "evaluate": {"times": times}}
-        if schedule.first is not None:
-            first = self.experiment(cell.model_copy(update={"schedule": schedule.first}), seed)
-            plain = first.augment.model_copy(update={"dropping": ()})
-            added["start"] = first.model_copy(update={"augment": plain}).model_dump()
-        return merge(values, added)
-
-
-# Settings that the training of another kind of network, or of a network alone, never asks for: two keys of one result.
-_WITHOUT_EFFECT = {
-    "whole images, and {} looks at crops": (
-        "augment.scene",
-        "data.masks",
-        "data.people",
-        "train.push",
-        "train.pull",
-    ),
-    "crops, and {} looks at whole images": ("augment.weak", "evaluate.nms", "evaluate.score_threshold"),
-    "training with a teacher, and {} has none": ("train.consistency", "train.forward"),
-}
-
-
-def _check_effect(names: Iterable[str], made: Experiment) -> None:
-    """Raises SSHPEError where a setting that is named changes nothing but the experiment's key."""
-    idle = (not made.bottom_up, made.bottom_up, not made.semi_supervised)
-    for (what, settings), applies in zip(_WITHOUT_EFFECT.items(), idle, strict=True):
-        for name in names if applies else ():
-            if any(name == one or name.startswith(f"{one}.") for one in settings):
-                raise SSHPEError(
-                    f"{name} has no effect here: it is of {what.format(made.model)}; leave it out"
-                )
-
-
-def supervised_only(values: dict) -> dict:
-    """A supervised run keeps the schedule's length and drops what only a teacher needs."""
-    dropped = {"data": {"unlabeled"}, "train": {"burn_in", "consistency"}}
-    kept = {
-        part: {name: value for name, value in values[part].items() if name not in names}
-        for part, names in dropped.items()
-        if part in values
-    }
-    return values | kept
-
-
-def not_run(profile: Profile, cell: Cell, protocol: str | None = None) -> str | None:
-    """Why the profile does not run a cell; None where it does."""
-    if cell.method is None:
-        return "quoted by the paper from other work"
-    for kind, choice, choices in _choices(profile, cell, protocol):
-        if choice not in choices:
-            return f"no {kind} {choice!r}; choose one of: {', '.join(choices)}"
-        chosen = choices[choice]
-        if isinstance(chosen, str):
-            return chosen
-    return None
-
-
-def _choices(profile: Profile, cell: Cell, protocol: str | None) -> Iterator[tuple[str, str, dict]]:
-    """What a cell chooses, of which kind, and what the profile has of that kind."""
-    for kind, choices in profile.choices().items():
-        choice = getattr(cell, kind) or (protocol if kind == "protocol" else None)
-        if choice is not None:
-            yield kind, choice, choices
-
-
-def _misspelt(profile: Profile, cell: Cell, protocol: str | None) -> bool:
-    """Whether a choice of a cell is in no profile at all, and so a slip, rather than left out of this one."""
-    missing = [
-        (kind, name) for kind, name, choices in _choices(profile, cell, protocol) if name not in choices
-    ]
-    if not missing:
-        return False
-    every = [load_profile(path.stem).choices() for path in (paths.params() / "profiles").glob("*.yaml")]
-    return any(all(name not in choices[kind] for choices in every) for kind, name in missing)
-
-
-def _with(values: dict, place: list[str], value: Any) -> dict:
-    head, *rest = place
-    inside = values.get(head)
-    return values | {head: _with(inside if isinstance(inside, dict) else {}, rest, value) if rest else value}
-
-
 def cell_experiments(
     table: Table, profile: str, seeds: int
 ) -> Iterator[tuple[Cell, tuple[Experiment, ...] | str]]:
@@ -334,10 +144,10 @@ def cell_experiments(
     Raises SSHPEError that names the table's file and the cell, for a wrong setting and for a name that is unknown.
     """
     loaded = load_profile(profile)
-    maker = _Maker(profile, loaded, load_methods(), load_schedules(), table.protocol)
+    maker = Maker(profile, loaded, load_methods(), load_schedules(), table.protocol)
     for cell in table.cells:
         reason = not_run(loaded, cell, table.protocol)
-        if cell.method is not None and _misspelt(loaded, cell, table.protocol):
+        if cell.method is not None and misspelt(loaded, cell, table.protocol):
             raise SSHPEError(f"{table.place(cell)}: {reason}")
         if cell.method is not None and table.unmeasured:
             reason = table.unmeasured

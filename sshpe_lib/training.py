@@ -109,7 +109,7 @@ def own_experiment(
 
 def _of_aid(method: str) -> bool:
     """Whether a method is AID's own: its baseline, or one that drops information from labelled people."""
-    return method == "udpv1" or "dropping" in (tables.load_methods().get(method, {}).get("augment") or {})
+    return method == "udpv1" or "dropping" in (profiles.load_methods().get(method, {}).get("augment") or {})
 
 
 def _source(file: Path | CocoSource, category: str | int | None) -> CocoSource:

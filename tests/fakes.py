@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from sshpe_lib import records, tables
+from sshpe_lib import profiles, records, tables
 from sshpe_lib.config import Experiment
 from sshpe_lib.records import Example, Point, Provenance, Record
 from sshpe_lib.report import Result, Study
@@ -102,7 +102,7 @@ def study(
     table = chosen
     results = [_result(one, ap) for one in wanted(table, cells, profile, seeds)]
     baselines = [_result(one, ap) for one in wanted(table, baseline_cells(table, cells), profile, seeds)]
-    description = tables.load_profile(profile).description
+    description = profiles.load_profile(profile).description
     return Study(table, profile, seeds, tuple(results), tuple(baselines), description)
 
 
@@ -114,7 +114,7 @@ def _result(one: Wanted, ap: Callable[[Cell, int], float]) -> Result:
 def unpinned(params: Path, folder: Path) -> Path:
     """A copy of params/ in `folder` with one more profile, `photos`, on files that are nowhere."""
     shutil.copytree(params, folder / "params")
-    profile = tables.read_yaml(folder / "params" / "profiles" / "smoke.yaml")
+    profile = profiles.read_yaml(folder / "params" / "profiles" / "smoke.yaml")
     source = {"kind": "coco", "annotations": "photos/people.json", "images": "photos"}
     profile["base"]["data"] |= {"labeled": source, "val": source}
     text = yaml.safe_dump(profile | {"title": "photos"})

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from sshpe_lib import config, tables
+from sshpe_lib import config, profiles, tables
 from sshpe_lib.config import Experiment
 from sshpe_lib.config.model import NETWORKS
 from sshpe_lib.errors import SSHPEError
@@ -26,7 +26,7 @@ def values(**changes) -> dict:
         "augment": {"strong": [{"kind": "mum", "sites": ["layer1"]}]},
         "train": {"steps": 10, "batch_size": 8},
     }
-    return tables.merge(base, changes)
+    return profiles.merge(base, changes)
 
 
 def build(**changes) -> Experiment:
@@ -158,14 +158,14 @@ def test_every_fault_is_listed_at_once():
 
 
 @pytest.mark.parametrize("profile", ["smoke", "quick", "lsp", "paper"])
-@pytest.mark.parametrize("method", list(tables.load_methods()))
+@pytest.mark.parametrize("method", list(profiles.load_methods()))
 def test_every_profile_runs_every_method(profile, method):
     if profile == "lsp" and choices.of(method):
         with pytest.raises(SSHPEError, match="one person an image"):
             tables.experiment(profile, method, **choices.of(method))
         return
     experiment = tables.experiment(profile, method, **choices.of(method))
-    assert experiment.semi_supervised == (tables.load_methods()[method]["teacher"]["kind"] != "none")
+    assert experiment.semi_supervised == (profiles.load_methods()[method]["teacher"]["kind"] != "none")
 
 
 @pytest.mark.parametrize("profile", ["smoke", "quick", "lsp", "paper"])

@@ -5,7 +5,7 @@ What a step makes of a batch first depends on nothing that steps make, so that a
 
 import pytest
 
-from sshpe_lib import tables, trainer
+from sshpe_lib import profiles, tables, trainer
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.machine import Machine
 from sshpe_lib.plan.measure import noise_batch, unsaved_trainer
@@ -17,7 +17,7 @@ CPU = Machine(accelerator="cpu", progress=False)
 
 AID = {"amount": "all", "protocol": "aid on true boxes"}
 STEPS = [
-    *((method, choices.of(method)) for method in sorted(tables.load_methods())),
+    *((method, choices.of(method)) for method in sorted(profiles.load_methods())),
     ("aid-cutout", {"backbone": "hrnet-w32", **AID}),
     ("aid-cutout", {"backbone": "2xrsn50", "set": {"train.hard_keypoints": 8}, **AID}),
     ("pose-mum+", {"set": {"data.codec": "udp-gaussian"}}),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from sshpe_lib import records, tables
+from sshpe_lib import profiles, records, tables
 from sshpe_lib.config import CocoSource, Experiment
 from sshpe_lib.data import roles, sources
 from sshpe_lib.data.synthetic import SyntheticPeople, build
@@ -82,7 +82,7 @@ def test_loader_processes_and_packed_images_change_no_bit(tmp_path, monkeypatch)
     assert (one.metrics, one.curve, one.examples) == (other.metrics, other.curve, other.examples)
 
 
-@pytest.mark.parametrize("method", list(tables.load_methods()))
+@pytest.mark.parametrize("method", list(profiles.load_methods()))
 def test_every_method_trains(tmp_path, method):
     record = train(smoke(method, train__steps=4, evaluate__times=1), QUIET, tmp_path)
     assert record.headline == ("teacher" if smoke(method).teacher.kind in ("ema", "eman") else "student")
@@ -201,7 +201,7 @@ def test_a_wrong_data_file_is_told_from_the_pinned_one(tmp_path):
     coco = {"kind": "coco", "annotations": str(file), "images": str(file.parent / "images")}
     base = smoke().model_dump(mode="json")
     wrong = Experiment.model_validate(
-        tables.merge(base, {"data": {"labels": 16}})
+        profiles.merge(base, {"data": {"labels": 16}})
         | {"data": base["data"] | {"labeled": coco | {"fingerprint": "00" * 32}}}
     )
     with pytest.raises(SSHPEError, match=r"sha256 .* is not 000000000000.*data.labeled.fingerprint"):

@@ -25,7 +25,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sshpe_lib import checkpoints, converting, predict, profiles, records, tables, trained
+from sshpe_lib import checkpoints, converting, profiles, records, tables, trained
+from sshpe_lib.data import named_boxes
 from sshpe_lib.data.check import check
 from sshpe_lib.data.coco import ground_truth, load_instances, parse
 from sshpe_lib.data.images import read_image
@@ -209,7 +210,7 @@ def test_a_file_of_detections(folder: Path, document: Any) -> None:
 def test_a_file_of_boxes(folder: Path, document: Any) -> None:
     path = folder / "boxes.json"
     path.write_text(as_json(document))
-    survives(lambda: predict.read_boxes(path))
+    survives(lambda: named_boxes.read_boxes(path))
 
 
 PICTURES = (".jpg", ".png", ".webp", ".bmp", ".gif", ".tiff", ".ppm")

@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 
-from sshpe_lib import exporting, predict, tables, trained
+from sshpe_lib import exporting, predict, profiles, tables, trained
 from sshpe_lib.codec.crowd import CrowdHeatmap
 from sshpe_lib.data.synthetic import SyntheticPeople, build
 from sshpe_lib.experiment import train
@@ -19,7 +19,7 @@ from tests.devices import Steps
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 GPU, CPU = (Machine(accelerator=name, progress=False) for name in ("cuda", "cpu"))
-METHODS = sorted(tables.load_methods())
+METHODS = sorted(profiles.load_methods())
 # Of float32: sums are taken in another order. Of a run: in TensorFloat-32 too, and steps amplify it.
 SAME_STEP, SAME_RUN = 1e-3, 1e-2
 

@@ -13,7 +13,7 @@ import sshpe_lib
 PACKAGE = Path(sshpe_lib.__file__).parent
 LAYERS = {
     "errors": 0, "paths": 0, "writing": 0, "progress": 0, "skeleton": 0, "seeding": 0,
-    "config": 0, "profiles": 0, "records": 0, "report": 0, "tables": 0,
+    "config": 0, "profiles": 0, "recipe": 0, "records": 0, "report": 0, "tables": 0,
     "geometry": 1, "codec": 1, "grouping": 1, "models": 1, "augment": 1, "teacher": 1, "averaging": 1, "losses": 1,
     "transfer": 1, "streams": 1, "modes": 1, "graphs": 1, "parcel": 1,
     "data": 2, "evaluate": 2, "methods": 2, "checkpoints": 2, "supervision": 2, "crowd_supervision": 2,

@@ -15,6 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from sshpe_lib import cli, initial, predict, records, tables, trained
+from sshpe_lib.data import named_boxes
 from sshpe_lib.data.images import read_image
 from sshpe_lib.data.synthetic import SyntheticPeople, build
 from sshpe_lib.errors import SSHPEError
@@ -233,14 +234,14 @@ def test_wrong_boxes_name_the_entry(tmp_path, entries, told) -> None:
     path = tmp_path / "boxes.json"
     path.write_text(json.dumps(entries))
     with pytest.raises(SSHPEError, match=rf"boxes.json: .*{told}.*give a list of"):
-        predict.read_boxes(path)
+        named_boxes.read_boxes(path)
 
 
 def test_boxes_are_of_an_image_whatever_folder_it_lies_in(tmp_path) -> None:
     path = tmp_path / "boxes.json"
     entries = [("deep/a.png", [0, 0, 4, 5]), ("a.png", [1, 2, 3, 4.5])]
     path.write_text(json.dumps([{"file_name": name, "bbox": box} for name, box in entries]))
-    found = predict.read_boxes(path)
+    found = named_boxes.read_boxes(path)
     assert list(found) == ["a.png"] and found["a.png"].tolist() == [[0, 0, 4, 5], [1, 2, 3, 4.5]]
 
 
@@ -312,7 +313,7 @@ def test_of_a_coco_file_the_boxes_of_people_count(tmp_path, categories, category
         ],
     } | ({} if categories is None else {"categories": categories})
     path.write_text(json.dumps(document))
-    found = predict.read_boxes(path, category)
+    found = named_boxes.read_boxes(path, category)
     assert {name: boxes.tolist() for name, boxes in found.items()} == {
         f"{number}.png": [[number, 0, 4, 5]] if number in kept else [] for number in numbers
     }
@@ -338,7 +339,7 @@ def test_a_category_of_boxes_is_asked_for(tmp_path, category, told) -> None:
     with pytest.raises(
         SSHPEError, match=rf"categories: 'car' \(id 3\), 'hand' \(id 9\); .*{told}.*--category NAME"
     ):
-        predict.read_boxes(path, category)
+        named_boxes.read_boxes(path, category)
     with pytest.raises(
         SSHPEError, match="--category chooses among the boxes of a COCO file; name it by --boxes"
     ):
@@ -346,7 +347,7 @@ def test_a_category_of_boxes_is_asked_for(tmp_path, category, told) -> None:
 
 
 def test_boxes_of_a_coco_file_and_of_strangers(tmp_path, pictures) -> None:
-    found = predict.read_boxes(pictures[0].parents[1] / "annotations.json")
+    found = named_boxes.read_boxes(pictures[0].parents[1] / "annotations.json")
     assert sorted(found) == [path.name for path in pictures]
     with pytest.raises(SSHPEError, match=r"boxes of 000001.png, which is not among the images"):
         predict.predict(trained.load(trained.shipped()), pictures[:1], found, QUIET)

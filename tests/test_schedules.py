@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sshpe_lib import checkpoints, records, tables
+from sshpe_lib import checkpoints, profiles, records, tables
 from sshpe_lib.config import Experiment
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.experiment import run, train
@@ -65,7 +65,7 @@ def test_a_second_stage_draws_other_numbers() -> None:
 def test_both_stages_have_one_network_and_the_same_data(change: dict, fault: str) -> None:
     values = made("S3").model_dump()
     with pytest.raises(ValueError, match=fault):
-        Experiment.model_validate(tables.merge(values, change))
+        Experiment.model_validate(profiles.merge(values, change))
 
 
 def test_an_unknown_schedule_lists_the_known_ones() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from sshpe_lib import experiment, paths, pool, records, report, tables
+from sshpe_lib import experiment, paths, pool, profiles, records, report, tables
 from sshpe_lib import study as studies
 from sshpe_lib.config import Experiment
 from sshpe_lib.data import sources
@@ -131,7 +131,7 @@ def test_a_row_and_a_column(trained: list, row: object, column: str) -> None:
 
 
 def test_the_profiles_number_of_seeds_is_the_default(trained: list) -> None:
-    seeds = tables.load_profile("quick").seeds
+    seeds = profiles.load_profile("quick").seeds
     assert study("table4", "quick", row=0.6, column="ResNet-18").seeds == seeds
     assert sorted(e.train.seed for e in trained) == sorted([*range(seeds), *range(seeds)])
 
@@ -479,9 +479,9 @@ def test_overview_leaves_out_what_a_profile_does_not_run() -> None:
 def test_overview_of_all_profiles_says_whose_data_is_missing(photos: str) -> None:
     lines = {line.profile: line for line in overview() if line.table == "table4"}
     assert {"lsp", "paper", "photos", "quick", "smoke"} <= set(lines)
-    total = 12 * tables.load_profile("quick").seeds  # two networks
+    total = 12 * profiles.load_profile("quick").seeds  # two networks
     assert lines["quick"] == Line("table4", "quick", 0, total, "sshpe run table4 --profile quick")
-    seeds = tables.load_profile(photos).seeds
+    seeds = profiles.load_profile(photos).seeds
     assert (lines[photos].done, lines[photos].total) == (0, 6 * seeds)
     assert "Set SSHPE_DATA" in lines[photos].trouble
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sshpe_lib import records, tables
+from sshpe_lib import profiles, recipe, records, tables
 from sshpe_lib.config import Experiment
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.tables import Cell, Table
@@ -161,7 +161,7 @@ def test_the_marks_of_table_3_are_its_operations() -> None:
 def test_cuts_and_colours_come_before_the_affine_and_mixing_after() -> None:
     dropping = ["random_erasing", "information_cutout", "hide_and_seek", "grid_mask"]
     order = [*dropping, "rand_augment", "joint_cutout", "cutout", "cut_occlude", "affine", "mum"]
-    for name in tables.load_methods():
+    for name in profiles.load_methods():
         found = kinds(tables.experiment("quick", name, **choices.of(name)))
         assert found == sorted(found, key=order.index), name
 
@@ -179,7 +179,7 @@ def test_table_5_uses_the_best_decay_of_its_backbone() -> None:
 
 
 def test_a_dual_method_differs_from_its_single_one_in_the_teacher_only() -> None:
-    methods = tables.load_methods()
+    methods = profiles.load_methods()
     duals = {name.removesuffix("-dual") for name in methods if name.endswith("-dual")}
     assert duals == {"affine", "rand", "jc", "pose-mum"}
     for name in duals:
@@ -189,7 +189,7 @@ def test_a_dual_method_differs_from_its_single_one_in_the_teacher_only() -> None
 
 def test_methods_make_the_experiments_of_the_committed_records(repository: Path) -> None:
     """With a record's data, network, schedule and easy view, a method of today is its experiment, so has its key."""
-    today = {name: tables.experiment("quick", name, **choices.of(name)) for name in tables.load_methods()}
+    today = {name: tables.experiment("quick", name, **choices.of(name)) for name in profiles.load_methods()}
     found = set()
     for record in records.read_all(repository / "book" / "records"):
         wanted = record.experiment
@@ -268,7 +268,7 @@ def test_a_quoted_number_is_quoted_in_a_table_that_nobody_can_measure_too() -> N
 def test_a_supervised_run_has_no_settings_of_a_teachers() -> None:
     train = {"steps": 2, "burn_in": 0.5, "consistency": 2.0}
     values = {"data": {"labels": 3, "unlabeled": {}}, "train": train}
-    assert tables.supervised_only(values) == {"data": {"labels": 3}, "train": {"steps": 2}}
+    assert recipe.supervised_only(values) == {"data": {"labels": 3}, "train": {"steps": 2}}
 
 
 def test_a_setting_that_is_typed_wins_over_the_seed() -> None:

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from pydantic import Field, ValidationError, field_validator
 
-from sshpe_lib import paths, provenance, tables
+from sshpe_lib import paths, profiles, provenance
 from sshpe_lib.config import Experiment, Frozen, Model
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.machine import Machine
@@ -88,7 +88,7 @@ def load_devices(folder: Path | None = None) -> dict[str, Device]:
     """Name -> device, of params/devices.yaml. Raises SSHPEError that names the file and its faults."""
     path = (folder or paths.params()) / "devices.yaml"
     devices = {}
-    for name, values in tables.read_yaml(path).items():
+    for name, values in profiles.read_yaml(path).items():
         try:
             devices[name] = Device.model_validate(values)
         except ValidationError as error:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sshpe_lib import initial, paths, records, tables
+from sshpe_lib import initial, paths, profiles, records, tables
 from sshpe_lib.config import Experiment, Source
 from sshpe_lib.data import sources
 from sshpe_lib.errors import SSHPEError, whole_number
@@ -130,7 +130,7 @@ def make(
     SSHPE_DATA names no folder. Data that is missing or not as expected is told in the plan.
     """
     table = table if isinstance(table, Table) else tables.load_table(table)
-    chosen = tables.load_profile(profile)
+    chosen = profiles.load_profile(profile)
     seeds = chosen.seeds if seeds is None else whole_number("seeds", seeds, 1)
     check_metrics(table, profile)
     cells = (*baseline_cells(table, table.cells), *table.cells)

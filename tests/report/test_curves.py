@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from sshpe_lib import report, tables
+from sshpe_lib import profiles, report, tables
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.report import Study
 from sshpe_lib.report.curves import LOSSES, band
@@ -131,7 +131,7 @@ def test_ap_panels_share_an_axis_from_zero_up() -> None:
 
 
 def test_columns_are_named_where_there_are_several() -> None:
-    profile = tables.load_profile("smoke")
+    profile = profiles.load_profile("smoke")
     made = fakes.study("smoke")
     twice = [
         *made.results[:1],
@@ -176,7 +176,7 @@ def test_the_best_record_is_the_first_seed_of_the_highest_mean() -> None:
 
 
 def test_another_test_of_the_same_runs_has_no_panel_of_its_own() -> None:
-    profile, made = tables.load_profile("smoke"), fakes.study("smoke")
+    profile, made = profiles.load_profile("smoke"), fakes.study("smoke")
     again = report.Result(
         made.results[0].cell.model_copy(update={"multi_scale": True}), made.results[0].records
     )

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from sshpe_lib import report, tables
+from sshpe_lib import profiles, report, tables
 from sshpe_lib.config import SimpleBaseline
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.report import Study, blocks
@@ -155,7 +155,7 @@ def pinned(monkeypatch: pytest.MonkeyPatch) -> tables.Table:
 
 def test_a_cell_that_was_not_run_says_why() -> None:
     view = report.table(fakes.study("smoke", cells=tables.load_table("table4").cells))
-    reason = str(tables.load_profile("smoke").backbones["resnet101"])
+    reason = str(profiles.load_profile("smoke").backbones["resnet101"])
     assert view.reasons == [reason]
     row = next(line for line in html_rows(view) if line[0] == "0.999")
     assert row[-2:] == ["46.13", "not run1"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sshpe_lib import tables
+from sshpe_lib import profiles, tables
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.records import Record
 from sshpe_lib.report import Study
@@ -139,7 +139,7 @@ def test_the_title_names_the_data_and_the_legend_the_rows() -> None:
     figure = training(study())
     title = " ".join(figure.get_suptitle().split())
     assert title.startswith(tables.load_table("figure3_4").title)
-    assert "Profile quick" in title and title.endswith(tables.load_profile("quick").description)
+    assert "Profile quick" in title and title.endswith(profiles.load_profile("quick").description)
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [*ROWS, "student", "learning rate ÷ 10"]
 
