@@ -13,7 +13,8 @@ from sshpe_lib.losses import added, heatmap_mse
 from sshpe_lib.methods.step import Labeled
 
 # Sizes of the Gaussians that supervise RSN's units, by the kernels of its official code, from coarse to fine, as
-# the unbiased variant gives them (standard deviations in heatmap pixels). An earlier stage starts one kernel wider.
+# the unbiased variant gives them (standard deviations in heatmap pixels; two have half a thousandth more there). An
+# earlier stage starts one kernel wider.
 KERNELS = {15: 2.6, 11: 2.0, 9: 1.7, 7: 1.41, 5: 1.11}
 COARSE_SHARE = 0.25  # of a unit that is not a stage's last, in the loss
 

@@ -315,6 +315,7 @@ def test_the_kinds_are_those_of_the_unions():
         (config.HRNet(network="hrnet"), 32, "HRNet-W32", "HRNet-W32"),
         (config.HigherHRNet(network="higher_hrnet"), 32, "HigherHRNet-W32", "HigherHRNet-W32"),
         (config.RSN(network="rsn", stages=2, width=16), 32, "2xRSN-18", "2xRSN-18 of width 16"),
+        (config.RSN(network="rsn", depth=50, expansion=4), 32, "RSN-50", "RSN-50 of expansion 4"),
     ],
     ids=lambda value: getattr(value, "network", ""),
 )

@@ -34,6 +34,23 @@ def test_the_papers_lengths_and_milestones() -> None:
     assert second.train == once and second.start.train == once
 
 
+@pytest.mark.parametrize(
+    ("protocol", "backbone", "amount", "size", "epochs", "falls"),
+    [
+        ("aid", "hrnet-w32", "all", "256x192", 210, [170, 200]),
+        ("aid on true boxes", "hrnet-w32", "all", "256x192", 210, [170, 200]),
+        ("aid bottom-up", "higherhrnet-w32", "all images", "512x512", 300, [200, 260]),
+        ("aid bottom-up on CrowdPose", "higherhrnet-w32", "all images", "512x512", 300, [200, 260]),
+    ],
+)
+def test_without_a_schedule_rates_fall_where_hrnets_do(
+    protocol: str, backbone: str, amount: str, size: str, epochs: int, falls: list[int]
+) -> None:
+    chosen = {"backbone": backbone, "amount": amount, "size": size, "protocol": protocol}
+    train = tables.experiment("paper", "udpv1", **chosen).train
+    assert (train.epochs, [round(m * epochs) for m in train.milestones]) == (epochs, falls)
+
+
 def test_a_longer_run_is_measured_as_often_a_step() -> None:
     once, twice = made("S1"), made("S2")
     assert twice.evaluate.times / twice.train.steps == once.evaluate.times / once.train.steps

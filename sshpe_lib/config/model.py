@@ -155,8 +155,9 @@ class RSN(Network):
     """Residual Steps Network: depth, number of stages, base width, channels of its units (`models.rsn`).
 
     variant: "official", or "udp", the one of UDP's reference with a three-convolution stem and attention; prm:
-    the pose refine machine. Every unit of every stage is supervised. There is no public ImageNet file, so it
-    starts from scratch. It names no stages: its branches lead past one another, and nothing is mixed on the way.
+    the pose refine machine; expansion: 4 for levels of four times the channels, which cost what was published for
+    RSN-50. Every unit of every stage is supervised. There is no public ImageNet file, so it starts from scratch. It
+    names no stages: its branches lead past one another, and nothing is mixed on the way.
     """
 
     network: Literal["rsn"]
@@ -166,6 +167,7 @@ class RSN(Network):
     unit_channels: int = Field(256, gt=0)
     variant: Literal["official", "udp"] = "official"
     prm: bool = False
+    expansion: Literal[1, 4] = 1
     init: Literal["scratch"] = "scratch"
 
     @property
@@ -174,8 +176,10 @@ class RSN(Network):
         return (f"{self.stages}x" if self.stages > 1 else "") + f"RSN-{self.depth}"
 
     def __str__(self) -> str:
-        """Such as "2xRSN-50", or "RSN-18 of width 16"."""
-        return self.short + (f" of width {self.width}" if self.width != 64 else "")
+        """Such as "2xRSN-50", "RSN-18 of width 16", or "2xRSN-50 of expansion 4"."""
+        sizes = [("width", self.width, 64), ("expansion", self.expansion, 1)]
+        told = " and ".join(f"{name} {size}" for name, size, usual in sizes if size != usual)
+        return self.short + (f" of {told}" if told else "")
 
 
 def _network(model: Any) -> str:

@@ -105,13 +105,16 @@ def _rsn(state: Mapping[str, Tensor]) -> Recognised:
     depth = next((d for d, counts in rsn.BLOCKS.items() if counts == blocks), None)
     if depth is None:
         raise _UnknownDepth(f"no RSN has levels of {blocks} blocks")
-    finest = "stage0.upsample.up4"
+    finest, official = "stage0.upsample.up4", "top.conv.conv.weight" in state
+    units, level = _shape(state, f"{finest}.u_skip.conv.weight")[:2]
+    width = _shape(state, "top.conv.conv.weight" if official else "top.conv.2.conv.weight")[0]
     settings = {
         "depth": depth,
         "stages": _count(state, r"stage(\d+)\."),
-        "width": _shape(state, f"{finest}.u_skip.conv.weight")[1],
-        "unit_channels": _shape(state, f"{finest}.u_skip.conv.weight")[0],
-        "variant": "official" if "top.conv.conv.weight" in state else "udp",
+        "width": width,
+        "expansion": 4 if level == 4 * width else 1,
+        "unit_channels": units,
+        "variant": "official" if official else "udp",
         "prm": any(name.startswith(f"{finest}.prm.") for name in state),
     }
     return Recognised("rsn", settings, _shape(state, f"{finest}.res_conv2.conv.weight")[0])

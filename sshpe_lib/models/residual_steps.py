@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 BRANCHES = 4
-SHARE = (26, 64)  # channels of one branch over those of the block's input
+SHARE = (26, 64)  # channels of one branch over those that it is measured by
 SQUEEZE = 8
 
 Variant = Literal["official", "udp"]
@@ -40,19 +40,19 @@ class Block(nn.Module):
 
     Args:
         inputs, outputs: channels.
+        branch: channels of one branch.
         stride: of the first convolution and of the shortcut.
-        variant: as `RSN`.
+        attention: over the channels of what the branches found.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int, variant: Variant) -> None:
+    def __init__(self, inputs: int, outputs: int, branch: int, stride: int, attention: bool) -> None:
         super().__init__()
-        branch = (outputs if variant == "udp" else inputs) * SHARE[0] // SHARE[1]
         self.conv_bn_relu1 = ConvBN(inputs, BRANCHES * branch, stride=stride)
         for i in range(1, BRANCHES + 1):
             for j in range(1, i + 1):
                 self.add_module(f"conv_bn_relu2_{i}_{j}", ConvBN(branch, branch, 3))
         self.conv_bn_relu3 = ConvBN(BRANCHES * branch, outputs, relu=False)
-        self.se = SqueezeExcitation(outputs) if variant == "udp" else nn.Identity()
+        self.se = SqueezeExcitation(outputs) if attention else nn.Identity()
         changes = stride != 1 or inputs != outputs
         self.downsample = ConvBN(inputs, outputs, stride=stride, relu=False) if changes else nn.Identity()
 

@@ -14,6 +14,7 @@ from sshpe_lib.models.stages import AfterStage, check_images, check_sizes, keep
 COARSEST = 32  # input over the resolution of the last level
 BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}  # in the four levels
 LEVELS = 4
+EXPANSIONS = (1, 4)  # channels of a level over what its width asks
 REFERENCE_PEAK = 255  # of the heatmaps that the official code teaches; ours peak at 1
 
 
@@ -25,16 +26,18 @@ class RSN(nn.Module):
 
     Args:
         channels: of every output: K heatmaps, or 3K where offsets are predicted too.
-        depth: 18, or 50, which the official code does not have: the blocks of a ResNet-50 in each level.
+        depth: 18, or 50: the blocks of a ResNet-50 in each level, as MMPose and the author's advice have RSN-50.
         stages: encoders and decoders in a row; "2xRSN-50" has two.
         width: channels of the finest level; the others have 2, 4 and 8 times as many.
         unit_channels: of a decoder's units, which predict.
         variant: "official", or "udp", that of UDP's code: three convolutions for a stem, branches as wide as the
             block's output asks, and attention over channels in every block.
         prm: the pose refine machine, in front of the finest prediction of a stage.
+        expansion: 1, or 4: levels have four times their channels, and branches stay as wide as a quarter asks, as in
+            a ResNet's bottleneck. It is in no public file. With `depth` 50 it costs what was published for RSN-50.
 
     Raises:
-        SSHPEError: an unknown depth or variant, a size below 1, or branches without a channel.
+        SSHPEError: an unknown depth, variant or expansion, a size below 1, or branches without a channel.
     """
 
     def __init__(
@@ -47,19 +50,20 @@ class RSN(nn.Module):
         unit_channels: int = 256,
         variant: Variant = "official",
         prm: bool = False,
+        expansion: int = 1,
     ) -> None:
         super().__init__()
         check_sizes(channels=channels, stages=stages, width=width, unit_channels=unit_channels)
-        if depth not in BLOCKS or variant not in ("official", "udp"):
+        if depth not in BLOCKS or variant not in ("official", "udp") or expansion not in EXPANSIONS:
             raise SSHPEError(
-                f"no RSN of depth {depth} and variant {variant!r}; depths: {', '.join(map(str, BLOCKS))}, variants: "
-                "official, udp"
+                f"no RSN of depth {depth}, variant {variant!r} and expansion {expansion}; depths: "
+                f"{', '.join(map(str, BLOCKS))}, variants: official, udp, expansions: {', '.join(map(str, EXPANSIONS))}"
             )
         check_sizes(**{"channels of a branch": width * SHARE[0] // SHARE[1]})
         self.top = Stem(width, variant)
         for index in range(stages):
             hands_on = index < stages - 1
-            stage = Stage(channels, BLOCKS[depth], width, unit_channels, variant, prm, hands_on)
+            stage = Stage(channels, BLOCKS[depth], width, expansion, unit_channels, variant, prm, hands_on)
             self.add_module(f"stage{index}", stage)
         self.stages = ("stem", *(f"stage{index}" for index in range(stages)))
         self._initialise()
@@ -142,14 +146,15 @@ class Stage(nn.Module):
         channels: int,
         blocks: Sequence[int],
         width: int,
+        expansion: int,
         unit_channels: int,
         variant: Variant,
         prm: bool,
         hands_on: bool,
     ) -> None:
         super().__init__()
-        self.downsample = Encoder(blocks, width, variant)
-        self.upsample = Decoder(channels, width, unit_channels, prm, hands_on)
+        self.downsample = Encoder(blocks, width, expansion, variant)
+        self.upsample = Decoder(channels, width, expansion, unit_channels, prm, hands_on)
 
     def forward(self, features: Tensor, skips: list[Tensor] | None) -> tuple[list[Tensor], list[Tensor]]:
         """Features of the levels, finest first, and of the units, coarsest first; `skips`: of the stage before."""
@@ -160,15 +165,19 @@ class Stage(nn.Module):
 class Encoder(nn.Module):
     """Four levels of blocks, each at half the resolution and with twice the channels of the one before."""
 
-    def __init__(self, blocks: Sequence[int], width: int, variant: Variant) -> None:
+    def __init__(self, blocks: Sequence[int], width: int, expansion: int, variant: Variant) -> None:
         super().__init__()
         inputs = width
         for level, count in enumerate(blocks):
-            outputs = width * 2**level
-            first = Block(inputs, outputs, 2 if level else 1, variant)
-            rest = (Block(outputs, outputs, 1, variant) for _ in range(count - 1))
-            self.add_module(f"layer{level + 1}", nn.Sequential(first, *rest))
-            inputs = outputs
+            made = []
+            for index in range(count):
+                asked = width * 2**level  # of the level, before it is expanded
+                measure = inputs if variant == "official" and expansion == 1 else asked
+                branch = measure * SHARE[0] // SHARE[1]
+                stride = 2 if level and not index else 1
+                made.append(Block(inputs, expansion * asked, branch, stride, variant == "udp"))
+                inputs = expansion * asked
+            self.add_module(f"layer{level + 1}", nn.Sequential(*made))
 
     def forward(self, features: Tensor, skips: list[Tensor] | None) -> list[Tensor]:
         """(B, width, h, w) to the levels, finest first; `skips` are added to each, in the same order."""
@@ -186,10 +195,12 @@ class Decoder(nn.Module):
 
     up4: Unit
 
-    def __init__(self, channels: int, width: int, unit_channels: int, prm: bool, hands_on: bool) -> None:
+    def __init__(
+        self, channels: int, width: int, expansion: int, unit_channels: int, prm: bool, hands_on: bool
+    ) -> None:
         super().__init__()
         for index in range(LEVELS):
-            inputs = width * 2 ** (LEVELS - 1 - index)
+            inputs = expansion * width * 2 ** (LEVELS - 1 - index)
             finest = index == LEVELS - 1
             unit = Unit(
                 inputs,

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from sshpe_lib import initial
 from sshpe_lib.config import Model
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.models import rsn
 from sshpe_lib.models.recognise import Recognised, recognise
 from sshpe_lib.profiles import load_profile
 from tests.models import official
@@ -16,6 +17,7 @@ from tests.models import official
 HRNET = {"width": 32, "stem": 64, "modules": (1, 4, 3), "blocks": 4}
 RESNET = {"width": 64, "deconv_channels": 256, "output_stride": 32}
 RSN = {"depth": 18, "stages": 1, "width": 64, "unit_channels": 256, "variant": "official", "prm": False}
+RSN |= {"expansion": 1}
 OFFICIAL = {
     "simplebaseline_r18": Recognised("simple_baseline", RESNET | {"depth": 18}, 17),
     "simplebaseline_r50": Recognised("simple_baseline", RESNET | {"depth": 50}, 17),
@@ -51,6 +53,14 @@ def test_every_network_of_the_profiles_is_recognised(profile: str) -> None:
         assert found.network == model.network and found.outputs == 17
         own = model.model_dump(exclude={"network", "init", "trunk"})
         assert found.settings == own
+
+
+@pytest.mark.parametrize("variant", ["official", "udp"])
+def test_an_rsn_of_wider_levels_is_recognised(variant: str) -> None:
+    with torch.device("meta"):
+        state = rsn.RSN(17, width=16, depth=50, expansion=4, variant=variant).state_dict()
+    wanted = {"depth": 50, "width": 16, "expansion": 4, "variant": variant}
+    assert recognise(state, "file") == Recognised("rsn", RSN | wanted, 17)
 
 
 @pytest.mark.parametrize(
