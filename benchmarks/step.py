@@ -148,8 +148,8 @@ def row(
     digits = 2 if machine.on_gpu else 0
     line = f"{name:42} {np.median(passes):10,.{digits}f} {np.median(step):10,.{digits}f} {told:>22}"
     if machine.on_gpu:
-        forward = cost.network_cost(made.model, made.data.input_size, KEYPOINTS).forward
-        rate = cost.step_flops(made, forward) / (1e9 * np.median(step))
+        flops = cost.step_flops(made, cost.network_of(made, KEYPOINTS).learned)
+        rate = flops / (1e9 * np.median(step))
         share = rate / options.peak[made.train.precision]
         line += f" {rate:8.1f} {share:6.1%} {torch.cuda.max_memory_allocated() / 2**30:6.1f} {adam:7.2f}"
     print(line, flush=True)

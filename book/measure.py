@@ -2,9 +2,9 @@
 
     python book/measure.py [NAME ...]
 
-Without names, every file of benchmarks/. Each one's output goes to book/measured/NAME.json, or NAME_gpu.json on a GPU,
-with the machine, the versions, the commit and the date. A benchmark that fails, for want of real data or a GPU, is
-reported and keeps its old file.
+Without names, every file of benchmarks/. Each one's output goes to book/measured/NAME.json, or NAME_gpu.json where it
+ran on a GPU, with the machine, the versions, the commit and the date. A benchmark that fails, for want of real data or
+a GPU, is reported and keeps its old file.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from sshpe_lib import provenance
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "book" / "measured"
 ROWS = "rows: "
+ON_A_GPU = {"eman", "feeding", "networks", "overfit", "step"}  # those that use one where there is one
 
 
 def title_of(script: Path) -> str:
@@ -59,19 +60,20 @@ def measure(script: Path, folder: Path = FOLDER) -> bool:
         return False
     print()
     output, rows = without_rows(printed)
+    on_gpu = torch.cuda.is_available() and script.stem in ON_A_GPU
     found = {
         "title": title_of(script),
         "command": f"python {script.relative_to(ROOT)}",
         "output": output,
         **({} if rows is None else {"rows": rows}),
-        "device": provenance.device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
+        "device": provenance.device_name(torch.device("cuda" if on_gpu else "cpu")),
         "cores": os.cpu_count(),
         "versions": provenance.versions(),
         "commit": commit[:10] + (" with changes" if dirty else ""),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"{script.stem}_gpu" if torch.cuda.is_available() else script.stem
+    name = f"{script.stem}_gpu" if on_gpu else script.stem
     (folder / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
     return True
 

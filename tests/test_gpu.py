@@ -19,6 +19,7 @@ from tests.devices import Steps
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 GPU, CPU = (Machine(accelerator=name, progress=False) for name in ("cuda", "cpu"))
+REPLAYING = Machine(accelerator="cuda", progress=False, cuda_graphs=True)
 METHODS = sorted(profiles.load_methods())
 # Of float32: sums are taken in another order. Of a run: in TensorFloat-32 too, and steps amplify it.
 SAME_STEP, SAME_RUN = 1e-3, 1e-2
@@ -37,10 +38,21 @@ def smoke(method, **settings):
     return tables.experiment("smoke", method, set=values, **choices.of(method))
 
 
+@pytest.fixture
+def replays(monkeypatch):
+    """A list that has an entry for every recording that was replayed."""
+    found, replay = [], torch.cuda.CUDAGraph.replay
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda graph: (found.append(graph), replay(graph))[1])
+    return found
+
+
+@pytest.mark.parametrize("graphs", [False, True], ids=["", "graphs"])
 @pytest.mark.parametrize("method", METHODS)
-def test_a_step_waits_for_nothing(tmp_path, method):
+def test_a_step_waits_for_nothing(tmp_path, method, graphs):
     """After steps that allocate memory, send constants and mix at every site, the GPU is given more without a wait."""
-    trainer, batch = stepping(smoke(method), GPU, tmp_path)
+    trainer, batch = stepping(smoke(method), REPLAYING if graphs else GPU, tmp_path)
+    if graphs:
+        trainer.record(batch)
     for _ in range(6):
         trainer.take_step(batch)
     with warnings.catch_warnings():
@@ -66,13 +78,15 @@ def test_a_first_step_loses_what_it_loses_on_a_cpu(tmp_path, method, monkeypatch
             torch.testing.assert_close(other.cpu(), one, rtol=SAME_STEP, atol=0)
 
 
-def test_a_run_on_a_gpu_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
-    made = smoke("pose-mum+")
-    whole = train(made, GPU, tmp_path / "whole")
+@pytest.mark.parametrize("machine", [GPU, REPLAYING], ids=["", "graphs"])
+def test_a_run_on_a_gpu_goes_on_where_it_was_stopped(tmp_path, monkeypatch, machine):
+    """A step after the burn-in, whose end sets the teacher anew: what the checkpoint holds of it would not show."""
+    made = smoke("affine-ema")
+    whole = train(made, machine, tmp_path / "whole")
     forward = Trainer._forward
 
     def dying(self, batch):
-        if self.step == 6:
+        if self.step == 7:
             self.save()
             raise KeyboardInterrupt
         return forward(self, batch)
@@ -80,8 +94,8 @@ def test_a_run_on_a_gpu_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "_forward", dying)
         with pytest.raises(KeyboardInterrupt):
-            train(made, GPU, tmp_path / "parts")
-    parts = train(made, GPU, tmp_path / "parts")
+            train(made, machine, tmp_path / "parts")
+    parts = train(made, machine, tmp_path / "parts")
     assert parts.provenance.device == torch.cuda.get_device_name()
     assert [point.step for point in parts.curve] == [point.step for point in whole.curve]
     for one, other in zip(whole.curve, parts.curve, strict=True):
@@ -89,27 +103,29 @@ def test_a_run_on_a_gpu_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_steps_with_graphs_are_the_steps_without(tmp_path, method, monkeypatch):
+def test_steps_with_graphs_are_the_steps_without(tmp_path, method, monkeypatch, replays):
     """Their losses; the gradients behind them, and a teacher's pseudo heatmaps, show in those of the next steps."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     losses = []
     for graphs in (False, True):
-        machine = Machine(accelerator="cuda", progress=False, cuda_graphs=graphs)
-        trainer, batch = stepping(smoke(method), machine, tmp_path / str(graphs))
+        trainer, batch = stepping(smoke(method), REPLAYING if graphs else GPU, tmp_path / str(graphs))
         trainer.folder.mkdir()
+        assert not replays
         if graphs:
             trainer.record(batch)
+            replays.clear()
         for _ in range(4):
             trainer.take_step(batch)
             trainer.tally.look()
             losses.append(trainer.tally.mean()["loss"])
+    assert len(replays) >= 4
     assert losses[4:] == pytest.approx(losses[:4], rel=SAME_STEP)
 
 
 def test_a_run_with_graphs_ends_as_the_run_without(tmp_path):
     """Through loader processes, odd batches, evaluations and a checkpoint."""
-    made = smoke("pose-mum+")
+    made = smoke("pose-mum+", train__batch_size=20)  # 20 + 20, and 8 + 8 at an epoch's end
     plain = train(made, GPU, tmp_path / "plain")
     machine = Machine(accelerator="cuda", progress=False, workers=2, cuda_graphs=True)
     replayed = train(made, machine, tmp_path / "replayed")

@@ -232,6 +232,19 @@ def test_passes_of_several_shapes_are_counted_by_shape():
     assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
 
 
+def test_a_pass_that_mixes_is_never_the_recording_of_one_that_does_not():
+    """Where the other pass of a step is of another shape than usual, or is not run, it comes first."""
+    made, net, plain = Pretended(), network(), network()
+    replaying = Graphs(net, made.record, made.replay)
+    with replaying.recording():
+        net(IMAGES), net(IMAGES, after_stage=mixed)
+    with replaying.step():
+        found = [net(IMAGES[:3]), net(IMAGES, after_stage=mixed)]
+    assert net not in made.replayed and len(made.replayed) == len(made.parts[1])
+    wanted = [plain(IMAGES[:3]), plain(IMAGES, after_stage=mixed)]
+    assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
+
+
 def test_a_shape_is_recorded_once():
     made, net = Pretended(), network()
     replaying = Graphs(net, made.record, made.replay)
@@ -306,10 +319,17 @@ def test_nothing_is_replayed_or_recorded_after_a_step_that_failed():
 
 
 @pytest.mark.parametrize(
-    "method", ["supervised", "pose-mum+", "jc-single", "jc-dual", "affine-ema", "pose-mum-whole+"]
+    ("method", "change"),
+    [
+        *(
+            (name, {})
+            for name in ("supervised", "pose-mum+", "jc-single", "jc-dual", "affine-ema", "pose-mum-whole+")
+        ),
+        ("pose-mum+", {"train.batch_size": 20}),  # 20 + 20, and 8 + 8 at an epoch's end
+    ],
 )
-def test_a_run_with_graphs_is_the_run_without(tmp_path, pretended, monkeypatch, method):
-    made = tables.experiment("smoke", method, **choices.of(method))
+def test_a_run_with_graphs_is_the_run_without(tmp_path, pretended, monkeypatch, method, change):
+    made = tables.experiment("smoke", method, **{"set": change} | choices.of(method))
     plain = train(made, QUIET, tmp_path / "plain")
     assert not pretended.parts and not pretended.asked
     init = Trainer.__init__

@@ -17,14 +17,17 @@ from sshpe_lib.graphs.replay import Replay, autocast_of, without_garbage
 
 Forward = Callable[..., Any]
 Replays = dict[nn.Module, Forward]
+Kind = tuple[
+    torch.Size, bool
+]  # of a pass: its images' shape, and whether more is given: then its parts are replayed
 Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
 class _Pass:
-    """What was seen of a pass with gradients: its images' shape, its parts and what they got, and its precision."""
+    """What was seen of a pass with gradients: its kind, its parts and what they got, and its precision."""
 
-    shape: torch.Size
+    kind: Kind
     parts: dict[nn.Module, tuple]
     autocast: torch.autocast
 
@@ -48,10 +51,10 @@ class Graphs:
         self._forward: Forward = network.forward
         self._asked = {training: (asked or Replay)(self._forward) for training in (True, False)}
         self._originals: dict[nn.Module, Forward] = {}
-        self._replays: dict[torch.Size, list[Replays]] = {}  # by shape, one for every pass of a step
+        self._replays: dict[Kind, list[Replays]] = {}  # by kind, one for every pass of a step
         self._seen: list[_Pass] | None = None  # while recording
         self._stepping = False
-        self._passes: Counter[torch.Size] = Counter()  # of the step, by shape
+        self._passes: Counter[Kind] = Counter()  # of the step, by kind
         self._now: Replays = {}
         network.forward = self._pass
 
@@ -79,7 +82,7 @@ class Graphs:
             seen, self._seen = self._seen, None
             with without_garbage():
                 for one in seen:
-                    self._replays.setdefault(one.shape, []).append(self._recorded(one))
+                    self._replays.setdefault(one.kind, []).append(self._recorded(one))
                 for asked in self._asked.values():
                     asked.record()
         finally:
@@ -102,7 +105,7 @@ class Graphs:
         if not self._stepping:
             return self._forward(images, *more, **named)
         if not torch.is_grad_enabled():
-            if any(value is not None for value in (*more, *named.values())):
+            if _given(more, named):
                 return self._forward(images, *more, **named)
             asked = self._asked[self.network.training]
             return asked(images) if self._seen is None else asked.see(images)
@@ -113,10 +116,11 @@ class Graphs:
         return self._learn(images, *more, **named)
 
     def _learn(self, images: Tensor, *more: Any, **named: Any) -> Any:
-        """A pass with gradients: of this number in the step, among those of its shape."""
-        replays, number = self._replays.get(images.shape, []), self._passes[images.shape]
+        """A pass with gradients: of this number in the step, among those of its kind."""
+        kind = (images.shape, _given(more, named))
+        replays, number = self._replays.get(kind, []), self._passes[kind]
         self._now = replays[number] if number < len(replays) else {}
-        self._passes[images.shape] += 1
+        self._passes[kind] += 1
         try:
             if self.network in self._now:
                 return self._now[self.network](images)
@@ -125,12 +129,12 @@ class Graphs:
             self._now = {}
 
     def _see(self, seen: list[_Pass], images: Tensor, *more: Any, **named: Any) -> Any:
-        autocast = autocast_of(images)
-        if any(value is not None for value in (*more, *named.values())):
+        autocast, given = autocast_of(images), _given(more, named)
+        if given:
             parts, found = parts_of(self.network, lambda: self._forward(images, *more, **named))
         else:
             parts, found = {self.network: (images.detach(),)}, self._forward(images)
-        seen.append(_Pass(images.shape, parts, autocast))
+        seen.append(_Pass((images.shape, given), parts, autocast))
         return found
 
     def _recorded(self, seen: _Pass) -> Replays:
@@ -159,6 +163,11 @@ class Graphs:
 
         part.forward = forward
         return original
+
+
+def _given(more: tuple, named: dict[str, Any]) -> bool:
+    """Whether a pass was given more than images."""
+    return any(value is not None for value in (*more, *named.values()))
 
 
 class _Alone(nn.Module):
