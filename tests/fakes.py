@@ -106,6 +106,13 @@ def study(
     return Study(table, profile, seeds, tuple(results), tuple(baselines), description)
 
 
+def of_two_amounts(seeds: int = 1) -> Study:
+    """A study whose two rows have other numbers of labels, and so baselines of their own: from 10 and from 30 on."""
+    cells = tuple(Cell(row=amount, column="AP", method="pose-mum", amount=amount) for amount in ("1K", "5K"))
+    table = tables.load_table("table4").model_copy(update={"cells": cells, "baseline_paper": {}})
+    return study("smoke", seeds, table, ap=lambda cell, seed: {"1K": 10.0, "5K": 30.0}[cell.amount] + seed**2)
+
+
 def _result(one: Wanted, ap: Callable[[Cell, int], float]) -> Result:
     fakes = tuple(record(experiment, ap(one.cell, experiment.train.seed)) for experiment in one.experiments)
     return Result(one.cell, fakes, one.not_run)

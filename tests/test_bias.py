@@ -7,7 +7,7 @@ import pytest
 
 from sshpe_lib.bias import Way, random_joints, readings, row_of_joints, ways
 from sshpe_lib.codec import MSRAHeatmap, UDPHeatmap
-from sshpe_lib.report.bias import losses, reading_errors
+from sshpe_lib.report.bias import Reading, losses, reading_errors
 
 POINTS = random_joints(500)
 
@@ -52,6 +52,12 @@ def test_joints_stand_away_from_the_border(size) -> None:
         assert (points >= 32 - 1e-9).all() and (points <= np.array(size) - 33).all()
     row = row_of_joints(size, pixels=2, steps=8)
     assert len(row) == 16 and (row[:, 1] == row[0, 1]).all() and np.diff(row[:, 0]) == pytest.approx(0.5)
+
+
+def test_what_is_lost_is_told_as_mean_largest_and_bias() -> None:
+    reading = Reading("MSRA", "none", np.zeros((2, 2)), errors=np.array([[3.0, 4.0], [0.0, 0.0]]))
+    (line,) = losses([reading]).to_dict("records")
+    assert line == {"mean error": "2.50", "largest": "5.00", "bias along x": "+1.50"}
 
 
 def test_table_and_figure_show_every_way() -> None:

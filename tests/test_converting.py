@@ -79,6 +79,7 @@ def test_a_converted_network_is_the_official_one(
     given = made.experiment.data
     assert (given.codec, given.input_size, given.color) == data
     assert made.skeleton == COCO17 and made.experiment.evaluate.flip
+    assert made.experiment.evaluate.multi_scale == ((0.5, 1, 2) if isinstance(network, HigherHRNet) else ())
     assert made.origin.startswith(f"converted from {name}, sha256 ")
     trained.save(made, tmp_path / "made.safetensors")
     read = trained.load(tmp_path / "made.safetensors")

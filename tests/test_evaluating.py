@@ -16,13 +16,13 @@ from sshpe_lib.config import CocoSource
 from sshpe_lib.data import sources
 from sshpe_lib.data.synthetic import SyntheticPeople, build
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.evaluate.keypoint_errors import KINDS
+from sshpe_lib.evaluate.keypoint_errors import KINDS, joint_similarities
 from sshpe_lib.experiment import run
 from sshpe_lib.machine import Machine
 from sshpe_lib.report.breakdown import KINDS as DRAWN
 from sshpe_lib.report.breakdown import breakdown, breakdown_text
 from sshpe_lib.skeleton import COCO17
-from tests import choices, processes
+from tests import choices, processes, toy
 
 QUIET = Machine(threads=1, progress=False, accelerator="cpu")
 
@@ -55,8 +55,9 @@ def test_measured_again_it_is_what_the_record_says(project, method: str, chosen:
     assert ((made.kinds >= 0) == (made.people.keypoints[..., 2] > 0)).all()
 
 
-def shipped_on(annotations: Path) -> evaluating.Evaluated:
-    source = CocoSource(kind="coco", annotations=str(annotations), images=str(annotations.parent / "images"))
+def shipped_on(annotations: Path, **more: str) -> evaluating.Evaluated:
+    images = str(annotations.parent / "images")
+    source = CocoSource(kind="coco", annotations=str(annotations), images=images, **more)
     return evaluating.evaluate(trained.load(trained.shipped()), source, QUIET)
 
 
@@ -67,6 +68,37 @@ def test_it_is_measured_on_ones_own_people(tmp_path) -> None:
     assert len(worst) == 3 and worst[0].startswith(f"OKS {made.oks.min():.2f}  annotation ")
     assert any(kind in worst[0] for kind in KINDS[1:])
     assert len(made.worst().cases) == 8
+
+
+def test_of_detected_boxes_the_labelled_people_are_told(tmp_path) -> None:
+    annotations = build(SyntheticPeople(images=2), tmp_path, progress=False)
+    labeled = json.loads(annotations.read_text())["annotations"]
+    boxes = [
+        {name: one[name] for name in ("image_id", "category_id", "bbox")} | {"score": 0.9} for one in labeled
+    ]
+    (tmp_path / "boxes.json").write_text(json.dumps([*boxes, *boxes, boxes[0]]))
+    made = shipped_on(annotations, detections=str(tmp_path / "boxes.json"))
+    assert len(made.people) == len(made.found) == 2 and made.kinds.shape == (2, 17)
+
+
+def test_the_prediction_of_a_labelled_person_is_the_most_similar_one_of_its_image(tmp_path) -> None:
+    people = toy.instances(tmp_path, 2)
+    people.keypoints[..., 2] = 2
+    right = people.keypoints[0].astype(float)
+    results = [{"image_id": 1, "keypoints": (right + (apart, 0, 0)).ravel().tolist()} for apart in (9, 1, 5)]
+    found = evaluating._nearest(people, results)
+    np.testing.assert_allclose(found[0], right + (1, 0, 0))
+    assert (np.abs(found[1, :, :2]) > 1e5).all()  # nobody was found in the second image
+
+
+def test_pck_goes_by_the_longer_side_and_similarity_by_what_was_found(tmp_path) -> None:
+    people = toy.instances(tmp_path, 4)  # in boxes of 45 x 70: 3 px are 0.043 of the longer side
+    found = people.keypoints.astype(float) + (3, 0, 0)
+    made = evaluating.Evaluated({}, [], people, found, oks=np.zeros(4), kinds=np.zeros((4, 17), int))
+    assert np.nanmin(made.scores["PCK@0.05"]) == 1
+    wanted = joint_similarities(found, people.keypoints, people.areas, COCO17.sigmas)
+    np.testing.assert_array_equal(made.scores["OKS"], wanted)
+    assert np.nanmax(wanted) < 1
 
 
 def test_a_file_is_evaluated_alone_and_the_command_shares_the_work(tmp_path, monkeypatch) -> None:
@@ -203,3 +235,12 @@ def test_the_chart_has_a_bar_a_joint_and_none_without_labels() -> None:
     text = breakdown_text(shares, COCO17).splitlines()
     assert DRAWN == KINDS  # typed twice: what draws imports nothing that computes
     assert text[0].split()[-5:] == list(KINDS) and text[5].split() == ["left", "ear", *["–"] * 5]
+
+
+def test_the_bars_of_a_joint_follow_one_another_and_its_scores_are_told() -> None:
+    shares = np.tile([0.5, 0.2, 0.1, 0.05, 0.15], (17, 1))
+    axes = breakdown(shares, COCO17).axes[0]
+    left = np.array([bar.get_x() for bar in axes.patches]).reshape(len(KINDS), 17)
+    np.testing.assert_allclose(left, np.tile([[0], [50], [70], [80], [85]], 17))
+    text = breakdown_text(shares, COCO17, {"PCK": np.full(17, 0.25)}).splitlines()
+    assert text[0].split()[-1] == "PCK" and text[2].split()[-1] == "25"

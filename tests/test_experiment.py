@@ -8,19 +8,27 @@ import sys
 import time
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from sshpe_lib import profiles, records, tables
+from sshpe_lib.codec import MSRAHeatmap
 from sshpe_lib.config import CocoSource, Experiment
 from sshpe_lib.data import roles, sources
 from sshpe_lib.data.synthetic import SyntheticPeople, build
+from sshpe_lib.data.top_down import Crops
+from sshpe_lib.data.whole_images import WholeImages
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.experiment import run, train
+from sshpe_lib.evaluate.bottom_up import BottomUpEvaluation
+from sshpe_lib.evaluate.top_down import TopDownEvaluation
+from sshpe_lib.experiment import PEOPLE_OF_A_SCENE, examples, run, scenes, train
 from sshpe_lib.machine import Machine
+from sshpe_lib.skeleton import COCO17
 from sshpe_lib.trainer import Trainer
-from tests import choices
+from tests import choices, toy
 
 QUIET = Machine(threads=1, progress=False)
 
@@ -40,10 +48,18 @@ def test_a_record_holds_what_was_measured(tmp_path):
     assert record.provenance.data["labeled"] == 16 and record.provenance.data["unlabeled"] == 48
     assert record.provenance.seconds > 0 and record.provenance.threads == 1
     assert record.provenance.precision == record.precision == "32-true" and record.provenance.instructions
-    assert len(record.examples) == 8
+    assert len(record.examples) == 8 and not record.hard_cases  # none without evaluate.visibility
     path = records.path_of(tmp_path / "records", record.key)
     assert path.stat().st_size < records.MAX_BYTES
     assert records.read(path) == record
+
+
+def test_examples_name_their_image_and_annotation(tmp_path):
+    people = toy.instances(tmp_path, 3)
+    crops, codec = Crops(people, (48, 64)), MSRAHeatmap((48, 64), (12, 16))
+    evaluation = TopDownEvaluation(crops, codec, ground_truth=toy.ground_truth(people))
+    shown = examples(evaluation, nn.Conv2d(3, 17, 4, stride=4), [2, 0])
+    assert [(one.image_id, one.annotation_id) for one in shown] == [(3, 103), (1, 101)]
 
 
 def test_a_record_that_exists_is_returned_and_not_trained(tmp_path, monkeypatch):
@@ -295,6 +311,38 @@ def test_a_bottom_up_record_holds_what_was_measured(tmp_path):
     assert record.provenance.data["val"] == 8 and not record.examples
     assert [scene.image_id for scene in record.scenes] == [1, 2, 3, 4]
     assert records.path_of(tmp_path / "records", record.key).stat().st_size < records.MAX_BYTES
+
+
+def test_several_scales_are_tested_where_the_experiment_has_them(tmp_path, monkeypatch):
+    asked, measure = [], BottomUpEvaluation.__call__
+
+    def noted(self, networks):
+        asked.append(self.scales)
+        return measure(self, networks)
+
+    monkeypatch.setattr(BottomUpEvaluation, "__call__", noted)
+    made = whole("udpv1", train__steps=1, evaluate__times=1)
+    train(made, QUIET, tmp_path)
+    assert asked == [(1.0,), made.evaluate.multi_scale] and len(made.evaluate.multi_scale) > 1
+
+
+def test_the_surest_people_of_a_scene_are_shown(tmp_path):
+    cv2.imwrite(str(tmp_path / "0.png"), np.zeros((64, 64, 3), np.uint8))
+    ids, sizes = np.array([7]), np.array([[64, 64]], np.int32)
+    images = WholeImages(tmp_path / "scenes.json", tmp_path, ("0.png",), ids, sizes, COCO17, category=1)
+    sure = np.linspace(0.9, 0.2, PEOPLE_OF_A_SCENE + 2)
+
+    class Blind(nn.Module):
+        def forward(self, inputs):
+            return [inputs.new_zeros(len(inputs), 34, inputs.shape[2] // 4, inputs.shape[3] // 4)]
+
+    def found(heatmaps, tags):
+        return np.ones((len(sure), 17, 4)) * sure[:, None, None], sure
+
+    evaluation = BottomUpEvaluation(images, found, ground_truth={}, side=64, flip=False)
+    (one,) = scenes(evaluation, Blind(), range(1))
+    assert one.image_id == 7 and list(one.scores) == [round(score, 3) for score in sure[:PEOPLE_OF_A_SCENE]]
+    assert [person[0][2] for person in one.people] == list(one.scores)
 
 
 @pytest.mark.parametrize("how", ["separate", "joint"])

@@ -22,9 +22,9 @@ from sshpe_lib.models.cost import Undrawn
 from sshpe_lib.plan import cost, data, devices, text
 from sshpe_lib.plan.devices import Rates, Size
 from sshpe_lib.plan.measure import Speed, measure
-from sshpe_lib.skeleton import AIC14, COCO17
+from sshpe_lib.skeleton import AIC14, COCO17, CROWDPOSE14
 from sshpe_lib.tables import Cell
-from tests import fakes
+from tests import choices, fakes
 
 PEOPLE, TESTED = 149_813, 6_352
 QUIET = Machine(threads=1, progress=False)
@@ -54,8 +54,15 @@ def paper(
     return tables.experiment("paper", method, amount=amount, backbone=backbone, set=places)
 
 
-def planned(table: str = "table4", profile: str = "paper", **options) -> plan.Plan:
+def planned(table: str | tables.Table = "table4", profile: str = "paper", **options) -> plan.Plan:
     return plan.make(table, profile, machine=QUIET, **options)
+
+
+def planned_alone(method: str, settings: dict | None = None, profile: str = "smoke", **chosen) -> plan.Plan:
+    """The plan of a table that has this cell only, and no baseline."""
+    cell = Cell(row="a", column="b", method=method, set=settings or {}, **chosen)
+    alone = {"cells": (cell,), "baseline": None, "baseline_paper": {}}
+    return planned(tables.load_table("table4").model_copy(update=alone), profile, seeds=1)
 
 
 # --- cost ---
@@ -417,6 +424,47 @@ def test_epochs_are_passes_over_the_pool() -> None:
     assert {line.epochs for line in planned().lines} == {30}
 
 
+def test_the_pool_is_that_of_the_unlabelled_people() -> None:
+    others = {"kind": "synthetic", "images": 40, "seed": 9}
+    settings = {"data.unlabeled": others, "train.steps": None, "train.epochs": 2}
+    (line,) = planned_alone("affine-single", settings).lines
+    assert (line.people, line.pool, line.epochs) == (48, 40, 2)
+
+
+def test_a_bottom_up_epoch_passes_over_the_images_with_people() -> None:
+    (line,) = planned_alone("udpv1", profile="paper", **choices.WHOLE).lines
+    assert line.pool == 56_599
+
+
+def test_whole_images_are_counted_as_images() -> None:
+    pairs = {"kind": "synthetic", "images": 40, "people": (2, 2), "width": 160}
+    settings = {"data.labeled": pairs, "data.val": pairs | {"images": 6}}
+    (line,) = planned_alone("udpv1", settings, **choices.WHOLE).lines
+    assert (line.people, line.pool) == (40, 40)
+    assert line.cost == cost.run_cost(line.experiments[0], 40, 6)
+    told = plan.to_text(planned_alone("udpv1", settings | {"data.labels": 41}, **choices.WHOLE))
+    assert "A RUN WOULD STOP: 41 labels are wanted of 40 images" in " ".join(told.split())
+
+
+def test_a_run_costs_what_its_people_have_keypoints(tmp_path: Path) -> None:
+    file = tmp_path / "people.json"
+    source = write_people(file, tmp_path / "images").model_dump()
+    document = json.loads(file.read_text())
+    document["categories"][0]["keypoints"] = list(CROWDPOSE14.keypoints)
+    for person in document["annotations"]:
+        person["keypoints"] = person["keypoints"][: 3 * len(CROWDPOSE14)]
+    file.write_text(json.dumps(document))
+    settings = {"data.labeled": source, "data.val": source, "data.labels": 2}
+    (line,) = planned_alone("supervised", settings).lines
+    first = line.experiments[0]
+    assert line.cost == cost.run_cost(first, 3, 3, 14) != cost.run_cost(first, 3, 3, 17)
+
+
+def test_the_disk_holds_networks_and_records() -> None:
+    made = planned_alone("supervised")
+    assert made.disk == made.lines[0].cost.checkpoint + records.MAX_BYTES
+
+
 # --- devices ---
 
 
@@ -620,9 +668,7 @@ def test_numbers_have_a_unit_of_their_size(show, values: dict) -> None:
 
 def test_a_run_stops_where_more_labels_are_wanted_than_there_are() -> None:
     for labels, stops in ((48, False), (49, True)):
-        cell = Cell(row="a", column="b", method="supervised", set={"data.labels": labels})
-        table = tables.load_table("table4").model_copy(update={"cells": (cell,), "baseline": None})
-        told = plan.to_text(plan.make(table, "smoke", seeds=1, machine=QUIET))
+        told = plan.to_text(planned_alone("supervised", {"data.labels": labels}))
         assert ("A RUN WOULD STOP" in told) == stops == ("49 labels are wanted of 48 people" in told)
 
 

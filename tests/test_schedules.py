@@ -19,9 +19,11 @@ from sshpe_lib.trainer import Trainer
 QUIET = Machine(threads=1, progress=False)
 
 
-def made(schedule: str, method: str = "aid-cutout", profile: str = "smoke", **settings) -> Experiment:
+def made(
+    schedule: str, method: str = "aid-cutout", profile: str = "smoke", seed: int = 0, **settings
+) -> Experiment:
     return tables.experiment(
-        profile, method, backbone="hrnet-w32", amount="all", schedule=schedule, protocol="aid",
+        profile, method, backbone="hrnet-w32", amount="all", schedule=schedule, protocol="aid", seed=seed,
         set={name.replace("__", "."): value for name, value in settings.items()},
     )  # fmt: skip
 
@@ -63,6 +65,10 @@ def test_the_first_stage_is_the_baseline_and_serves_every_method() -> None:
     assert made("S3").start == baseline and made("S3").augment.dropping and not baseline.augment.dropping
 
 
+def test_the_first_stage_has_the_seed_of_the_second() -> None:
+    assert made("S3", seed=3).start == made("S1", "udpv1", seed=3)
+
+
 def test_the_first_stage_is_part_of_the_key() -> None:
     second = made("S3")
     longer = second.start.model_copy(update={"train": second.start.train.model_copy(update={"steps": 7})})
@@ -73,6 +79,21 @@ def test_the_first_stage_is_part_of_the_key() -> None:
 def test_a_second_stage_draws_other_numbers() -> None:
     second = made("S3")
     assert second.train.seed == second.start.train.seed and second.stream_seed != second.start.stream_seed
+
+
+def test_a_second_stage_is_drawn_and_ordered_by_its_own_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = made("S3", train__steps=1, evaluate__times=1)
+    seeds, fit = {}, Trainer.fit
+
+    def noted(self: Trainer) -> list:
+        seeds[self.key] = self.seed, self.batches.seed
+        return fit(self)
+
+    monkeypatch.setattr(Trainer, "fit", noted)
+    train(second, QUIET, tmp_path / second.key())
+    assert seeds == {one.key(): (one.stream_seed,) * 2 for one in (second.start, second)}
 
 
 @pytest.mark.parametrize(

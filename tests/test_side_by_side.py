@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
-from sshpe_lib import cli, records, side_by_side, tables
+from sshpe_lib import cli, records, side_by_side, tables, trained
+from sshpe_lib.augment.pixels import normalize
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.experiment import run
 from sshpe_lib.machine import Machine
 from sshpe_lib.report.heatmaps import heatmaps
+from sshpe_lib.skeleton import COCO17
 from tests import choices
 
 QUIET = Machine(threads=1, progress=False, accelerator="cpu")
@@ -24,20 +27,26 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("project")
 
 
-def trained_one(project: Path, method: str, **chosen) -> records.Record:
-    made = tables.experiment("smoke", method, set=SHORT, **chosen)
+def trained_one(project: Path, method: str, color: str = "rgb", **chosen) -> records.Record:
+    made = tables.experiment("smoke", method, set=SHORT | {"data.color": color}, **chosen)
     return run(made, QUIET, records_folder=project / "records", runs_folder=project / "runs")
 
 
-def test_both_networks_are_drawn(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = trained_one(project, "pose-mum+")
-    seen = []
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
+    """The images, answers and joints of every figure that is drawn."""
+    noted = []
 
     def drawn(images: np.ndarray, answers: dict, joints: tuple):
-        seen.append((images, answers, joints))
+        noted.append((images, answers, joints))
         return heatmaps(images, answers, joints)
 
     monkeypatch.setattr(side_by_side, "heatmaps", drawn)
+    return noted
+
+
+def test_both_networks_are_drawn(project: Path, seen: list[tuple]) -> None:
+    record = trained_one(project, "pose-mum+")
     figure = side_by_side.student_and_teacher(record, 3, runs_folder=project / "runs")
     side_by_side.student_and_teacher(record, 3, "left_wrist", runs_folder=project / "runs")
     (images, everything, joints), (_, one, name) = seen
@@ -50,6 +59,24 @@ def test_both_networks_are_drawn(project: Path, monkeypatch: pytest.MonkeyPatch)
     assert [axes.get_title(loc="left") for axes in figure.axes[::3]][:3] == [
         "people", "teacher, 17 joints", "student, 17 joints",
     ]  # fmt: skip
+
+
+def test_people_are_drawn_in_their_own_colours(project: Path, seen: list[tuple]) -> None:
+    for color in ("rgb", "bgr"):
+        record = trained_one(project, "pose-mum+", color)
+        side_by_side.student_and_teacher(record, 2, "nose", runs_folder=project / "runs")
+    (rgb, _, _), (bgr, _, _) = seen
+    np.testing.assert_array_equal(bgr, rgb)
+
+
+def test_the_networks_see_normalised_crops(project: Path, seen: list[tuple]) -> None:
+    record = trained_one(project, "pose-mum+")
+    side_by_side.student_and_teacher(record, 2, "nose", runs_folder=project / "runs")
+    ((images, answers, _),) = seen
+    student = trained.networks(record, COCO17, project / "runs")["student"]
+    with torch.no_grad():
+        wanted = student(normalize(torch.from_numpy(images).permute(0, 3, 1, 2)))
+    np.testing.assert_array_equal(answers["student"], wanted[:, :1].numpy())
 
 
 @pytest.mark.parametrize(

@@ -271,6 +271,16 @@ def test_a_supervised_run_has_no_settings_of_a_teachers() -> None:
     assert recipe.supervised_only(values) == {"data": {"labels": 3}, "train": {"steps": 2}}
 
 
+def test_one_slip_among_choices_is_a_slip() -> None:
+    profile = profiles.load_profile("smoke")
+    wrong = recipe.Recipe(method="mum", backbone="resnet19", amount="7K")
+    assert recipe.misspelt(profile, wrong, None)
+    small = profile.model_copy(update={"backbones": {"resnet18": profile.backbones["resnet18"]}})
+    left_out = recipe.Recipe(method="mum", backbone="hrnet-w32")
+    assert not recipe.misspelt(small, left_out, None)
+    assert recipe.misspelt(small, left_out.model_copy(update={"amount": "7K"}), None)
+
+
 def test_a_setting_that_is_typed_wins_over_the_seed() -> None:
     assert tables.experiment("quick", "mum", seed=3).train.seed == 3
     assert tables.experiment("quick", "mum", seed=3, set={"train.seed": 7}).train.seed == 7
@@ -282,10 +292,15 @@ def test_a_setting_that_is_typed_wins_over_the_seed() -> None:
         (
             "supervised",
             {},
-            ["data.people", "data.masks", "train.push", "augment.scene.flip"],
+            ["data.people", "data.masks", "train.push", "train.pull", "augment.scene.flip"],
             "of whole images, and",
         ),
-        ("udpv1", choices.WHOLE, ["augment.weak.flip", "evaluate.nms"], "of crops, and"),
+        (
+            "udpv1",
+            choices.WHOLE,
+            ["augment.weak.flip", "evaluate.nms", "evaluate.score_threshold"],
+            "of crops, and",
+        ),
         ("supervised", {}, ["train.consistency", "train.forward"], "of training with a teacher, and"),
     ],
 )

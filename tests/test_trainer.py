@@ -483,6 +483,11 @@ def test_both_networks_of_a_pair_learn(tmp_path, burn_in):
     assert set(made.metrics) == {"student", "teacher"}
 
 
+def test_each_of_a_pair_is_taught_by_the_other(tmp_path):
+    made = trainer(tmp_path, teacher="dual")
+    assert [teacher.network for _, teacher in made.pairs] == made.networks[::-1]
+
+
 def test_one_joint_forward_trains(tmp_path):
     made = trainer(tmp_path, burn_in=0)
     made.train = made.train.model_copy(update={"forward": "joint"})

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from sshpe_lib import tables
-from sshpe_lib.config import Experiment
+from sshpe_lib.config import CocoSource, Experiment
 from sshpe_lib.data import roles, sources, splits
 from sshpe_lib.data.scenes import SceneAffine
 from sshpe_lib.data.top_down import WeakAffine
 from sshpe_lib.data.unlabelled import Unlabelled
+from sshpe_lib.errors import SSHPEError
 from tests import choices
 
 KINDS = pytest.mark.parametrize("method", ["pose-mum+", "pose-mum-whole+"], ids=["people", "whole images"])
@@ -38,6 +42,31 @@ def test_views_are_drawn_from_a_stream_a_role_and_the_seed_of_the_run(method: st
     found = roles.load(made, progress=False)
     drawn = [(role.seed, role.stream) for role in (found.labeled, found.unlabeled)]
     assert drawn == [(made.stream_seed, "labeled"), (made.stream_seed, "unlabeled")]
+
+
+def test_an_epoch_of_whole_images_passes_over_images() -> None:
+    found = roles.load(smoke("pose-mum-whole+"), progress=False)
+    assert found.pool == len(found.unlabeled) < len(found.unlabeled.instances)
+
+
+@pytest.mark.parametrize("chosen", [{}, choices.WHOLE], ids=["people", "whole images"])
+def test_a_supervised_run_has_no_unlabelled_data(chosen: dict[str, str]) -> None:
+    found = roles.load(tables.experiment("smoke", "supervised", **chosen), progress=False)
+    assert found.unlabeled is None and found.facts["unlabeled"] == 0 < found.pool
+
+
+@pytest.mark.parametrize("role", ["val", "unlabeled", "extra"])
+def test_people_of_other_keypoints_are_refused_in_every_role(tmp_path: Path, role: str) -> None:
+    made = smoke("pose-mum+")
+    file = sources.annotations(made.data.labeled)
+    document = json.loads(file.read_text())
+    document["categories"][0]["keypoints"][0] = "snout"
+    (tmp_path / "other.json").write_text(json.dumps(document))
+    images = str(file.parent / "images")
+    other = CocoSource(kind="coco", annotations=str(tmp_path / "other.json"), images=images)
+    made = made.model_copy(update={"data": made.data.model_copy(update={role: other})})
+    with pytest.raises(SSHPEError, match=f"other.json: the keypoints of data.{role} "):
+        roles.load(made, progress=False)
 
 
 @pytest.mark.parametrize("method", ["supervised", "pose-mum+"])

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from pycocotools import mask as run_lengths
 
 from sshpe_lib import tables
 from sshpe_lib.data import roles
@@ -110,7 +111,14 @@ def test_a_square_moves_along_each_axis_for_itself() -> None:
     rng = np.random.default_rng(0)
     shifts = np.array([SceneAffine().draw(rng)[2] for _ in range(1000)])
     assert 0.19 < np.abs(shifts).max() <= 0.2
+    assert (shifts.min(0) < -0.19).all() and (shifts.max(0) > 0.19).all()  # to both sides
     assert abs(np.corrcoef(shifts.T)[0, 1]) < 0.1
+
+
+def test_a_square_moves_by_shares_of_its_own_side(people: Instances) -> None:
+    scenes = Scenes(people, 64, affine=replace(STILL, scale=(0.5, 0.5), shift=40.0))
+    moved = [np.abs(scenes._square((120, 80), epoch, 0).center - (60, 40)) for epoch in range(200)]
+    assert 7 < np.max(moved) <= 8  # a fifth of the 40 pixels of the image that it shows
 
 
 def test_each_stream_draws_for_itself(people: Instances) -> None:
@@ -236,6 +244,18 @@ def test_crowds_and_people_without_keypoints_are_found(tmp_path: Path) -> None:
         unlabelled_people(file)
 
 
+def test_people_whose_joints_are_all_occluded_are_labelled_and_other_categories_are_nobody(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "people.json"
+    made = document()
+    made["annotations"][0]["keypoints"] = [10, 10, 1] * 17
+    made["categories"].append({"id": 2, "name": "dog"})
+    made["annotations"].append(made["annotations"][2] | {"id": 5, "category_id": 2})
+    file.write_text(json.dumps(made))
+    assert len(unlabelled_people(file)[1]) == 3
+
+
 ZIGZAG = [[0, 0, 19, 9] * 30]
 
 
@@ -293,17 +313,23 @@ def test_a_box_far_outside_its_image_is_drawn_inside(tmp_path: Path) -> None:
 
 
 def test_run_lengths_and_polygons_are_drawn_alike() -> None:
-    from pycocotools import mask
-
     square = np.zeros((10, 20), np.uint8)
     square[2:6, 3:9] = 1
-    packed = mask.encode(np.asfortranarray(square))
+    packed = run_lengths.encode(np.asfortranarray(square))
     columns = {"size": [10, 20], "counts": [32, 4, 6, 4, 6, 4, 6, 4, 6, 4, 6, 4, 114]}
     polygon = [[3, 2, 9, 2, 9, 6, 3, 6]]
     text = {"size": [10, 20], "counts": packed["counts"].decode()}
     for one in (text, columns, polygon):
         np.testing.assert_array_equal(drawn([one], (20, 10)), 255 * square)
     assert (drawn([polygon, [[0, 0, 20, 0, 20, 10, 0, 10]]], (20, 10)) == 255).all()
+
+
+def test_run_lengths_as_a_text_may_fall() -> None:
+    """The text holds what each adds to the last but one, which here is often less than nothing."""
+    spots = (np.random.default_rng(0).random((10, 20)) < 0.5).astype(np.uint8)
+    packed = run_lengths.encode(np.asfortranarray(spots))
+    text = {"size": [10, 20], "counts": packed["counts"].decode()}
+    np.testing.assert_array_equal(drawn([text], (20, 10)), 255 * spots)
 
 
 def test_a_side_that_a_stride_does_not_divide_is_refused(people: Instances) -> None:

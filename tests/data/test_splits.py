@@ -76,6 +76,12 @@ def test_a_random_split_of_images_is_seeded_whole_and_grows(people):
     assert len(ten) == 20 and set(ten) < set(random_images(people, 20, seed=3))
 
 
+def test_a_random_split_is_that_of_the_committed_records(people):
+    """Drawn otherwise, it would be of other people under the same key."""
+    assert random_instances(people, 6, seed=3).tolist() == [9, 12, 32, 35, 39, 49]
+    assert random_images(people, 3, seed=3).tolist() == [14, 15, 28, 29, 42, 43]
+
+
 @pytest.mark.parametrize("count", [0, -1, 51])
 def test_a_count_outside_the_pool_is_refused(people, count):
     for choose in (lambda: first_instances(people, count), lambda: random_instances(people, count, 0)):
@@ -84,6 +90,13 @@ def test_a_count_outside_the_pool_is_refused(people, count):
         assert str(error.value) == (
             f"{people.source}: labelled split: {count} labels are wanted of 50 valid people; ask for 1 to 50"
         )
+
+
+@pytest.mark.parametrize("count", [0, -1, 26])
+def test_a_count_of_images_outside_the_pool_is_refused(people, count):
+    for choose in (lambda: first_images(people, count), lambda: random_images(people, count, 0)):
+        with pytest.raises(SSHPEError, match=f"{count} labels are wanted of 25 images; ask for 1 to 25"):
+            choose()
 
 
 def test_a_hold_out_parts_the_images_and_keeps_what_is_said_of_them(tmp_path: Path) -> None:
@@ -102,6 +115,11 @@ def test_a_hold_out_parts_the_images_and_keeps_what_is_said_of_them(tmp_path: Pa
         assert {person["image_id"] for person in part["annotations"]} <= {
             image["id"] for image in part["images"]
         }
+
+
+def test_a_share_is_the_nearest_number_of_images(tmp_path: Path) -> None:
+    file = write(tmp_path, valid_document())
+    assert [images for _, images in hold_out(file, 0.6)] == [1, 2]  # 1.8 of 3
 
 
 @pytest.mark.parametrize("place", [{}, {"image_id": [7]}, {"image_id": None}, {"image_id": 10**30}])

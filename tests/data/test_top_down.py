@@ -100,6 +100,17 @@ def test_a_person_of_more_than_eight_visible_joints_is_halved(tmp_path, joints, 
     assert torch.equal(plain.points, half.points) != halved
 
 
+@pytest.mark.parametrize("upper", [True, False], ids=["upper", "lower"])
+def test_the_half_that_is_asked_for_is_cropped(tmp_path, monkeypatch, upper):
+    monkeypatch.setattr(WeakAffine, "draw_half", lambda weak, rng: (True, upper))
+    people = toy.instances(tmp_path, 1)
+    people.keypoints[0, :, 2] = 2
+    crops = Crops(people, SIZE, weak=WeakAffine(scale=0.0, rotation=0.0, flip=0.0, half_body=1.0))
+    half = geometry.half_body(people.keypoints[0], people.skeleton, upper, SIZE[0] / SIZE[1])
+    wanted = geometry.transform_points(people.keypoints[0, :, :2], crops.crop_matrix(*half))
+    np.testing.assert_allclose(crops.batch([0]).points[0], wanted, atol=1e-3)
+
+
 def test_halves_are_asked_for_as_often_as_in_hrnet():
     rng = np.random.default_rng(0)
     wanted, upper = np.array([WeakAffine(half_body=0.3).draw_half(rng) for _ in range(4000)]).T
@@ -125,6 +136,10 @@ def test_the_weak_law_is_the_references():
     assert scale.min() == 0.75 and scale.max() == 1.25
     assert abs(rotation).max() == 60
     assert abs((rotation == 0).mean() - 0.4) < 0.03
+    assert abs(rotation.mean()) < 1.5 and abs(scale.mean() - 1) < 0.01  # to both sides
+    beyond = 0.317  # of a normal, what lies more than a standard deviation off its mean
+    assert abs((np.abs(scale - 1) == 0.25).mean() - beyond) < 0.03
+    assert abs((np.abs(rotation) > 30).mean() - 0.6 * beyond) < 0.03
     assert abs(mirrored.mean() - 0.5) < 0.03
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -227,6 +229,24 @@ def test_heatmaps_are_read_at_the_resolution_of_the_convention(crowd, unbiased: 
     )
     made.predict({"blind": Blind()})
     assert sizes == {read}
+
+
+def test_images_of_other_sizes_are_never_asked_about_together(tmp_path: Path) -> None:
+    """Somebody in the middle of every input is found in the middle of every image."""
+    sizes = np.array([[96, 64], [64, 96], [96, 64], [80, 80]], np.int32)
+    names = tuple(f"{row}.png" for row in range(len(sizes)))
+    for name, (width, height) in zip(names, sizes.tolist(), strict=True):
+        cv2.imwrite(str(tmp_path / name), np.zeros((height, width, 3), np.uint8))
+    ids = np.arange(1, len(sizes) + 1)
+    images = whole_images.WholeImages(tmp_path / "a.json", tmp_path, names, ids, sizes, COCO17, 1)
+
+    def middle(heatmaps: torch.Tensor, tags: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        height, width = heatmaps.shape[1:]
+        return np.tile([width / 2, height / 2, 1.0, 0.0], (1, 17, 1)), np.ones(1)
+
+    made = BottomUpEvaluation(images, middle, ground_truth={}, side=64, flip=False)
+    for (people, _), size in zip(made.predict({"blind": Blind()})["blind"], sizes, strict=True):
+        np.testing.assert_allclose(people[0, 0, :2], size / 2, atol=1)
 
 
 def found_of(crowd, scores: np.ndarray) -> np.ndarray:

@@ -48,6 +48,20 @@ def test_occluded_joints_count_as_visible_ones() -> None:
     assert crowd_index(np.stack([first, second]), np.array([box, other])) == 1
 
 
+def test_a_joint_on_the_edge_of_a_box_is_in_it() -> None:
+    assert of(person(0), person(5)) == 1
+
+
+def test_an_image_without_an_index_gets_that_of_its_own_people() -> None:
+    (first, box), (second, other) = person(0), person(1)
+    annotations = [
+        {"image_id": image, "keypoints": points.ravel().tolist(), "bbox": where}
+        for image, points, where in ((1, first, box), (2, first, box), (2, second, other))
+    ]
+    found = with_crowd_index({"images": [{"id": 1}, {"id": 2}], "annotations": annotations})
+    assert [image["crowdIndex"] for image in found["images"]] == [0, 1]
+
+
 def test_a_files_own_index_is_kept() -> None:
     (keypoints, box) = person(0)
     annotation = {"image_id": 2, "keypoints": keypoints.ravel().tolist(), "bbox": box}

@@ -99,6 +99,19 @@ def test_what_is_not_labelled_is_not_counted_and_explains_nothing() -> None:
     assert np.isnan(shares(kinds(predicted, truth))[6]).all()
 
 
+def test_what_is_about_another_joint_of_its_own_person_is_no_swap() -> None:
+    predicted, truth = people(), people()
+    truth[1, 5] = predicted[0, 5] = truth[0, 6]
+    assert kinds(predicted, truth)[0, 5] == INVERSION
+
+
+def test_how_near_somebody_elses_joint_is_goes_by_that_persons_size() -> None:
+    predicted, truth = people(), people()
+    predicted[0, 9] = truth[1, 9] + (0, away(9, NEAR + 0.1), 0)  # near to it for a person of AREA
+    for areas, kind in (((AREA, AREA / 100), MISS), ((AREA / 100, AREA), SWAP)):
+        assert classify(predicted, truth, np.array(areas), np.array([1, 1]), SIGMAS)[0, 9] == kind
+
+
 def test_jitter_is_no_swap_where_somebody_else_is_as_near() -> None:
     predicted, truth = people(), people()
     predicted[0, 0, 1] += away(0, (NEAR + EXACT) / 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from sshpe_lib.data.top_down import Crops
 from sshpe_lib.evaluate.flip import flip_test
 from sshpe_lib.evaluate.oks import oks_matrix
 from sshpe_lib.evaluate.top_down import TopDownEvaluation
+from sshpe_lib.geometry import flip_heatmaps
 from sshpe_lib.skeleton import COCO17
 from tests import toy
 
@@ -34,9 +36,9 @@ def evaluation(
 class Noise(nn.Module):
     """Answers every image with the same heatmaps, which are not symmetric, and only in evaluation mode."""
 
-    def __init__(self):
+    def __init__(self, channels: int = 17):
         super().__init__()
-        self.maps = torch.rand(1, 17, 16, 12, generator=torch.Generator().manual_seed(0))
+        self.maps = torch.rand(1, channels, 16, 12, generator=torch.Generator().manual_seed(0))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         assert not self.training
@@ -53,12 +55,12 @@ def test_networks_predict_in_evaluation_mode_and_are_left_in_theirs(tmp_path: Pa
 class Flipped(Noise):
     """Answers with its own flip test."""
 
-    def __init__(self, shift: bool):
-        super().__init__()
-        self.shift = shift
+    def __init__(self, shift: bool, flip: Callable = flip_heatmaps, channels: int = 17):
+        super().__init__(channels)
+        self.shift, self.flip = shift, flip
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return flip_test(super().forward, images, COCO17.flip_order, shift=self.shift)
+        return flip_test(super().forward, images, COCO17.flip_order, shift=self.shift, flip=self.flip)
 
 
 @pytest.mark.parametrize(("codec", "shift"), [(MSRAHeatmap(**SIZES), True), (UDPHeatmap(**SIZES), False)])
@@ -68,6 +70,14 @@ def test_mirrored_answers_are_shifted_where_the_codec_is_biased(
     made = evaluation(toy.instances(tmp_path, 1), codec)
     found = replace(made, flip=True).predict({"noise": Noise()})["noise"]
     np.testing.assert_array_equal(found, made.predict({"flipped": Flipped(shift)})["flipped"])
+
+
+def test_mirrored_offsets_are_turned_round_too(tmp_path: Path) -> None:
+    codec = UDPHeatmap(**SIZES, target="offset")
+    made = evaluation(toy.instances(tmp_path, 1), codec)
+    found = replace(made, flip=True).predict({"noise": Noise(3 * 17)})["noise"]
+    flipped = Flipped(shift=False, flip=codec.flip, channels=3 * 17)
+    np.testing.assert_array_equal(found, made.predict({"flipped": flipped})["flipped"])
 
 
 def predicted(people: int) -> np.ndarray:

@@ -47,6 +47,14 @@ def test_teacher_solid_student_dashed_baseline_dotted() -> None:
     assert min(teacher.get_xdata()) > burn_in > min(student.get_xdata())
 
 
+def test_every_panel_has_the_baseline_of_its_own_row() -> None:
+    made = fakes.of_two_amounts()
+    *panels, _ = report.curves(made).axes
+    for axes, baseline in zip(panels, made.baselines, strict=True):
+        (dotted,) = lines(axes, ":", GREY)
+        assert np.allclose(dotted.get_ydata(), [point.student_ap for point in baseline.records[0].curve])
+
+
 @pytest.mark.parametrize("share", [0.3, 0.0])
 def test_the_end_of_the_burn_in_is_marked_where_there_is_one(share: float) -> None:
     """A grey line in the panel of every row that has one, and its name below."""

@@ -58,6 +58,15 @@ def test_the_picture_shows_label_prediction_and_rings() -> None:
     assert (plain == 255).all(-1).any()  # the label
 
 
+@pytest.mark.parametrize("kind", [JITTER, INVERSION, SWAP, MISS])
+def test_a_ring_has_the_colour_of_what_went_wrong(kind: int) -> None:
+    plain, ringed = picture(case(), COCO17), picture(case(nose=kind), COCO17)
+    ring = ringed[(plain != ringed).any(-1)].astype(int)
+    shades = [[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in breakdown.COLORS]
+    near = [(np.abs(ring - shade).sum(-1) < 10).sum() for shade in shades]
+    assert np.argmax(near) == kind and near[kind] > 20
+
+
 @pytest.mark.parametrize("far", [-1e6, np.nan, 1e9])
 def test_a_person_who_was_not_found_is_shown_by_the_label_alone(far: float) -> None:
     made = case(nose=MISS)

@@ -55,6 +55,11 @@ def test_a_mean_within_the_noise_has_a_sign_only(lead, verdict) -> None:
     assert verdicts(study)["0.6", "0.9"] == verdict
 
 
+def test_rows_that_are_equal_here_do_not_stand_in_the_papers_order() -> None:
+    made = orderings(fakes.study(seeds=3, ap=lambda cell, seed: 20.0))
+    assert set(made.counts) == {UNLIKELY} and made.sentence.startswith("0 of 15 pairs")
+
+
 def test_one_seed_tells_nothing_apart() -> None:
     made = orderings(fakes.study(seeds=1))
     assert set(made.counts) <= {LIKELY, UNLIKELY}

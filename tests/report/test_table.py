@@ -13,7 +13,7 @@ from scipy import stats
 from sshpe_lib import profiles, report, tables
 from sshpe_lib.config import SimpleBaseline
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.report import Study, blocks
+from sshpe_lib.report import Result, Study, blocks
 from sshpe_lib.report.blocks import Column, Line
 from sshpe_lib.report.entries import Entry, Spread, setting
 from sshpe_lib.tables import Cell
@@ -47,6 +47,15 @@ def drawn_ap(cell: Cell, seed: int) -> float:
 def drawn(name: str, profile: str = "quick", seeds: int = 3, **settings: object) -> Study:
     """A study of fake records of any table."""
     return fakes.study(profile, seeds, table=tables.load_table(name), ap=drawn_ap, **settings)
+
+
+def with_metrics(result: Result, **values: float) -> Result:
+    """The result, where every network has these metrics as well, or in the place of its own."""
+    records = [
+        one.model_copy(update={"metrics": {name: found | values for name, found in one.metrics.items()}})
+        for one in result.records
+    ]
+    return replace(result, records=tuple(records))
 
 
 def test_mean_and_deviation_over_seeds() -> None:
@@ -102,6 +111,16 @@ def test_a_metric_that_a_seed_lacks_is_not_averaged() -> None:
     assert one.others["APL"] == (None, None) and one.ours.seeds == 2
 
 
+def test_other_metrics_are_of_the_same_test_as_the_first() -> None:
+    """At several scales only the AP was measured: the AP50 of one scale does not stand beside it."""
+    table = tables.load_table("table4").model_copy(update={"others": ("AP50",)})
+    made = fakes.study(seeds=1, table=table)
+    first = with_metrics(made.results[0], **{"AP-ms": 30.0})
+    first = replace(first, cell=first.cell.model_copy(update={"multi_scale": True}))
+    (one,) = report.table(replace(made, results=(first,), baselines=())).entries
+    assert one.ours.mean == 30 and one.others["AP50"] == (None, None)
+
+
 def test_the_best_row_has_the_highest_mean_and_not_the_luckiest_seed() -> None:
     def ap(cell: Cell, seed: int) -> float:
         return {"0.9": [20.0, 20.0, 29.0], "0.6": [24.0, 24.0, 24.0]}.get(cell.row, [10.0] * 3)[seed]
@@ -109,6 +128,14 @@ def test_the_best_row_has_the_highest_mean_and_not_the_luckiest_seed() -> None:
     made = fakes.study(seeds=3, ap=ap)
     steady = next(result for result in made.results if result.cell.row == "0.6")
     assert made.best == steady.records[0]
+
+
+def test_the_best_row_is_that_of_the_tables_metric() -> None:
+    made = fakes.study()
+    *others, last = made.results
+    last = with_metrics(last, AR=99.0)
+    table = made.table.model_copy(update={"metric": "AR"})
+    assert replace(made, table=table, results=(*others, last)).best == last.records[0]
 
 
 def test_other_data_than_the_papers_is_never_subtracted() -> None:
@@ -215,6 +242,13 @@ def test_a_baseline_belongs_to_its_backbone_and_amount() -> None:
     assert [find(view, name, "AP").gain.paper for name in ("1K", "5K")] == pytest.approx([8.5, 2.0])
     assert "Labels: 16 for 1K, 24 for 5K." in repr(view)
     assert "Labels" not in repr(report.table(drawn("aid_table2")))  # nothing of it is run, so there are none
+
+
+def test_a_cell_finds_the_baseline_of_its_own_network() -> None:
+    made = fakes.study(seeds=1)
+    (own,) = made.baselines
+    other = replace(own, cell=own.cell.model_copy(update={"backbone": "resnet101"}))
+    assert replace(made, baselines=(other, own)).baseline_of(made.results[0].cell) is own
 
 
 def test_another_metric() -> None:
@@ -344,6 +378,16 @@ def test_the_note_says_how_weak_the_test_is(seeds: int, ratio: str) -> None:
     text = " ".join(repr(report.table(drawn("table2", seeds=seeds))).split())
     assert f"{seeds} seeds see little: p < 0.05 needs a mean gain of {ratio} times its deviation" in text
     assert "two-sided paired t-test over seeds" in text and "not corrected for the number of rows" in text
+
+
+def test_the_note_tells_the_fewest_seeds() -> None:
+    made = fakes.of_two_amounts(seeds=3)
+    results, baselines = (
+        tuple(replace(one, records=one.records[: 2 if one.cell.amount == "5K" else 3]) for one in several)
+        for several in (made.results, made.baselines)
+    )
+    text = " ".join(repr(report.table(replace(made, results=results, baselines=baselines))).split())
+    assert "2 seeds see little" in text
 
 
 def test_p_has_two_significant_digits() -> None:
