@@ -9,7 +9,7 @@ overwrite their images where ours return copies; the copy is of all maps that an
 Pose-MUM (every site mixed, its dearest case) also move the feature maps that ResNet-18 has at its stages; "both ways"
 adds the gradient's way back. The step is the bare passes that no semi-supervised step can do without: the student
 forwards and backwards on the labelled and on the unlabelled batch, the teacher forwards on the unlabelled one;
-`--steps 0` leaves it out.
+`--steps 0` leaves it out. Where there is a GPU, all but the slow forms that go image by image runs there.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from codec import loop_decode
 from mixing import SHAPES, gather
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
-from timing import Call, compare, heading, median_ms
+from timing import DEVICE, Call, compare, heading, median_ms
 from torch import Tensor
 
 from sshpe_lib.augment.affine import HardAffine
@@ -47,7 +47,9 @@ def slow_affine(images: Tensor, heatmaps: Tensor, rng: np.random.RandomState) ->
     """A matrix by OpenCV for each sample, then grids for the images and for the heatmaps."""
     theta = np.stack([cv2.getRotationMatrix2D((0, 0), a, s) for a, s in rng.rand(len(images), 2) + 0.5])
     for maps in (images, heatmaps):
-        grid = F.affine_grid(torch.from_numpy(theta).float(), list(maps.shape), align_corners=False)
+        grid = F.affine_grid(
+            torch.from_numpy(theta).float().to(maps.device), list(maps.shape), align_corners=False
+        )
         F.grid_sample(maps, grid, align_corners=False)
 
 
@@ -118,21 +120,22 @@ def slow_rand_augment(pixels: np.ndarray, rng: np.random.RandomState) -> None:
 def batch_of(shape: tuple[int, ...], batch: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Random maps, channels last as everywhere in training."""
     maps = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0))
-    return maps.to(dtype).contiguous(memory_format=torch.channels_last)
+    return maps.to(DEVICE, dtype).contiguous(memory_format=torch.channels_last)
 
 
 def cutting(batch: int) -> dict[str, tuple[Call, Call, Call]]:
     """The slow form, ours and the copy of each operation that changes the image, or the image and its heatmaps."""
     image, heatmaps = batch_of((3, HEIGHT, WIDTH), batch), batch_of((17, 64, 48), batch).contiguous()
-    view, draw, rng = View(image), Draw(torch.Generator().manual_seed(0)), np.random.RandomState(0)
-    planar, maps = image.contiguous(), heatmaps.numpy()  # the usual memory layout
+    draw, rng = Draw(torch.Generator().manual_seed(0), device=DEVICE), np.random.RandomState(0)
+    view, planar = View(image), image.contiguous()  # the usual memory layout
+    one_by_one, maps = planar.cpu().numpy(), heatmaps.cpu().numpy()
     pixels = rng.randint(256, size=(batch, HEIGHT, WIDTH, 3)).astype(np.uint8)
     operations: dict[str, tuple[Operation, Call]] = {
         "affine": (HardAffine(), partial(slow_affine, planar, heatmaps, rng)),
         "rand_augment": (RandAugment(), partial(slow_rand_augment, pixels, rng)),
-        "joint_cutout": (JointCutout(), partial(slow_joint_cutout, planar.numpy(), maps, rng)),
-        "cutout": (Cutout(), partial(slow_cutout, planar.numpy(), rng)),
-        "cut_occlude": (CutOcclude(), partial(slow_cut_occlude, planar.numpy(), maps, rng)),
+        "joint_cutout": (JointCutout(), partial(slow_joint_cutout, one_by_one, maps, rng)),
+        "cutout": (Cutout(), partial(slow_cutout, one_by_one, rng)),
+        "cut_occlude": (CutOcclude(), partial(slow_cut_occlude, one_by_one, maps, rng)),
     }
     copies = {"affine": lambda: (image.clone(), heatmaps.clone())}
     return {
@@ -145,7 +148,7 @@ def mixing(batch: int, dtype: torch.dtype) -> dict[str, tuple[Call, Call, Call]]
     """The same for MUM and for Pose-MUM, without and with the way back of the gradient."""
     image = batch_of((3, HEIGHT, WIDTH), batch)
     features = {name: batch_of(shape, batch, dtype) for name, shape in FEATURES.items()}
-    draw = Draw(torch.Generator().manual_seed(0))
+    draw = Draw(torch.Generator().manual_seed(0), device=DEVICE)
 
     def ours(mum: PoseMUM, backwards: bool) -> None:
         mix = mum.draw(batch, draw)
@@ -179,12 +182,12 @@ def mixing(batch: int, dtype: torch.dtype) -> dict[str, tuple[Call, Call, Call]]
 def bare_step(batch: int, dtype: torch.dtype) -> Callable[[], None]:
     """The passes of a semi-supervised ResNet-18 step alone; gradients of the mean of the heatmaps."""
     student, teacher = (resnet.build(18, 17, seed=seed) for seed in (0, 1))
-    student.to(memory_format=torch.channels_last).train()
-    teacher.to(memory_format=torch.channels_last).eval()
+    student.to(DEVICE, memory_format=torch.channels_last).train()
+    teacher.to(DEVICE, memory_format=torch.channels_last).eval()
     labeled, unlabeled = (batch_of((3, HEIGHT, WIDTH), batch) for _ in range(2))
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
             with torch.no_grad():
                 teacher(unlabeled)
             loss = student(labeled).mean() + student(unlabeled).mean()
@@ -213,8 +216,8 @@ def main() -> None:
         for name, forms in (cutting(options.batch) | mixing(options.batch, dtype)).items()
     }
     if options.steps:
-        step = median_ms(bare_step(options.batch, dtype), options.steps)
-        print(f"\nbare passes of a ResNet-18 step, {options.precision}: {step:,.0f} ms, of which are")
+        step, digits = median_ms(bare_step(options.batch, dtype), options.steps), 2 * (DEVICE.type == "cuda")
+        print(f"\nbare passes of a ResNet-18 step, {options.precision}: {step:,.{digits}f} ms, of which are")
         for name, ms in ours.items():
             print(f"{name.replace('_', ' '):24}{ms / step:8.2%}")
 

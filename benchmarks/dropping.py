@@ -5,7 +5,7 @@
 Ours augments a batch of normalised 256x192 crops, channels last as in training, and draws its random numbers. The
 slow form is written here from the methods' definitions, in the way a data loader's worker does it: one uint8 image
 at a time (for GridMask and Random Erasing, a float32 one), its mask from loops or whole-image arrays. It overwrites
-the worker's own image, where ours returns a copy.
+the worker's own image, where ours returns a copy. Where there is a GPU, ours and the copy run there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 import torch
 from PIL import Image
-from timing import compare, heading
+from timing import DEVICE, compare, heading
 
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.dropping import GridMask, HideAndSeek, InformationCutout, RandomErasing
@@ -87,8 +87,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    image = torch.randn(options.batch, 3, HEIGHT, WIDTH).contiguous(memory_format=torch.channels_last)
-    draw, rng = Draw(torch.Generator().manual_seed(0)), np.random.RandomState(0)
+    image = torch.randn(options.batch, 3, HEIGHT, WIDTH, device=DEVICE)
+    image = image.contiguous(memory_format=torch.channels_last)
+    draw, rng = Draw(torch.Generator().manual_seed(0), device=DEVICE), np.random.RandomState(0)
     heading(f"{options.batch} crops of {WIDTH}x{HEIGHT}, {options.threads} thread(s)", options.repeats)
     for name, (operation, slow, dtype) in operations().items():
         pixels = np.ones((options.batch, HEIGHT, WIDTH, 3), dtype)

@@ -14,7 +14,7 @@ import copy
 from functools import partial
 
 import torch
-from timing import compare, heading
+from timing import DEVICE, compare, heading
 from torch import nn
 
 from sshpe_lib.models.resnet import build
@@ -32,10 +32,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    heading(f"SimpleBaseline on {device}, {options.threads} thread(s)", options.repeats)
+    heading(f"SimpleBaseline on {DEVICE}, {options.threads} thread(s)", options.repeats)
     for depth in options.depths:
-        student = build(depth, seed=0).to(device)
+        student = build(depth, seed=0).to(DEVICE)
         teacher, looped = EMAN(student, decay=DECAY), copy.deepcopy(student)
         move(student)
         tensors = list(student.state_dict().values())

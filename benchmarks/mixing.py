@@ -1,6 +1,8 @@
 """MUM mixing of a batch against tile-by-tile and gather forms, and against a plain copy.
 
-python benchmarks/mixing.py [--repeats 30] [--threads 2]
+    python benchmarks/mixing.py [--repeats 30] [--threads 2]
+
+All of them run on a GPU where there is one.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ import argparse
 from functools import partial
 
 import torch
-from timing import compare, heading
+from timing import DEVICE, compare, heading
 from torch import Tensor
 
 from sshpe_lib.augment import tiles
@@ -44,16 +46,18 @@ def gather(features: Tensor, source: Tensor) -> Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    source = PoseMUM().draw(32, Draw(torch.Generator().manual_seed(0))).at_image
+    source = PoseMUM().draw(32, Draw(torch.Generator().manual_seed(0), device=DEVICE)).at_image
     heading(f"mix of 32 maps, 4 x 3 tiles, {options.threads} thread(s)", options.repeats)
     for name, shape in SHAPES.items():
         for layout in (torch.contiguous_format, torch.channels_last):
-            features = torch.randn(32, *shape).contiguous(memory_format=layout)
+            features = torch.randn(32, *shape, device=DEVICE).contiguous(memory_format=layout)
             ours = partial(tiles.permute, features, source)
             for told, form in {"tile by tile": loop, "gather": gather}.items():
                 slow = partial(form, features, source)

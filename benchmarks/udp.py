@@ -3,7 +3,7 @@
     python benchmarks/udp.py [--repeats 30] [--threads 1]
 
 Both forms run in one process, turn by turn, on the same arrays, once their answers are found equal. The copy is of the
-heatmaps, and of the offsets with them, which are read or written.
+heatmaps, and of the offsets with them, which are read or written. Where there is a GPU, ours and the copy run there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import partial
 import cv2
 import numpy as np
 import torch
-from timing import compare, heading
+from timing import DEVICE, compare, heading
 
 from sshpe_lib.codec import UDPHeatmap
 
@@ -125,9 +125,10 @@ def main() -> None:
     ):
         maps = codec.encode(points, visible)[0].contiguous()
         maps = maps + 0.02 * torch.rand(maps.shape, generator=generator)
-        found = codec.decode(maps)[0].numpy() / codec.stride
-        np.testing.assert_allclose(found, loop(maps.numpy()), atol=2e-3)
-        compare(name, partial(loop, maps.numpy()), partial(codec.decode, maps), maps.clone, options.repeats)
+        there = maps.to(DEVICE)
+        decode = partial(codec.decode, there)
+        np.testing.assert_allclose(decode()[0].cpu() / np.array(codec.stride), loop(maps.numpy()), atol=2e-3)
+        compare(name, partial(loop, maps.numpy()), decode, there.clone, options.repeats)
     for name, codec, loop in (
         ("targets, Gaussian", gaussian, loop_gaussian),
         ("targets, offsets", offset, loop_discs),
@@ -139,9 +140,11 @@ def main() -> None:
         def channels_last(loop: Callable[[], list[np.ndarray]] = one_by_one) -> torch.Tensor:
             return torch.from_numpy(np.stack(loop())).contiguous(memory_format=torch.channels_last)
 
-        encode = partial(codec.encode, points, visible)  # channels last, as networks answer
+        encode = partial(
+            codec.encode, points.to(DEVICE), visible.to(DEVICE)
+        )  # channels last, as networks answer
         maps = encode()[0]
-        np.testing.assert_allclose(maps, np.stack(one_by_one()), atol=1e-4)
+        np.testing.assert_allclose(maps.cpu(), np.stack(one_by_one()), atol=1e-4)
         compare(name, one_by_one, encode, maps.clone, options.repeats)
         compare(f"{name}, channels last", channels_last, encode, maps.clone, options.repeats)
 

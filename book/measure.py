@@ -26,7 +26,19 @@ from sshpe_lib import provenance
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "book" / "measured"
 ROWS = "rows: "
-ON_A_GPU = {"eman", "feeding", "networks", "overfit", "step"}  # those that use one where there is one
+# Those that use one where there is one.
+ON_A_GPU = {
+    "augmentations",
+    "codec",
+    "dropping",
+    "eman",
+    "feeding",
+    "mixing",
+    "networks",
+    "overfit",
+    "step",
+    "udp",
+}
 
 
 def title_of(script: Path) -> str:

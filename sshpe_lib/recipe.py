@@ -49,22 +49,20 @@ def experiment(
     name = profile.title if isinstance(profile, Profile) else profile
     profile = profile if isinstance(profile, Profile) else load_profile(profile, folder)
     recipe = Recipe(
-        method=method, backbone=backbone, amount=amount, size=size, schedule=schedule, set=set or {}
-    )
-    return Maker(name, profile, load_methods(folder), load_schedules(folder), protocol).experiment(
-        recipe, seed
-    )
+        method=method, backbone=backbone, amount=amount, size=size, schedule=schedule, protocol=protocol, set=set or {}
+    )  # fmt: skip
+    return Maker(name, profile, load_methods(folder), load_schedules(folder)).experiment(recipe, seed)
 
 
 @dataclass(frozen=True)
 class Maker:
-    """Makes the experiments of one profile and protocol, of recipes."""
+    """Makes the experiments of one profile from recipes; protocol: of those that name none."""
 
     name: str
     profile: Profile
     methods: dict[str, dict[str, Any]]
     schedules: dict[str, Schedule]
-    protocol: str | None
+    protocol: str | None = None
 
     def experiment(self, recipe: Recipe, seed: int) -> Experiment:
         """The experiment of a recipe. Raises SSHPEError for an unknown name or a wrong setting."""

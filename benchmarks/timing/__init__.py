@@ -19,6 +19,7 @@ from sshpe_lib.plan.measure import gpu_clock
 
 Call = Callable[[], object]
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")  # where ours runs, and the copy
 NOT_COUNTED = 2  # first turns, which allocate
 WIDTHS = 38, 8, 25  # of a name, a ratio and a time
 TRIM_THRESHOLD, MMAP_MAX = -1, -4  # of `mallopt` in malloc.h
@@ -62,7 +63,7 @@ def turns(forms: Sequence[Call], repeats: int) -> list[list[float]]:
 
 def clock() -> float:
     """Seconds; the GPU has done all it was given."""
-    return gpu_clock() if torch.cuda.is_available() else time.process_time()
+    return gpu_clock() if DEVICE.type == "cuda" else time.process_time()
 
 
 def timing(times: Sequence[float]) -> Timing:
@@ -77,7 +78,8 @@ def median_ms(call: Call, repeats: int) -> float:
 
 def heading(about: str, repeats: int) -> None:
     """Print what is timed, and the head of the lines of `compare`."""
-    kind = "on the wall" if torch.cuda.is_available() else "of CPU"
+    on_gpu = DEVICE.type == "cuda"
+    kind = "on the wall, ours and the copy on a GPU" if on_gpu else "of CPU"
     print(f"{about}; ms {kind}, median (quartiles) of {repeats} turns")
     name, ratio, time_ = WIDTHS
     columns = "".join(f"{title:>{time_}}" for title in ("slow form", "ours", "a copy"))
