@@ -9,6 +9,7 @@ import pytest
 from sshpe_lib import profiles, recipe, records, tables
 from sshpe_lib.config import Experiment
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.evaluate.multi_scale import region
 from sshpe_lib.tables import Cell, Table
 from tests import choices
 
@@ -84,6 +85,20 @@ def test_every_cell_is_an_experiment_or_says_why_not(name: str, profile: str) ->
             assert one.backbone == "resnet101" and profile != "paper"
         else:
             assert len(made) == 2 and all(isinstance(value, Experiment) for value in made)
+
+
+@pytest.mark.parametrize("profile", ["smoke", "quick", "paper"])
+@pytest.mark.parametrize("name", ["aid_table1", "aid_table3"])
+def test_whole_images_are_tested_at_the_size_that_they_are_trained_at(name: str, profile: str) -> None:
+    """At one scale and at several: rounded up to other sides, people have sizes that the network has never seen."""
+    table = tables.load_table(name)
+    cells = [one for _, one in tables.cell_experiments(table, profile, 1) if not isinstance(one, str)]
+    whole = [one for (one,) in cells if one.bottom_up]
+    assert whole
+    for one in whole:
+        side = one.data.input_size[0]
+        for smallest in (1.0, min(one.evaluate.multi_scale or (1.0,))):
+            assert region((side, side), side, 1, smallest, unbiased=True).size == (side, side)
 
 
 SHARED = [
