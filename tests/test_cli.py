@@ -368,6 +368,15 @@ def test_compare_on_one_machine_wants_equal_bits(
     assert out.endswith("DIFFERS, though machine and versions are the same\n")
 
 
+def test_compare_of_equal_weights_wants_equal_measures_and_curves(
+    sshpe, folder: Path, saved: Record, twins
+) -> None:
+    for other in (changed(saved, 23.0), saved.model_copy(update={"curve": saved.curve[1:]})):
+        code, out, _ = sshpe("compare", folder, twins(other))
+        assert code == 1
+        assert out.endswith("DIFFERS, though machine and versions are the same\n")
+
+
 @pytest.mark.parametrize(
     ("facts", "named"),
     [

@@ -76,6 +76,57 @@ def test_method_version_moves_the_key(monkeypatch):
     assert build().key() != before
 
 
+@pytest.mark.parametrize(
+    ("kind", "defaults"),
+    [
+        (config.Teacher, {"kind": "none", "decay": None, "warmup": False, "ramp": 0, "std": False}),
+        (
+            config.Train,
+            {
+                "epochs": None, "steps": None, "batch_size": 32, "learning_rate": 1e-3, "milestones": (2 / 3, 5 / 6),
+                "burn_in": 0, "warmup": 0, "consistency": 1, "push": 1e-3, "pull": 1e-3, "hard_keypoints": None,
+                "forward": "separate", "precision": "32-true", "channels_last": True, "sync_batch_norm": False,
+                "seed": 0,
+            },
+        ),
+        (
+            config.Evaluate,
+            {
+                "times": 10, "protocol": "coco", "flip": False, "multi_scale": (), "nms": 0.9, "score_threshold": 0.2,
+                "visibility": False,
+            },
+        ),
+        (
+            config.Data,
+            {
+                "extra": None, "unlabeled": None, "split": "first", "split_seed": 0, "input_size": (192, 256),
+                "codec": "msra", "sigma": 2, "radius": None, "kernel": 7, "people": 30, "masks": True,
+                "outside": "background", "reduced": False, "color": "rgb",
+            },
+        ),
+        (config.Weak, {"scale": 0.25, "rotation": 30, "rotation_probability": 0.6, "flip": 0.5, "half_body": 0}),
+        (config.WeakScene, {"scale": (0.75, 1.5), "rotation": 30, "shift": 40, "flip": 0.5}),
+        (
+            config.SyntheticSource,
+            {
+                "seed": 0, "height": 128, "width": 96, "people": (1, 1), "crowding": 0, "difficulty": 1, "version": 5,
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_defaults_are_those_of_the_committed_records(kind, defaults):
+    """Keys leave them out, so with another one a record would be found for an experiment that it is not of."""
+    found = {name: field.default for name, field in kind.model_fields.items() if not field.is_required()}
+    assert found == defaults
+
+
+def test_every_stage_has_a_stream_of_its_own():
+    first = build()
+    second = first.model_copy(update={"start": first})
+    third = first.model_copy(update={"start": second})
+    assert len({stage.stream_seed for stage in (first, second, third)}) == 3
+
+
 def coco(path: str, fingerprint: str | None = "ab" * 32) -> dict:
     return {
         "kind": "coco",
@@ -85,14 +136,24 @@ def coco(path: str, fingerprint: str | None = "ab" * 32) -> dict:
     }
 
 
-def test_paths_stay_out_of_the_key_and_fingerprints_stay_in():
-    here = values() | {"data": values()["data"] | {"labeled": coco("/here"), "val": coco("/here")}}
-    there = values() | {"data": values()["data"] | {"labeled": coco("/there"), "val": coco("/there")}}
-    other = values() | {
-        "data": values()["data"] | {"labeled": coco("/here", "cd" * 32), "val": coco("/here")}
-    }
-    keys = [config.validate(v, "test").key() for v in (here, there, other)]
-    assert keys[0] == keys[1] != keys[2]
+def detected(path: str, fingerprint: str) -> dict:
+    return coco("/x") | {"detections": path, "detections_fingerprint": fingerprint}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        lambda *file: {"labeled": coco(*file), "val": coco(file[0])},
+        lambda *file: {"extra": coco(*file) | {"kind": "ai_challenger"}},
+        lambda *file: {"labeled": coco("/x"), "val": detected(*file)},
+    ],
+    ids=["labelled and measured", "further people", "detected boxes"],
+)
+def test_paths_stay_out_of_the_key_and_fingerprints_stay_in(data):
+    def key(*file):
+        return config.validate(values() | {"data": values()["data"] | data(*file)}, "test").key()
+
+    assert key("/here", "ab" * 32) == key("/there", "ab" * 32) != key("/here", "cd" * 32)
 
 
 def test_a_category_that_is_not_named_leaves_the_key_alone():
@@ -119,17 +180,40 @@ def test_no_key_without_a_fingerprint():
         ({"train": {"batch_size": 10}}, "batch_size 10 does not divide into groups of 4"),
         ({"train": {"batch_size": 0}}, "train.batch_size: Input should be greater than 0"),
         ({"train": {"milestones": [0.9, 0.5]}}, "rising fractions"),
+        ({"train": {"milestones": [0.0, 0.5]}}, r"fractions of the run in \(0, 1\]"),
         ({"train": {"precision": "fp8"}}, "train.precision"),
         ({"train": {"seed": -1}}, "train.seed"),
         ({"teacher": {"decay": 1.0}}, "teacher.decay: Input should be less than 1"),
         ({"teacher": {"decay": None}}, "needs a teacher.decay"),
         ({"teacher": {"kind": "single"}}, "averages nothing"),
         ({"teacher": {"kind": "none", "decay": None}}, "supervised run"),
+        (
+            {
+                "teacher": {"kind": "none", "decay": None},
+                "augment": {"strong": []},
+                "train": {"burn_in": 0.5},
+            },
+            "a supervised run .* has no strong view and no burn-in",
+        ),
         ({"teacher": {"kind": "ema", "std": True}}, "teacher.std"),
         ({"data": {"input_size": [48, 60]}}, "multiples of 16"),
         ({"model": {"output_stride": 32}}, "multiples of 32.*use output_stride 16"),
         ({"data": {"labels": 0}}, "data.labels: Input should be greater than 0"),
         ({"data": {"labeled": {"kind": "voc"}}}, "data.labeled"),
+        ({"data": {"labels": None, "split": "random"}}, "data.labels is all of them"),
+        (
+            {"data": {"codec": "udp-offset"}},
+            "teachers make heatmaps, and data.codec 'udp-offset' has offsets",
+        ),
+        (
+            {"data": {"codec": "udp-gaussian", "kernel": 8}},
+            "kernel 8: a blur has a middle; give an odd number",
+        ),
+        ({"data": {"kernel": 9}}, "data.kernel is of the codecs of UDP; codec is 'msra'"),
+        ({"data": {"radius": 2.0}}, "data.radius is of the discs of codec 'udp-offset'; codec is 'msra'"),
+        ({"augment": {"strong": [{"kind": "cutout", "half_size": [0, 5]}]}}, r"both above 0, not \(0, 5\)"),
+        ({"augment": {"strong": [{"kind": "mum", "group": 1}]}}, "mum.group.*greater than or equal to 2"),
+        ({"augment": {"strong": [{"kind": "mum", "sites": ["layer1", "layer1"]}]}}, "each mix site once"),
         (
             {"augment": {"strong": [{"kind": "mum", "tiles": [5, 3]}]}},
             "does not divide into 3 columns x 5 rows",
@@ -143,12 +227,20 @@ def test_no_key_without_a_fingerprint():
             {"augment": {"strong": [{"kind": "mum", "unmix": "layer2", "sites": ["layer3"]}]}},
             "not before the unmix after 'layer2'",
         ),
+        (
+            {"augment": {"strong": [{"kind": "mum", "unmix": "layer2", "sites": ["layer2"]}]}},
+            "not before the unmix after 'layer2'",
+        ),
         ({"model": {"depth": 19}}, "model.depth"),
     ],
 )
 def test_a_wrong_setting_gets_one_clear_error(changes, message):
     with pytest.raises(SSHPEError, match=message):
         build(**changes)
+
+
+def test_the_rate_may_fall_at_the_very_end():
+    assert build(train={"milestones": [0.5, 1.0]}).train.milestones == (0.5, 1.0)
 
 
 def test_every_fault_is_listed_at_once():
@@ -229,6 +321,25 @@ def test_mum_needs_stages_that_the_network_has():
         tables.experiment("quick", "mum", backbone="2xrsn50")
 
 
+def test_the_units_of_an_rsn_want_a_forward_of_their_own():
+    with pytest.raises(SSHPEError, match="'joint' cannot supervise the units of an RSN; use 'separate'"):
+        tables.experiment("quick", "jc-single", backbone="2xrsn50", set={"train.forward": "joint"})
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"network": "hrnet", "width": 18}, "for HRNet-W32 and HRNet-W48, and none for HRNet-W18"),
+        ({"network": "hrnet", "blocks": 3}, "none for HRNet-W32 with a stem of 64 channels and 3 blocks"),
+        ({"network": "hrnet", "stem": 32}, "none for HRNet-W32 with a stem of 32 channels and 4 blocks"),
+        ({"network": "rsn", "stages": 5}, "model.stages: Input should be less than or equal to 4"),
+    ],
+)
+def test_networks_that_nobody_published_are_told(model, message):
+    with pytest.raises(SSHPEError, match=message):
+        config.validate(values() | {"model": model}, "test")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -237,6 +348,11 @@ def test_mum_needs_stages_that_the_network_has():
         ({"data.codec": "udp-offset"}, "has no offsets; use data.codec 'udp-gaussian'"),
         ({"train.hard_keypoints": 8}, "one person's; a bottom-up network sees many"),
         ({"data.extra": {"kind": "synthetic", "images": 4}}, "data.extra is for top-down networks"),
+        ({"data.reduced": True}, "data.reduced is of crops; HigherHRNet-W16.* looks at whole images"),
+        (
+            {"augment.strong": [{"kind": "cut_occlude"}], "teacher.kind": "single"},
+            r"\['cut_occlude'\], placed at the joints of one person",
+        ),
         ({"evaluate.multi_scale": [0.5, 2]}, "positive scales, each once, with 1 among them"),
         ({"evaluate.multi_scale": [0.75, 1]}, "multi_scale 0.75, 1: .* multiples of half of the smallest"),
         ({"augment.scene": {"scale": [1.5, 0.75]}}, "smallest and the largest share of the short side"),

@@ -79,6 +79,11 @@ def test_a_graph_answers_as_the_network(one: Trained, tmp_path: Path) -> None:
         torch.testing.assert_close(graph(images), answer(one, images), rtol=1e-4, atol=1e-4)
 
 
+def test_a_graph_takes_1_to_4096_crops(traced: tuple[Trained, torch.export.ExportedProgram]) -> None:
+    limits = {(int(one.lower), int(one.upper)) for one in traced[1].range_constraints.values()}
+    assert limits == {(1, 4096)}
+
+
 def test_onnx_answers_as_the_network(one: Trained, tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
     exporting.write(one, tmp_path / "graph.onnx")

@@ -109,6 +109,13 @@ def test_a_missing_joint_is_found_by_its_tag_and_does_not_count_in_the_score() -
     np.testing.assert_array_equal(before, after)
 
 
+def test_a_missing_joint_of_which_nothing_is_seen_stays_missing() -> None:
+    heat, tags = torch.zeros(2, 16, 16), torch.zeros(2, 16, 16, 1)
+    heat[0, 8, 8] = 0.9
+    ((_, other),), _ = Grouping((0, 1))(heat, tags)
+    assert not other.any()
+
+
 def test_a_tag_that_is_near_nobody_starts_a_person() -> None:
     truth = spread(1)
     heat, tags = scene(truth)
@@ -136,6 +143,15 @@ def found(*joints: list[tuple], **settings) -> np.ndarray:
 def test_as_many_people_are_found_as_the_reference_looks_for() -> None:
     """30, `MAX_NUM_PEOPLE` of HigherHRNet."""
     assert len(found([(x, 5, 0.9, 2.0 * x) for x in range(0, 64)], window=1)) == 30
+
+
+def test_a_peak_must_be_above_the_threshold() -> None:
+    assert len(found([(5, 5, 0.5, 0.0), (25, 5, 0.625, 3.0)], threshold=0.5)) == 1
+
+
+def test_a_tag_as_far_away_as_the_threshold_starts_a_person() -> None:
+    """As in the reference, which asks for a distance below it."""
+    assert len(found([(5, 5, 0.9, 0.0)], [(5, 9, 0.9, 1.0)], tag_threshold=1.0)) == 2
 
 
 def test_a_person_is_known_by_the_mean_of_its_tags() -> None:
@@ -180,6 +196,18 @@ def test_looking_at_high_pixels_first_is_looking_at_all(monkeypatch) -> None:
             tag, mean = draw.normal(size=(20, 20, 2)).astype(np.float32), draw.normal(size=2)
             whole = np.argmax(heat - np.round(np.linalg.norm(tag - mean, axis=2)))
             assert grouping._Search(heat, tag).best(mean) == whole
+
+
+def test_a_bright_pixel_of_another_tag_is_less_than_a_faint_one_of_the_persons() -> None:
+    """Less its tag's distance of 1, it is no higher than faint ones may be, so they are looked at, too."""
+    heat = np.array([[1 + grouping.BRIGHT - 0.01, grouping.BRIGHT - 0.005]], np.float32)
+    assert grouping._Search(heat, np.array([[[1.0], [0.0]]], np.float32)).best(np.zeros(1)) == 1
+
+
+def test_joints_find_people_in_the_order_of_the_reference() -> None:
+    """`joint_order` of HigherHRNet's `Params`, which counts from 1."""
+    theirs = (1, 2, 3, 4, 5, 6, 7, 12, 13, 8, 9, 10, 11, 14, 15, 16, 17)
+    assert COCO_ORDER == tuple(joint - 1 for joint in theirs)
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,13 @@ def resnet_state() -> dict:
     return initial.build(SimpleBaseline(init="scratch"), 17, 0).state_dict()
 
 
+@pytest.mark.parametrize("width", [32, 48])
+@pytest.mark.parametrize(("kind", "network"), [(HRNet, "hrnet"), (HigherHRNet, "higher_hrnet")])
+def test_the_published_trunk_is_that_of_the_width(kind, network, width):
+    found = initial.trunk_of(kind(network=network, width=width))
+    assert found is published.IMAGENET_HRNET[width] and f"w{width}" in found.name.lower()
+
+
 def test_a_trunk_that_was_never_made_says_how_to_make_it(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "params", lambda: tmp_path)
     with pytest.raises(SSHPEError, match="objects-r18-w8-s16.safetensors.*python -m sshpe_lib.pretrain"):

@@ -554,6 +554,8 @@ def test_this_machine_is_found_by_its_name_instructions_and_threads(monkeypatch:
     cpu = replace(QUIET, accelerator="cpu", threads=device.threads)
     assert devices.rates([paper()], cpu).by_size
     assert not devices.rates([paper()], replace(cpu, threads=63)).by_size
+    monkeypatch.setattr(torch, "get_num_threads", lambda: device.threads)
+    assert devices.rates([paper()], replace(cpu, threads=0)).by_size  # left to torch
     monkeypatch.setattr(provenance, "instructions", lambda _: "SSE")
     assert not devices.rates([paper()], cpu).by_size
     monkeypatch.setattr(provenance, "device_name", lambda _: "an abacus")

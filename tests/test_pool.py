@@ -179,6 +179,41 @@ def test_a_process_that_dies_before_it_has_its_task_is_a_failed_run(tmp_path, mo
         run_all(wanted, QUIET, 2, tmp_path)
 
 
+def test_a_run_that_fails_while_the_others_are_counted_is_told(tmp_path, monkeypatch):
+    """It works when it is asked first, and is over when it is asked again."""
+    wanted = smoke("supervised"), smoke("mum")
+
+    class Late(subprocess.Popen):
+        asked = 0
+
+        def __init__(self, words, **how):
+            super().__init__([sys.executable, "-c", "import sys; sys.exit('no such library')"], **how)
+
+        def poll(self):
+            self.asked += 1
+            return None if self.asked == 1 else self.wait()
+
+    monkeypatch.setattr(subprocess, "Popen", Late)
+    expected = "; ".join(f"run {one.key()} failed: no such library" for one in wanted)
+    with pytest.raises(SSHPEError, match=f"^{expected}$"):
+        run_all(wanted, QUIET, 2, tmp_path)
+
+
+def test_no_more_runs_than_asked_for_are_at_work_together(tmp_path, monkeypatch):
+    started, beside = [], []
+
+    class Counted(subprocess.Popen):
+        def __init__(self, words, **how):
+            beside.append(sum(one.returncode is None for one in started))
+            started.append(self)
+            super().__init__([sys.executable, "-c", "import sys; sys.exit('no such library')"], **how)
+
+    monkeypatch.setattr(subprocess, "Popen", Counted)
+    with pytest.raises(SSHPEError, match="no such library"):
+        run_all([smoke("supervised"), smoke("mum"), smoke("pose-mum+")], QUIET, 2, tmp_path)
+    assert len(started) == 3 and max(beside) == 1
+
+
 def test_sigterm_ends_the_runs_that_the_command_started(tmp_path: Path) -> None:
     folders = {"SSHPE_RECORDS": str(tmp_path / "records"), "SSHPE_RUNS": str(tmp_path / "runs")}
     command = subprocess.Popen(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from sshpe_lib import paths
@@ -91,6 +93,17 @@ def test_another_seed_trains_another_trunk(trained: tuple[Path, dict], tmp_path:
     other = pretrain(TINY.model_copy(update={"seed": 8}), tmp_path, progress=False)
     assert other["sha256"] != trained[1]["sha256"]
     assert other["data"]["fingerprint"] != trained[1]["data"]["fingerprint"]
+
+
+def test_held_out_pictures_are_none_that_are_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = {}
+    monkeypatch.setattr("sshpe_lib.classifier.train", lambda _, __, data, ___: shown.update(train=data) or [])
+    monkeypatch.setattr("sshpe_lib.classifier.validate", lambda _, __, data: shown.update(val=data) or {})
+    pretrain(TINY, tmp_path, progress=False)
+    train, val = ({picture.tobytes() for picture in shown[role][0]} for role in ("train", "val"))
+    assert (len(train), len(val)) == (TINY.images, TINY.val_images) and not train & val
 
 
 def test_threads_are_put_back(tmp_path: Path) -> None:
@@ -207,3 +220,12 @@ def test_a_trunk_of_another_shape_is_refused(own_params: Path, shape: dict[str, 
     with pytest.raises(SSHPEError, match=r"does not fit this SimpleBaseline: \d+ tensors .*depth and width"):
         load_shipped_trunk(model, SHORT.name)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_trunk_with_more_than_the_models_is_refused(own_params: Path) -> None:
+    file, record = (own_params / f"{SHORT.name}.{ending}" for ending in ("safetensors", "json"))
+    safetensors.torch.save_file(load_state(file) | {"layer5.weight": torch.zeros(1)}, file)
+    told = json.loads(record.read_text()) | {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    record.write_text(json.dumps(told))
+    with pytest.raises(SSHPEError, match=r"1 tensors are missing, left over .*layer5\.weight"):
+        load_shipped_trunk(network(), SHORT.name)

@@ -36,6 +36,10 @@ def test_what_is_noted_of_a_run() -> None:
     assert (found.started, found.command) == ("2026-01-01T00:00:00+00:00", "sshpe reproduce abcd")
     assert (found.checkpoint_sha256, found.data, found.precision) == ("ab" * 32, {"labeled": 48}, "32-true")
     assert found.instructions == torch.backends.cpu.get_cpu_capability()
+    assert found.versions.keys() == {
+        "python", "sshpe", "torch", "torchvision", "lightning-fabric", "numpy", "opencv-python-headless",
+        "pycocotools", "faster-coco-eval",
+    }  # fmt: skip
 
 
 @pytest.fixture

@@ -19,10 +19,10 @@ from sshpe_lib.errors import SSHPEError
 from sshpe_lib.machine import Machine
 from sshpe_lib.overview import Line, overview
 from sshpe_lib.plan import lines
-from sshpe_lib.records import Example, Record
+from sshpe_lib.records import Example, Record, SceneExample
 from sshpe_lib.study import baseline_cells, check_rows, pictures, study
 from sshpe_lib.tables import Cell
-from tests import fakes
+from tests import choices, fakes
 
 
 @pytest.fixture(autouse=True)
@@ -242,6 +242,9 @@ def test_where_training_is_forbidden_the_command_is_named(
     ) as caught:
         study("table4", "smoke")
     assert str(caught.value).endswith("make it with: sshpe run table4 --profile smoke --seeds 1")
+    monkeypatch.delenv("SSHPE_TRAINING")
+    with pytest.raises(SSHPEError, match="training is forbidden here"):
+        study("table4", "smoke", train=False)
     assert not trained
     written = fakes.write(fakes.study("smoke", seeds=1), folder)
     assert [record for _, record in study("table4", "smoke").runs()] == written
@@ -434,6 +437,16 @@ def test_pictures_are_the_records_people() -> None:
         SSHPEError, match=f"record {record.key}: .* has no annotation 1000000, so these are not"
     ):
         pictures(record.model_copy(update={"examples": (stranger,)}))
+
+
+def test_scenes_have_the_people_of_their_images() -> None:
+    source = tables.experiment("smoke", "udpv1", **choices.WHOLE)
+    people = sources.instances(sources.pin(source).data.val)
+    ids = people.image_ids[[0, -1]].tolist()
+    scenes = tuple(SceneExample(image_id=number, people=(), scores=()) for number in ids)
+    drawn = pictures(fakes.record(source).model_copy(update={"scenes": scenes}))
+    for number, one in zip(ids, drawn, strict=True):
+        assert np.array_equal(one.truth, people.keypoints[people.image_ids == number])
 
 
 def test_overview_counts_baselines_and_cells(folder: Path) -> None:

@@ -19,6 +19,7 @@ from sshpe_lib.config import Train
 from sshpe_lib.data.loaders import Batches
 from sshpe_lib.data.top_down import Crops, WeakAffine
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.methods.step import Losses
 from sshpe_lib.models import resnet
 from sshpe_lib.supervision import Supervision
 from sshpe_lib.teacher import EMA, EMAN, Dual, Single
@@ -316,6 +317,20 @@ def test_evaluations_are_spread_evenly(tmp_path):
     assert [point.step for point in curve] == [2, 3, 5]
 
 
+def test_mean_losses_are_those_of_the_steps_since_the_last_evaluation(tmp_path):
+    counted = tally.Tally(Fabric(accelerator="cpu", devices=1), TrainingLog(tmp_path), steps=3)
+
+    def mean(*losses):
+        for loss in losses:
+            counted.add(1, 1e-3, Losses(torch.tensor(loss), torch.tensor(loss / 2)))
+        counted.look()
+        found = counted.mean()
+        return found["loss"], found["supervised"]
+
+    assert mean(1.0, 3.0) == (2, 1)
+    assert mean(10.0) == (10, 5)
+
+
 @pytest.mark.parametrize("value", ["nan", "inf"])
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path, value):
     made = trainer(tmp_path, evaluations=6)
@@ -385,7 +400,7 @@ def test_a_row_that_was_half_written_is_forgotten(tmp_path, cut):
         log.add(row(step))
     whole = log.file.read_bytes()
     log.file.write_bytes(whole[:-cut])
-    log.forget_after(100)  # of 120 may be left 12, or 1
+    log.forget_after(120)  # of 120 may be left 12, or 1, and its last number may lack digits
     assert log.file.read_bytes() == whole[: whole.index(b"120")]
 
 
@@ -396,8 +411,8 @@ def test_a_log_that_somebody_emptied_meanwhile_is_gone_on_with(tmp_path):
     log.add(row(40))
     assert log.file.read_text().startswith("step,rate")
     log.file.write_bytes(
-        log.file.read_bytes().split(b"\n", 1)[1] + b"\xff\xfe,1\n7\n60,1,2,3,4,5\n"
-    )  # no header
+        log.file.read_bytes().split(b"\n", 1)[1] + b"\xff\xfe,1\n7\n40,1,2,3,4,5\n"
+    )  # no header, and rows of too few and of too many fields
     log.add(row(60))
     log.forget_after(50)
     whole = log.file.read_bytes()

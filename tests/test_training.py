@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from sshpe_lib import cli, experiment, predict, trained, training
+from sshpe_lib import cli, experiment, predict, records, trained, training
 from sshpe_lib.data import sources, splits
 from sshpe_lib.data.synthetic import SyntheticPeople, build
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.machine import Machine
 from sshpe_lib.profiles import assignments
+from tests import fakes
 
 QUIET = Machine(threads=1, progress=False, accelerator="cpu")
 SHORT = {"train.steps": 2, "train.batch_size": 4, "evaluate.times": 1}
@@ -77,12 +78,24 @@ def test_of_several_processes_the_first_writes_and_speaks(
     assert str(output) in told and json.loads(about)["network"] == str(output) and output.exists()
 
 
-def test_what_is_kept_of_a_first_stage_is_told_too(files: tuple[Path, Path]) -> None:
-    asked = training.own_experiment(
-        *files, "aid-cutout", "smoke", None, None, "hrnet-w32", protocol="aid", schedule="S3"
-    )
+def test_what_is_kept_of_a_first_stage_is_told_too(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = {"protocol": "aid", "schedule": "S3"}
+    asked = training.own_experiment(*files, "aid-cutout", "smoke", None, None, "hrnet-w32", **chosen)
     made = sources.pin(asked)
-    assert training._keys(made) == [made.key(), made.start.key()]
+    records.write(tmp_path / "records", fakes.record(made))
+
+    def run(*_: object, **__: object) -> None:
+        raise SSHPEError("it is told before")
+
+    monkeypatch.setattr(experiment, "run", run)
+    machine = replace(QUIET, progress=True)
+    with pytest.raises(SSHPEError, match="it is told before"):
+        training.train(*files, "aid-cutout", "smoke", backbone="hrnet-w32", machine=machine, **chosen)
+    told = capsys.readouterr().err
+    for key in (made.key(), made.start.key()):
+        assert f"{tmp_path / 'records' / key}.json, {tmp_path / 'runs' / key}" in told
 
 
 def test_a_further_file_is_the_unlabelled_pool(files: tuple[Path, Path]) -> None:

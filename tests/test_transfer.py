@@ -7,11 +7,17 @@ from contextlib import contextmanager
 import torch
 from torch.utils._pytree import tree_leaves
 
+from sshpe_lib.augment.draw import Draw
+from sshpe_lib.augment.dropping import InformationCutout, InformationDropping
+from sshpe_lib.augment.pixels import normalize
+from sshpe_lib.codec import MSRAHeatmap
 from sshpe_lib.data.loaders import TrainBatch
 from sshpe_lib.feed import Feed
 from sshpe_lib.graphs import Replay
 from sshpe_lib.parcel import pack
+from sshpe_lib.preparation import Preparation
 from sshpe_lib.streams import beside
+from sshpe_lib.supervision import Supervision
 from sshpe_lib.transfer import Reading, constant, sent, up_to
 from tests.test_parcel import assert_same, crops
 
@@ -51,6 +57,30 @@ def test_a_feed_prepares_batches_that_are_packed_or_not():
     assert (
         feed(lambda there, more: len(there.unlabeled.image) + len(more), parcel, pack((torch.rand(2),))) == 2
     )
+
+
+def preparation() -> Preparation:
+    teaching = Supervision(MSRAHeatmap((48, 64), (12, 16), 1.0))
+    return Preparation(teaching, InformationDropping((InformationCutout(),)), torch.contiguous_format)
+
+
+def draw() -> Draw:
+    return Draw(torch.Generator().manual_seed(0))
+
+
+def test_unlabelled_images_are_normalised_and_nothing_is_dropped_from_them():
+    prepare, batch = preparation(), TrainBatch(crops(2), crops(3))
+    made = prepare(batch, prepare.drawn(batch, draw()).open())
+    assert torch.equal(made.unlabeled, normalize(batch.unlabeled.image))
+    assert not torch.equal(made.labeled.image, normalize(batch.labeled.image))
+
+
+def test_what_is_dropped_is_drawn_for_the_width_and_the_height_of_a_crop():
+    prepare, batch = preparation(), TrainBatch(crops(2), None)
+    height, width = batch.labeled.image.shape[-2:]
+    assert height != width
+    wanted = prepare.dropping.numbers(2, width, height, draw())
+    assert_same(prepare.drawn(batch, draw()).open(), wanted)
 
 
 class Static(Replay):

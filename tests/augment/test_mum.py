@@ -267,6 +267,16 @@ def test_a_pass_without_the_unmix_is_refused_when_it_is_over(sites, unmix):
         view.finish()
 
 
+def test_a_pass_that_broke_off_is_no_part_of_the_next():
+    """It came to the unmix and was never finished; the next one may mix at its sites again."""
+    mix = PoseMUM(sites=("layer1",)).draw(4, draw())
+    for _ in range(2):
+        mix.image(torch.empty(4, 3, 64, 48))
+        for stage in ("layer1", "layer4"):
+            mix.after_stage(stage, torch.empty(4, *SHAPES[stage]))
+    mix.finish()
+
+
 def test_a_view_may_be_looked_at_again():
     image = torch.randn(4, 3, 64, 48)
     view, _ = PoseMUM(sites=SITES, probability=1.0)(View(image), None, draw())

@@ -66,6 +66,17 @@ def test_a_long_ridge_beats_a_higher_point_far_away():
     assert highest_blurred_pixels(maps[:, :, None], 15)[0][..., 1] == 32
 
 
+def test_a_rival_that_is_hardly_higher_beats_a_row_whose_limit_is_higher():
+    """A spike raises its row's limit more than its height; the other ridge, a bit higher, is as high as its limit."""
+    maps = torch.zeros(1, 1, 64, 48)
+    maps[..., 40:42, :], maps[..., 40:42, 5] = 1.0, 1.2
+    height = blur(maps, 3).amax()
+    maps[..., 10:12, :] = 1.0
+    maps[..., 10:12, :] *= 1.0005 * height / blur(maps, 3)[0, 0, 10, 30]  # 0.05% is far above rounding
+    check(maps, 3)
+    assert highest_blurred_pixels(maps[:, :, None], 3)[0][..., 1] < 12
+
+
 def test_a_map_without_a_height_above_zero_has_its_peak_at_the_origin():
     maps = -0.1 - torch.rand(1, 2, 16, 12, generator=torch.Generator().manual_seed(0))
     maps[0, 1] = 0

@@ -46,6 +46,13 @@ def test_joints_go_where_the_published_mapping_sends_them(folder: Path) -> None:
     assert len(ai_challenger.SHARED) == 12
 
 
+def test_who_is_occluded_all_over_is_learned_from(folder: Path) -> None:
+    document = json.loads((folder / "people.json").read_text())
+    document["annotations"][0]["keypoints"][2::3] = [1] * 14
+    write(folder, document)
+    assert ai_challenger.load_instances(folder / "people.json", folder).annotation_ids.tolist() == [1]
+
+
 def test_another_keypoint_set_is_refused(tmp_path: Path) -> None:
     write(tmp_path, valid_document())
     with pytest.raises(

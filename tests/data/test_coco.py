@@ -239,11 +239,13 @@ def test_a_file_of_image_facts_is_checked(folder):
     info.write_text("[]")
     with pytest.raises(SSHPEError, match="info.json.*no list of images"):
         load_detections(info, folder, results, COCO17, 1)
-    info.write_text(
-        json.dumps({"images": [{**one, "file_name": "no.png"} for one in valid_document()["images"]]})
-    )
-    with pytest.raises(SSHPEError, match="info.json.*no.png"):
-        load_detections(info, folder, results, COCO17, 1)
+    for changes, told in (
+        ({"file_name": "no.png"}, "info.json.*no.png"),
+        ({"width": 0}, r"info\.json: image 7: width 0, height"),
+    ):
+        info.write_text(json.dumps({"images": [one | changes for one in valid_document()["images"]]}))
+        with pytest.raises(SSHPEError, match=told):
+            load_detections(info, folder, results, COCO17, 1)
 
 
 @pytest.mark.real_data

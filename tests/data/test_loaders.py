@@ -176,6 +176,13 @@ def test_a_resumed_loader_goes_on_where_the_other_would_be(crops, workers):
         assert torch.equal(batch.labeled.points, batches[step].labeled.points)
 
 
+def test_only_a_lost_loader_process_is_told_as_one():
+    with pytest.raises(SSHPEError, match="a process that reads images was lost"), loaders.lost_workers_told():
+        raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")
+    with pytest.raises(RuntimeError, match="out of memory"), loaders.lost_workers_told():
+        raise RuntimeError("CUDA error: out of memory")
+
+
 @pytest.mark.parametrize("how", [{"workers": 1}, {"workers": 0, "pin_memory": True}])
 @pytest.mark.filterwarnings("ignore:.*pin_memory.*")
 def test_a_parcel_says_of_its_content_what_it_did_when_it_was_packed(crops, how):

@@ -29,6 +29,7 @@ def make(folder: Path, pattern: str) -> np.ndarray:
 
 def test_lsp_marks_hidden_joints(tmp_path):
     points = make(tmp_path, "im{:04d}.jpg")
+    points[2, :2] = (1, 1), (69, 109)  # a pixel from two corners of the third image, and the margin is more
     hidden = np.zeros((3, 14, 1))
     hidden[1, 4] = 1
     savemat(tmp_path / "joints.mat", {"joints": np.concatenate([points, hidden], axis=2).transpose(2, 1, 0)})
@@ -49,6 +50,11 @@ def test_lsp_marks_hidden_joints(tmp_path):
     assert np.abs(np.array(entry["bbox"]) - np.concatenate([low, high - low])).max() <= 0.0051
     assert entry["area"] == pytest.approx(0.53 * np.prod(high - low), abs=0.0051)
     assert entry["num_keypoints"] == 14
+    assert document["annotations"][1]["bbox"] == [0, 0, *SIZES[2]]
+    (category,) = document["categories"]
+    assert {joint for limb in category["skeleton"] for joint in limb} == set(
+        range(1, 15)
+    )  # COCO counts from 1
     ends = (*(low <= 0), *(high >= SIZES[1]))
     assert [isinstance(value, int) for value in entry["bbox"]] == [
         *ends[:2],
@@ -93,6 +99,10 @@ def test_lspet_marks_labelled_joints(tmp_path):
             "joints: it holds a number that is not finite, or a flag other",
         ),
         ({"joints": np.ones((3, 14, 3))}, "joints: 100% of the joints are marked, so the marks mean visible"),
+        (
+            {"joints": np.ones((3, 14, 3)) * (np.arange(14) < 8)[:, None]},  # 8 of 14
+            "joints: 57% of the joints are marked, so the marks mean visible",
+        ),
     ],
 )
 def test_another_file_is_refused(content, problem, tmp_path):

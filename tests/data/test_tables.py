@@ -165,6 +165,19 @@ def test_what_is_told_of_a_person_and_whether_it_stops_a_training(changes, fatal
     assert [one for _, one in told(**changes)[1]] == fatal
 
 
+@pytest.mark.parametrize(
+    ("changes", "fatal"),
+    [
+        ({}, []), ({"category_id": 1.0}, []), ({"bbox": [1, 2, 0, 4]}, [False]), ({"bbox": [1, 2, 3, 0]}, [False]),
+        ({"bbox": [1, 2, 0, 0]}, [False, True]), ({"category_id": True}, [True]), ({"category_id": "1"}, [True]),
+    ],
+)  # fmt: skip
+def test_what_is_told_of_a_detection_and_whether_it_stops_a_training(changes, fatal):
+    box = {"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}
+    _, found = detection_table([box | changes], IMAGES, 1, FILE)
+    assert [one for _, one in faults(found)] == fatal
+
+
 def test_what_a_person_does_not_say_is_filled_in():
     table, _ = told(area=..., iscrowd=..., bbox=[1, 2, 10, 20])
     assert table.areas.tolist() == pytest.approx([0.53 * 200]) and table.crowd.tolist() == [False]

@@ -88,6 +88,25 @@ def test_the_consistency_compares_the_unmixed_view_with_the_moved_pseudo_heatmap
     assert torch.equal(losses.consistency, heatmap_mse(predicted, target))
 
 
+class Half(Single):
+    """A teacher whose network answers in half precision."""
+
+    def predict(self, images: torch.Tensor) -> torch.Tensor:
+        return super().predict(images).bfloat16()
+
+
+def test_pseudo_heatmaps_of_half_precision_are_moved_in_float32(labeled, unlabeled):
+    student, seen = network(), []
+
+    def strong(image, heatmaps, draw):
+        seen.append(heatmaps.dtype)
+        return View(image), heatmaps
+
+    pairs = [(student, Half(student))]
+    semi_supervised.train_step(pairs, labeled, TEACHING, unlabeled, strong, 1.0, draw())
+    assert seen == [torch.float32]
+
+
 class Plain(nn.Module):
     """A network of one's own, which knows of no stages."""
 

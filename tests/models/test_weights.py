@@ -20,6 +20,7 @@ from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models._torchvision import import_torchvision
 from sshpe_lib.models.resnet import SimpleBaseline, build
 from sshpe_lib.models.weights import (
+    check_finite,
     load_pose,
     load_state,
     load_trunk,
@@ -248,6 +249,13 @@ def test_load_state_names_the_entry_that_is_no_tensor(tmp_path: Path, value: obj
     torch.save(value, path)
     with pytest.raises(SSHPEError, match=rf"odd\.pth.*{told}"):
         load_state(path)
+
+
+def test_tensors_of_eight_bits_are_checked_too() -> None:
+    """Torch finds no ends of such numbers."""
+    check_finite({"sound": torch.tensor([1.0, -2.0]).to(torch.float8_e4m3fn)}, Path("file"))
+    with pytest.raises(SSHPEError, match="file: tensor broken has values that are not finite"):
+        check_finite({"broken": torch.tensor([1.0, torch.nan]).to(torch.float8_e4m3fn)}, Path("file"))
 
 
 @pytest.mark.parametrize(("name", "told"), [("none.pth", "no such file"), ("weights.h5", "not '.h5'")])
