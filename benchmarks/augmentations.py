@@ -45,11 +45,10 @@ SITES = ("layer1", "layer2", "layer3")
 
 def slow_affine(images: Tensor, heatmaps: Tensor, rng: np.random.RandomState) -> None:
     """A matrix by OpenCV for each sample, then grids for the images and for the heatmaps."""
-    theta = np.stack([cv2.getRotationMatrix2D((0, 0), a, s) for a, s in rng.rand(len(images), 2) + 0.5])
+    matrices = np.stack([cv2.getRotationMatrix2D((0, 0), a, s) for a, s in rng.rand(len(images), 2) + 0.5])
+    theta = torch.from_numpy(matrices).float().to(images.device)
     for maps in (images, heatmaps):
-        grid = F.affine_grid(
-            torch.from_numpy(theta).float().to(maps.device), list(maps.shape), align_corners=False
-        )
+        grid = F.affine_grid(theta, list(maps.shape), align_corners=False)
         F.grid_sample(maps, grid, align_corners=False)
 
 

@@ -140,9 +140,8 @@ def main() -> None:
         def channels_last(loop: Callable[[], list[np.ndarray]] = one_by_one) -> torch.Tensor:
             return torch.from_numpy(np.stack(loop())).contiguous(memory_format=torch.channels_last)
 
-        encode = partial(
-            codec.encode, points.to(DEVICE), visible.to(DEVICE)
-        )  # channels last, as networks answer
+        # Channels last, as networks answer.
+        encode = partial(codec.encode, points.to(DEVICE), visible.to(DEVICE))
         maps = encode()[0]
         np.testing.assert_allclose(maps.cpu(), np.stack(one_by_one()), atol=1e-4)
         compare(name, one_by_one, encode, maps.clone, options.repeats)

@@ -28,17 +28,8 @@ FOLDER = ROOT / "book" / "measured"
 ROWS = "rows: "
 # Those that use one where there is one.
 ON_A_GPU = {
-    "augmentations",
-    "codec",
-    "dropping",
-    "eman",
-    "feeding",
-    "mixing",
-    "networks",
-    "overfit",
-    "step",
-    "udp",
-}
+    "augmentations", "codec", "dropping", "eman", "feeding", "mixing", "networks", "overfit", "step", "udp",
+}  # fmt: skip
 
 
 def title_of(script: Path) -> str:

@@ -66,7 +66,7 @@ class Maker:
 
     def experiment(self, recipe: Recipe, seed: int) -> Experiment:
         """The experiment of a recipe. Raises SSHPEError for an unknown name or a wrong setting."""
-        reason = not_run(self.profile, recipe, self.protocol)
+        reason = self.not_run(recipe)
         if reason:
             raise SSHPEError(f"profile {self.name}: {reason}")
         for kind, name, known in (
@@ -93,6 +93,33 @@ class Maker:
         made = validate(values, f"profile {self.name}, method {recipe.method}")
         _check_effect(recipe.set, made)
         return made
+
+    def not_run(self, recipe: Recipe) -> str | None:
+        """Why the profile does not run a recipe; None where it does."""
+        if recipe.method is None:
+            return "quoted by the paper from other work"
+        for kind, choice, choices in self._choices(recipe):
+            if choice not in choices:
+                return f"no {kind} {choice!r}; choose one of: {', '.join(choices)}"
+            chosen = choices[choice]
+            if isinstance(chosen, str):
+                return chosen
+        return None
+
+    def misspelt(self, recipe: Recipe) -> bool:
+        """Whether a choice of a recipe is in no profile at all, and so a slip, rather than left out of this one."""
+        missing = [(kind, name) for kind, name, choices in self._choices(recipe) if name not in choices]
+        if not missing:
+            return False
+        every = [load_profile(path.stem).choices() for path in (paths.params() / "profiles").glob("*.yaml")]
+        return any(all(name not in choices[kind] for choices in every) for kind, name in missing)
+
+    def _choices(self, recipe: Recipe) -> Iterator[tuple[str, str, dict]]:
+        """What a recipe chooses, of which kind, and what the profile has of that kind."""
+        for kind, choices in self.profile.choices().items():
+            choice = getattr(recipe, kind) or (self.protocol if kind == "protocol" else None)
+            if choice is not None:
+                yield kind, choice, choices
 
     def _check(self, values: dict, recipe: Recipe) -> None:
         """Raises SSHPEError where a part that is looked into below is no mapping, or a length no number."""
@@ -155,38 +182,6 @@ def supervised_only(values: dict) -> dict:
         if part in values
     }
     return values | kept
-
-
-def not_run(profile: Profile, recipe: Recipe, protocol: str | None = None) -> str | None:
-    """Why the profile does not run a recipe; None where it does."""
-    if recipe.method is None:
-        return "quoted by the paper from other work"
-    for kind, choice, choices in _choices(profile, recipe, protocol):
-        if choice not in choices:
-            return f"no {kind} {choice!r}; choose one of: {', '.join(choices)}"
-        chosen = choices[choice]
-        if isinstance(chosen, str):
-            return chosen
-    return None
-
-
-def _choices(profile: Profile, recipe: Recipe, protocol: str | None) -> Iterator[tuple[str, str, dict]]:
-    """What a recipe chooses, of which kind, and what the profile has of that kind."""
-    for kind, choices in profile.choices().items():
-        choice = getattr(recipe, kind) or (protocol if kind == "protocol" else None)
-        if choice is not None:
-            yield kind, choice, choices
-
-
-def misspelt(profile: Profile, recipe: Recipe, protocol: str | None) -> bool:
-    """Whether a choice of a recipe is in no profile at all, and so a slip, rather than left out of this one."""
-    missing = [
-        (kind, name) for kind, name, choices in _choices(profile, recipe, protocol) if name not in choices
-    ]
-    if not missing:
-        return False
-    every = [load_profile(path.stem).choices() for path in (paths.params() / "profiles").glob("*.yaml")]
-    return any(all(name not in choices[kind] for choices in every) for kind, name in missing)
 
 
 def _with(values: dict, place: list[str], value: Any) -> dict:

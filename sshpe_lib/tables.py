@@ -11,7 +11,7 @@ from sshpe_lib import paths
 from sshpe_lib.config import Experiment, Frozen
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.profiles import load_methods, load_profile, load_schedules, read_yaml, validated
-from sshpe_lib.recipe import Maker, Recipe, experiment, misspelt, not_run
+from sshpe_lib.recipe import Maker, Recipe, experiment
 
 __all__ = ["Cell", "Reference", "Table", "cell_experiments", "experiment", "load_table", "names"]
 
@@ -143,11 +143,10 @@ def cell_experiments(
 
     Raises SSHPEError that names the table's file and the cell, for a wrong setting and for a name that is unknown.
     """
-    loaded = load_profile(profile)
-    maker = Maker(profile, loaded, load_methods(), load_schedules(), table.protocol)
+    maker = Maker(profile, load_profile(profile), load_methods(), load_schedules(), table.protocol)
     for cell in table.cells:
-        reason = not_run(loaded, cell, table.protocol)
-        if cell.method is not None and misspelt(loaded, cell, table.protocol):
+        reason = maker.not_run(cell)
+        if cell.method is not None and maker.misspelt(cell):
             raise SSHPEError(f"{table.place(cell)}: {reason}")
         if cell.method is not None and table.unmeasured:
             reason = table.unmeasured

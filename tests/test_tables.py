@@ -287,13 +287,15 @@ def test_a_supervised_run_has_no_settings_of_a_teachers() -> None:
 
 
 def test_one_slip_among_choices_is_a_slip() -> None:
+    def maker(profile: profiles.Profile) -> recipe.Maker:
+        return recipe.Maker("smoke", profile, profiles.load_methods(), profiles.load_schedules())
+
     profile = profiles.load_profile("smoke")
-    wrong = recipe.Recipe(method="mum", backbone="resnet19", amount="7K")
-    assert recipe.misspelt(profile, wrong, None)
-    small = profile.model_copy(update={"backbones": {"resnet18": profile.backbones["resnet18"]}})
+    assert maker(profile).misspelt(recipe.Recipe(method="mum", backbone="resnet19", amount="7K"))
+    small = maker(profile.model_copy(update={"backbones": {"resnet18": profile.backbones["resnet18"]}}))
     left_out = recipe.Recipe(method="mum", backbone="hrnet-w32")
-    assert not recipe.misspelt(small, left_out, None)
-    assert recipe.misspelt(small, left_out.model_copy(update={"amount": "7K"}), None)
+    assert not small.misspelt(left_out)
+    assert small.misspelt(left_out.model_copy(update={"amount": "7K"}))
 
 
 def test_a_setting_that_is_typed_wins_over_the_seed() -> None:

@@ -410,9 +410,9 @@ def test_a_log_that_somebody_emptied_meanwhile_is_gone_on_with(tmp_path):
     log.file.write_bytes(b"")
     log.add(row(40))
     assert log.file.read_text().startswith("step,rate")
-    log.file.write_bytes(
-        log.file.read_bytes().split(b"\n", 1)[1] + b"\xff\xfe,1\n7\n40,1,2,3,4,5\n"
-    )  # no header, and rows of too few and of too many fields
+    # No header, and rows of too few and of too many fields.
+    rows = log.file.read_bytes().split(b"\n", 1)[1]
+    log.file.write_bytes(rows + b"\xff\xfe,1\n7\n40,1,2,3,4,5\n")
     log.add(row(60))
     log.forget_after(50)
     whole = log.file.read_bytes()

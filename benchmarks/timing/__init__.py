@@ -78,8 +78,7 @@ def median_ms(call: Call, repeats: int) -> float:
 
 def heading(about: str, repeats: int) -> None:
     """Print what is timed, and the head of the lines of `compare`."""
-    on_gpu = DEVICE.type == "cuda"
-    kind = "on the wall, ours and the copy on a GPU" if on_gpu else "of CPU"
+    kind = "on the wall, with a GPU" if DEVICE.type == "cuda" else "of CPU"
     print(f"{about}; ms {kind}, median (quartiles) of {repeats} turns")
     name, ratio, time_ = WIDTHS
     columns = "".join(f"{title:>{time_}}" for title in ("slow form", "ours", "a copy"))

@@ -17,9 +17,8 @@ from sshpe_lib.graphs.replay import Replay, autocast_of, without_garbage
 
 Forward = Callable[..., Any]
 Replays = dict[nn.Module, Forward]
-Kind = tuple[
-    torch.Size, bool
-]  # of a pass: its images' shape, and whether more is given: then its parts are replayed
+# Of a pass: its images' shape, and whether it is given more than images, so that its parts are replayed.
+Kind = tuple[torch.Size, bool]
 Made = TypeVar("Made")
 
 

@@ -9,10 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 BRANCHES = 4
-SHARE = (26, 64)  # channels of one branch over those that it is measured by
 SQUEEZE = 8
 
 Variant = Literal["official", "udp"]
+
+
+def branch_channels(measure: int) -> int:
+    """Channels of one branch of a block, from those that it is measured by: 26 of 64."""
+    return measure * 26 // 64
 
 
 class ConvBN(nn.Module):

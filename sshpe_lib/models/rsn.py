@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.models.residual_steps import SHARE, Block, ConvBN, PoseRefineMachine, Variant
+from sshpe_lib.models.residual_steps import Block, ConvBN, PoseRefineMachine, Variant, branch_channels
 from sshpe_lib.models.stages import AfterStage, check_images, check_sizes, keep
 
 COARSEST = 32  # input over the resolution of the last level
@@ -59,7 +59,7 @@ class RSN(nn.Module):
                 f"no RSN of depth {depth}, variant {variant!r} and expansion {expansion}; depths: "
                 f"{', '.join(map(str, BLOCKS))}, variants: official, udp, expansions: {', '.join(map(str, EXPANSIONS))}"
             )
-        check_sizes(**{"channels of a branch": width * SHARE[0] // SHARE[1]})
+        check_sizes(**{"channels of a branch": branch_channels(width)})
         self.top = Stem(width, variant)
         for index in range(stages):
             hands_on = index < stages - 1
@@ -169,13 +169,12 @@ class Encoder(nn.Module):
         super().__init__()
         inputs = width
         for level, count in enumerate(blocks):
-            made = []
+            made, asked = [], width * 2**level  # channels of the level, before it is expanded
             for index in range(count):
-                asked = width * 2**level  # of the level, before it is expanded
                 measure = inputs if variant == "official" and expansion == 1 else asked
-                branch = measure * SHARE[0] // SHARE[1]
                 stride = 2 if level and not index else 1
-                made.append(Block(inputs, expansion * asked, branch, stride, variant == "udp"))
+                attention = variant == "udp"
+                made.append(Block(inputs, expansion * asked, branch_channels(measure), stride, attention))
                 inputs = expansion * asked
             self.add_module(f"layer{level + 1}", nn.Sequential(*made))
 

@@ -52,9 +52,8 @@ def test_lsp_marks_hidden_joints(tmp_path):
     assert entry["num_keypoints"] == 14
     assert document["annotations"][1]["bbox"] == [0, 0, *SIZES[2]]
     (category,) = document["categories"]
-    assert {joint for limb in category["skeleton"] for joint in limb} == set(
-        range(1, 15)
-    )  # COCO counts from 1
+    # COCO counts from 1.
+    assert {joint for limb in category["skeleton"] for joint in limb} == set(range(1, 15))
     ends = (*(low <= 0), *(high >= SIZES[1]))
     assert [isinstance(value, int) for value in entry["bbox"]] == [
         *ends[:2],

@@ -16,8 +16,9 @@ from tests.models import official
 
 HRNET = {"width": 32, "stem": 64, "modules": (1, 4, 3), "blocks": 4}
 RESNET = {"width": 64, "deconv_channels": 256, "output_stride": 32}
-RSN = {"depth": 18, "stages": 1, "width": 64, "unit_channels": 256, "variant": "official", "prm": False}
-RSN |= {"expansion": 1}
+RSN = {
+    "depth": 18, "stages": 1, "width": 64, "unit_channels": 256, "variant": "official", "prm": False, "expansion": 1,
+}  # fmt: skip
 OFFICIAL = {
     "simplebaseline_r18": Recognised("simple_baseline", RESNET | {"depth": 18}, 17),
     "simplebaseline_r50": Recognised("simple_baseline", RESNET | {"depth": 50}, 17),

@@ -16,8 +16,10 @@ KINDS = [
     ("rsn18_2stage", {"stages": 2}),
     ("udp_rsn18_se_prm", {"variant": "udp", "prm": True}),
 ]
-VARIANTS = [{}, {"stages": 2}, {"stages": 3, "prm": True}, {"variant": "udp", "prm": True}, {"depth": 50}]
-VARIANTS += [{"expansion": 4}, {"stages": 2, "expansion": 4, "variant": "udp"}]
+VARIANTS = [
+    {}, {"stages": 2}, {"stages": 3, "prm": True}, {"variant": "udp", "prm": True}, {"depth": 50},
+    {"expansion": 4}, {"stages": 2, "expansion": 4, "variant": "udp"},
+]  # fmt: skip
 
 
 def images(count: int = 2, height: int = 64, width: int = 96) -> torch.Tensor:
