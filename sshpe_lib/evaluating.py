@@ -61,14 +61,17 @@ class Evaluated:
         return found | {"OKS": keypoint_errors.joint_similarities(self.found, *about)}
 
     def worst(self, count: int = SHOWN) -> Failures:
-        """The people with the lowest OKS, with pictures; a notebook shows a page to look through by kind of error."""
-        cases = []
-        for row in np.argsort(self.oks, kind="stable")[:count].tolist():
+        """The people with the lowest OKS, with pictures; a notebook shows a page to look through by kind of error.
+
+        Who has no labelled joint has no OKS, and is left out.
+        """
+        cases, labeled = [], np.flatnonzero((self.people.keypoints[..., 2] > 0).any(axis=1))
+        for row in labeled[np.argsort(self.oks[labeled], kind="stable")][:count].tolist():
             path, number = self.people.path(row), self.people.annotation_ids[row]
             image = read_image(path, f"annotation {number}")
             seen = self.found[row], self.people.keypoints[row], self.kinds[row]
             cases.append(Case(image, *seen, float(self.oks[row]), f"annotation {number}, {path.name}"))
-        title = f"The {len(cases)} worst of {len(self.people):,} people."
+        title = f"The {len(cases)} worst of {len(labeled):,} people."
         return Failures(tuple(cases), self.people.skeleton, title)
 
 

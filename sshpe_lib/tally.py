@@ -49,12 +49,16 @@ class Tally:
         while len(self._readings) > but:
             self._count(*self._readings.popleft())
 
-    def mean(self) -> dict[str, float]:
-        """The means of all steps counted since the last call, of all processes; counts from 0 again."""
+    def mean(self, taught: int) -> dict[str, float]:
+        """The means of all steps counted since the last call, of all processes; counts from 0 again.
+
+        taught: steps of the run that a teacher had a part in, the last ones; the consistency is the mean of those.
+        """
         sums = torch.tensor(list(self.sums.values()), dtype=torch.float64, device=self._fabric.device)
         totals = cast(Tensor, self._fabric.all_reduce(sums, reduce_op="mean")).tolist()
         count = max(self.sums["count"], 1)
-        mean = {name: total / count for name, total in zip(self.sums, totals, strict=True)}
+        counts = {"consistency": max(min(taught, count), 1)}
+        mean = {name: total / counts.get(name, count) for name, total in zip(self.sums, totals, strict=True)}
         self.sums = dict.fromkeys(self.sums, 0)
         return mean
 

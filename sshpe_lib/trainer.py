@@ -261,7 +261,7 @@ class Trainer:
     def _evaluate(self, bar: tqdm) -> None:
         self._look_back()
         self.metrics = self.evaluate(self.evaluated())
-        mean = self.tally.mean()
+        mean = self.tally.mean(self.step - self.burn_in)
         teacher = self.metrics.get("teacher")
         point = Point(
             step=self.step,

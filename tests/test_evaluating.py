@@ -91,6 +91,33 @@ def test_the_prediction_of_a_labelled_person_is_the_most_similar_one_of_its_imag
     assert (np.abs(found[1, :, :2]) > 1e5).all()  # nobody was found in the second image
 
 
+def test_who_has_no_labelled_joint_is_no_worst_case(tmp_path) -> None:
+    people = toy.instances(tmp_path, 3)
+    people.keypoints[0, :, 2], people.keypoints[1:, :, 2] = 0, 2
+    oks, kinds = np.array([0, 0.9, 0.4]), np.where(people.keypoints[..., 2] > 0, 0, -1)
+    made = evaluating.Evaluated({}, [], people, people.keypoints, oks, kinds)
+    assert [case.oks for case in made.worst().cases] == [0.4, 0.9]
+    assert made.worst(1).title == "The 1 worst of 2 people."
+
+
+@pytest.mark.parametrize("change", [{"num_keypoints": 0}, {"iscrowd": 1}])
+def test_a_file_of_nobody_to_measure_on_is_refused_before_predicting(tmp_path, change: dict) -> None:
+    """COCO's measures ignore them all, and would tell of no AP."""
+    annotations = build(SyntheticPeople(images=2), tmp_path, progress=False)
+    document = json.loads(annotations.read_text())
+    valid, *_ = document["annotations"]
+    document["annotations"] = [one | change for one in document["annotations"]]
+    if (
+        "iscrowd" in change
+    ):  # one valid person, whose joints the file does not count, so that there is one to load
+        document["annotations"].append(valid | {"id": 999, "num_keypoints": 0})
+    annotations.write_text(json.dumps(document))
+    with pytest.raises(
+        SSHPEError, match=r"annotations\.json: nobody to measure on: it has no annotation but"
+    ):
+        shipped_on(annotations)
+
+
 def test_pck_goes_by_the_longer_side_and_similarity_by_what_was_found(tmp_path) -> None:
     people = toy.instances(tmp_path, 4)  # in boxes of 45 x 70: 3 px are 0.043 of the longer side
     found = people.keypoints.astype(float) + (3, 0, 0)

@@ -476,6 +476,14 @@ def test_teacher_and_student_are_both_evaluated_once_the_teacher_teaches(tmp_pat
     assert curve[1].teacher_ap == 2.0 and curve[1].consistency > 0
 
 
+def test_the_consistency_is_the_mean_of_the_steps_that_have_one(tmp_path):
+    """Where a burn-in ends between two evaluations, its steps are not counted as steps of no consistency."""
+    made = trainer(tmp_path, steps=4, burn_in=3, evaluations=1)
+    (point,) = made.fit()
+    (last,) = logged(made)
+    assert last["step"] == "4" and point.consistency == pytest.approx(float(last["consistency"]), abs=1e-7)
+
+
 def test_bf16_trains_too(tmp_path):
     """Convolutions answer in bfloat16, before the burn-in and after it; weights stay float32, and all of them move."""
     made, types = trainer(tmp_path, precision="bf16-mixed"), set()

@@ -112,8 +112,19 @@ def unlabelled_people(source: Source) -> unlabelled.Unlabelled:
 
 
 def ground_truth(source: Source) -> dict:
-    """The parsed annotation file of a source, for evaluation. Raises SSHPEError for people who only teach."""
-    return coco.ground_truth(annotations(_measurable(source)), category(source))
+    """The parsed annotation file of a source, for evaluation.
+
+    Raises SSHPEError for people who only teach, and where COCO's measures, which ignore crowds and people without a
+    counted joint, ignore everybody: there is no AP then.
+    """
+    file = annotations(_measurable(source))
+    truth = coco.ground_truth(file, category(source))
+    if all(person["iscrowd"] or person["num_keypoints"] == 0 for person in truth["annotations"]):
+        raise SSHPEError(
+            f"{file}: nobody to measure on: it has no annotation but of crowds and of people with num_keypoints 0; "
+            "count the labelled joints anew (leave num_keypoints out), or measure on another file"
+        )
+    return truth
 
 
 def _measurable(source: Source) -> SyntheticSource | CocoSource:

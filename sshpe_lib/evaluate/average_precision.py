@@ -38,8 +38,8 @@ def average_precision(
     them; sigmas: K OKS constants; image_ids: the images to evaluate, all by default. `iou_type` "keypoints"
     is COCO's protocol and gives AP AP50 AP75 APM APL AR AR50 AR75 ARM ARL; "keypoints_crowd" is
     CrowdPose's (area 0.53 of the box; images need `crowdIndex`, split at 0.2 and 0.8) and gives AP AP50 AP75
-    AR AR50 AR75 AP-easy AP-medium AP-hard. Without results every number is 0; a size or split without people
-    has -1, COCO's mark.
+    AR AR50 AR75 AP-easy AP-medium AP-hard. A size or split without people has -1, COCO's mark, with results or
+    without.
 
     Raises:
         SSHPEError: the ground truth lacks images, annotations or categories; one of them or an entry of the
@@ -54,8 +54,6 @@ def average_precision(
         raise SSHPEError(f"image id {min(strange, key=str)} is not in the ground truth; {known}")
     dataset = _dataset(ground_truth, images, categories, len(sigmas), wanted, iou_type == "keypoints_crowd")
     detections = _detections(results, images, categories, len(sigmas), wanted)
-    if not detections:
-        return dict.fromkeys(METRICS[iou_type], 0.0)
     with contextlib.redirect_stdout(io.StringIO()):
         statistics = _statistics(dataset, detections, np.asarray(sigmas, np.float64), iou_type)
     return {name: float(value) for name, value in zip(METRICS[iou_type], statistics, strict=True)}

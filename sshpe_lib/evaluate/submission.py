@@ -118,7 +118,7 @@ def _problem(result: Any, images: set[int]) -> str | None:
     """What the server would refuse a result for."""
     if not isinstance(result, dict) or set(result) != set(FIELDS):
         return f"its fields are not {', '.join(FIELDS)}"
-    if result["image_id"] not in images:
+    if not isinstance(result["image_id"], int) or result["image_id"] not in images:
         return f"image {result['image_id']!r} is not one of test-dev"
     if result["category_id"] != PERSON:
         return f"category {result['category_id']!r} is not {PERSON}, a person"

@@ -171,6 +171,14 @@ def test_no_results_score_zero(coco, crowd, kind):
     assert average_precision(ground_truth, [], sigmas, iou_type=kind) == dict.fromkeys(METRICS[kind], 0.0)
 
 
+def test_a_size_without_people_is_marked_without_results_too(coco):
+    ground_truth, results = coco
+    for annotation in ground_truth["annotations"]:
+        annotation["area"] = 50.0**2
+    some, none = (average_precision(ground_truth, found, COCO17.sigmas) for found in (results, []))
+    assert some["APL"] == none["APL"] == -1 and some["APM"] > none["APM"] == 0
+
+
 def test_an_annotation_of_id_zero_counts(coco):
     ground_truth, results = coco
     expected = average_precision(ground_truth, results, COCO17.sigmas)

@@ -47,6 +47,7 @@ def test_equal_results_give_equal_bytes(info: Path, tmp_path: Path) -> None:
     ("wrong", "told"),
     [
         (result(image_id=8), "image 8 is not one of test-dev"),
+        (result(image_id=[7]), r"image \[7\] is not one of test-dev"),
         (result(category_id=2), "category 2 is not 1"),
         (result(keypoints=[0.0] * 50), "not 51 numbers"),
         (result(keypoints=[float("nan")] + [0.0] * 50), "no finite number"),
