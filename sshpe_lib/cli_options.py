@@ -46,7 +46,8 @@ CategoryOption = Annotated[
 ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch")]
 WorkersOption = Annotated[int, typer.Option(min=0, help="loader processes; 0 loads in the training process")]
 JobsOption = Annotated[
-    int | None, typer.Option(min=1, help="runs at the same time; as many as there are cores if left out")
+    int | None,
+    typer.Option(min=1, help="runs at the same time; as many as there are cores, or GPUs, if left out"),
 ]
 AcceleratorOption = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="what to run on")]
 DevicesOption = Annotated[

@@ -23,7 +23,7 @@ from sshpe_lib.records import Record
 
 if TYPE_CHECKING:
     import submitit
-    from distributed import LocalCluster
+    from distributed import SpecCluster
 
 POLL_SECONDS = 1.0
 ANSWER_SECONDS = 30  # in which a scheduler must answer
@@ -63,7 +63,7 @@ def run_on(
     """
     tasks = [Task.of(experiment, machine, records_folder) for experiment in experiments]
     start = _submitit if cluster.submitit else _dask
-    with start(cluster, tasks, jobs) as futures:
+    with start(cluster, tasks, jobs, machine) as futures:
         failures = _wait(futures, experiments, machine.progress)
     if failures:
         raise SSHPEError("; ".join(failures))
@@ -130,7 +130,7 @@ def _seen(folder: Path, key: str) -> Record:
     return found
 
 
-def _dask(cluster: Cluster, tasks: Sequence[Task], jobs: int) -> _Futures:
+def _dask(cluster: Cluster, tasks: Sequence[Task], jobs: int, machine: Machine) -> _Futures:
     try:
         from distributed import Client
     except ModuleNotFoundError:
@@ -146,11 +146,18 @@ def _dask(cluster: Cluster, tasks: Sequence[Task], jobs: int) -> _Futures:
             "tcp://host:8786"
         )
     with ExitStack() as opened:
-        address = opened.enter_context(_workers(max(1, min(jobs, len(tasks))))) if own else cluster.name
+        count = max(1, min(jobs, len(tasks)))
+        address = opened.enter_context(_workers(count, machine)) if own else cluster.name
         try:
             client = opened.enter_context(Client(address, timeout=ANSWER_SECONDS))
         except (OSError, ValueError) as error:
             raise SSHPEError(f"{cluster.name}: no Dask scheduler answers ({error})") from None
+        threads = max(client.nthreads().values(), default=1)
+        if threads > 1:
+            raise SSHPEError(
+                f"{cluster.name}: a worker has {threads} threads, and a run needs a process to itself; start Dask's "
+                "workers with --nthreads 1"
+            )
         # A task is impure: it is never taken for one with equal arguments that ran before.
         futures = [client.submit(task, pure=False) for task in tasks]
         opened.callback(client.cancel, futures)
@@ -159,19 +166,29 @@ def _dask(cluster: Cluster, tasks: Sequence[Task], jobs: int) -> _Futures:
 
 
 @contextmanager
-def _workers(count: int) -> Iterator[LocalCluster]:
-    """Dask's workers on this machine. They may have loader processes, which Dask forbids by default."""
+def _workers(count: int, machine: Machine) -> Iterator[SpecCluster]:
+    """Dask's workers on this machine, on GPUs each on its own.
+
+    They may have loader processes, which Dask forbids by default, and are reached from this machine alone.
+    """
     import dask
-    from distributed import LocalCluster
+    from distributed import Nanny, Scheduler, SpecCluster
+
+    here = {"host": "127.0.0.1", "port": 0}
+    alike = here | {"nthreads": 1, "memory_limit": 1 / count}
+    wanted = {
+        place: {"cls": Nanny, "options": alike | {"env": machine.environment(place)}}
+        for place in range(count)
+    }
 
     # As long as the cluster lives: a worker that takes the place of a dead one is set up as the first was.
     with dask.config.set({"distributed.worker.daemon": False}):
         # No dashboard: it would open a port that nobody asked for.
-        with LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None) as workers:
+        with SpecCluster(wanted, {"cls": Scheduler, "options": here | {"dashboard": False}}) as workers:
             yield workers
 
 
-def _submitit(cluster: Cluster, tasks: Sequence[Task], jobs: int) -> _Futures:
+def _submitit(cluster: Cluster, tasks: Sequence[Task], jobs: int, _: Machine) -> _Futures:
     try:
         import submitit
     except ModuleNotFoundError:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -44,13 +45,22 @@ class Machine:
     cuda_graphs: bool = False
 
     def jobs_for(self, runs: int) -> int:
-        """How many of `runs` to train at the same time: one a core (`threads` cores) on a CPU, one on a GPU.
+        """How many of `runs` to train at the same time: one a core (`threads` cores) on a CPU, one a GPU.
 
         Processes that torchrun started train one run together.
         """
-        if self.on_gpu or not self.threads or processes() > 1:
+        if processes() > 1:
             return 1
-        return max(1, min(runs, cores() // self.threads))
+        places = len(gpus()) if self.on_gpu else cores() // (self.threads or cores())
+        return max(1, min(runs, places))
+
+    def environment(self, place: int) -> dict[str, str]:
+        """What the process of one of several runs at a time has in its environment: on GPUs one of them, in turn.
+
+        place: the run's among those at work, from 0.
+        """
+        found = gpus() if self.on_gpu else []
+        return {"CUDA_VISIBLE_DEVICES": found[place % len(found)]} if found else {}
 
     def precision(self, wanted: Precision) -> Precision:
         """The precision that training with `wanted` has here: float32 where bfloat16 would be emulated.
@@ -72,43 +82,19 @@ class Machine:
         """A launched Fabric, in the precision that `self.precision` makes of the wanted one.
 
         alone: of this process, which waits for no other that torchrun started and shares nothing with it, on torch's
-        current GPU where it is on one.
-
-        Raises:
-            SSHPEError: TensorBoard is asked for and not installed, CUDA graphs where they cannot be had, a GPU that is
-                not there, or several devices of one process.
+        current GPU where it is on one. Raises SSHPEError as `check`.
         """
-        count = 1 if alone else processes()
-        if count == 1 and self.devices not in ("auto", 1):
-            raise SSHPEError(
-                f"{self.devices} devices want a process each: start this with torchrun "
-                f"--nproc-per-node={self.devices} -m sshpe_lib, and leave --devices out"
-            )
-        if self.cuda_graphs and (not self.on_gpu or count > 1):
-            where = "on a CPU" if not self.on_gpu else f"of {count} processes"
-            raise SSHPEError(
-                f"CUDA graphs are recorded on one GPU, and this run is one {where}; leave them out"
-            )
-        local = 1 if count == 1 else int(os.environ.get("LOCAL_WORLD_SIZE", count))
-        here = local if self.devices == "auto" else int(self.devices)
-        if self.on_gpu and torch.cuda.device_count() < here:
-            raise SSHPEError(
-                f"{here} GPU(s) of this machine are asked for, and PyTorch {torch.__version__} sees "
-                f"{torch.cuda.device_count()}; train with --accelerator cpu, with a smaller --nproc-per-node, or "
-                "install a PyTorch for the GPU and its driver"
-            )
+        self.check(alone=alone)
         # Here and not above: it takes as long to import as torch, which plans, tables and figures need not wait for.
         from lightning_fabric import Fabric
         from lightning_fabric.strategies import DDPStrategy
 
         loggers: list[Logger] = []
         if self.tensorboard:
-            try:
-                from lightning_fabric.loggers import TensorBoardLogger
+            from lightning_fabric.loggers import TensorBoardLogger
 
-                loggers.append(TensorBoardLogger(folder, name="tensorboard", version=""))
-            except ModuleNotFoundError:
-                raise SSHPEError("TensorBoard is not installed; pip install 'sshpe[tensorboard]'") from None
+            loggers.append(TensorBoardLogger(folder, name="tensorboard", version=""))
+        count, local, here = self._devices(alone)
         # A step forwards twice before it goes backwards, which DDP's own broadcast of buffers forbids; the
         # trainer averages the batch-norm statistics instead.
         strategy = DDPStrategy(forward_sync_buffers=False) if count > 1 else "auto"
@@ -120,6 +106,39 @@ class Machine:
             )  # fmt: skip
             fabric.launch()
         return fabric
+
+    def check(self, *, alone: bool = False) -> None:
+        """See that this machine can run what is asked of it, before anything is loaded.
+
+        Raises:
+            SSHPEError: TensorBoard is asked for and not installed, CUDA graphs where they cannot be had, a GPU that is
+                not there, or several devices of one process.
+        """
+        count, _, here = self._devices(alone)
+        if count == 1 and self.devices not in ("auto", 1):
+            raise SSHPEError(
+                f"{self.devices} devices want a process each: start this with torchrun "
+                f"--nproc-per-node={self.devices} -m sshpe_lib, and leave --devices out"
+            )
+        if self.cuda_graphs and (not self.on_gpu or count > 1):
+            where = "on a CPU" if not self.on_gpu else f"of {count} processes"
+            raise SSHPEError(
+                f"CUDA graphs are recorded on one GPU, and this run is one {where}; leave them out"
+            )
+        if self.on_gpu and torch.cuda.device_count() < here:
+            raise SSHPEError(
+                f"{here} GPU(s) of this machine are asked for, and PyTorch {torch.__version__} sees "
+                f"{torch.cuda.device_count()}; train with --accelerator cpu, with a smaller --nproc-per-node, or "
+                "install a PyTorch for the GPU and its driver"
+            )
+        if self.tensorboard and not any(map(find_spec, ("tensorboard", "tensorboardX"))):
+            raise SSHPEError("TensorBoard is not installed; pip install 'sshpe[tensorboard]'")
+
+    def _devices(self, alone: bool) -> tuple[int, int, int]:
+        """Processes that train together, those of them on this machine, and the devices wanted here."""
+        count = 1 if alone else processes()
+        local = 1 if count == 1 else int(os.environ.get("LOCAL_WORLD_SIZE", count))
+        return count, local, local if self.devices == "auto" else int(self.devices)
 
     def agreed(self, find: Callable[[], Found]) -> Found:
         """What the first process finds, in all that torchrun started: what to do next must not differ between them.
@@ -185,11 +204,17 @@ def cores() -> int:
     return os.cpu_count() or 1  # macOS
 
 
+def gpus() -> list[str]:
+    """The GPUs that this process may use, by the names that CUDA_VISIBLE_DEVICES has for them."""
+    count, named = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    return (named.split(",") if named else [str(number) for number in range(count)])[:count]
+
+
 def first_process() -> bool:
     """Whether this process is the one that speaks: the only one, or the first that torchrun started."""
-    return int(os.environ.get("RANK", 0)) == 0
+    return int(os.environ.get("RANK") or 0) == 0
 
 
 def processes() -> int:
     """Processes that train together, as torchrun says; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", 1))
+    return int(os.environ.get("WORLD_SIZE") or 1)

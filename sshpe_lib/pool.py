@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, cast
 
+import torch
 from tqdm import tqdm
 
 from sshpe_lib import paths, progress, records
@@ -26,6 +27,8 @@ from sshpe_lib.machine import Machine, processes
 from sshpe_lib.records import Record
 
 _POLL_SECONDS = 0.5
+# Runs in threads of one process would share PyTorch's random numbers and its number of threads.
+_ONE_RUN = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class Task:
     def __call__(self) -> str:
         experiment = Experiment.model_validate(self.experiment)
         folders = {"records_folder": Path(self.records_folder), "runs_folder": Path(self.runs_folder)}
-        return run(experiment, Machine(**self.machine), **folders).key
+        with _ONE_RUN:
+            return run(experiment, Machine(**self.machine), **folders).key
 
     def checkpoint(self) -> Any:
         """The same again: the run goes on from its own checkpoint."""
@@ -61,6 +65,7 @@ class Task:
 
 @dataclass
 class _Worker:
+    place: int  # among those at work
     key: str
     steps: int | None
     process: subprocess.Popen
@@ -90,7 +95,7 @@ class _Worker:
 def run_all(
     experiments: Sequence[Experiment], machine: Machine, jobs: int, records_folder: Path
 ) -> list[Record]:
-    """The records of `experiments`, in order; up to `jobs` of them train at the same time.
+    """The records of `experiments`, in order; up to `jobs` of them train at the same time, on GPUs each on its own.
 
     A run that fails does not stop the others: what they computed is recorded, then SSHPEError tells every
     failure; of processes that train one run together, the first failure. An interrupt ends all of them; they go on
@@ -106,7 +111,8 @@ def run_all(
         while waiting or working:
             while waiting and len(working) < jobs:
                 experiment = _next(waiting)
-                working.append(_start(experiment))
+                place = min(set(range(jobs)) - {worker.place for worker in working})
+                working.append(_start(experiment, place, machine))
                 # Only now: one that an interrupt left out of the list would have no task, and end.
                 working[-1].give(Task.of(experiment, machine, records_folder))
             time.sleep(_POLL_SECONDS)
@@ -138,10 +144,10 @@ def _one_after_another(
         key = experiment.key()
         try:
             made[key] = run(experiment, machine, records_folder=records_folder)
-        except SSHPEError as error:
+        except (SSHPEError, torch.OutOfMemoryError) as error:
             if processes() > 1:
                 raise  # the others may not have failed: they would wait for this one in their next step
-            failures.append(f"run {key} failed: {error}")
+            failures.append(f"run {key} failed: {str(error).splitlines()[0]}")
     if failures:
         raise SSHPEError("; ".join(failures))
     return [made[experiment.key()] for experiment in experiments]
@@ -189,13 +195,13 @@ def _logged_steps(key: str) -> int:
         return 0
 
 
-def _start(experiment: Experiment) -> _Worker:
+def _start(experiment: Experiment, place: int, machine: Machine) -> _Worker:
     errors = tempfile.TemporaryFile("w+")
     process = subprocess.Popen(
         [sys.executable, "-m", "sshpe_lib.pool"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors,
-        text=True, env=os.environ | {"SSHPE_CACHE": str(paths.cache())},
+        text=True, env=os.environ | {"SSHPE_CACHE": str(paths.cache())} | machine.environment(place),
     )  # fmt: skip
-    return _Worker(experiment.key(), experiment.train.steps, process, errors)
+    return _Worker(place, experiment.key(), experiment.train.steps, process, errors)
 
 
 def _killed(number: int) -> str:

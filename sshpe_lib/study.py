@@ -58,10 +58,10 @@ def study(
     """The records behind a table, trained where they are missing.
 
     row, column, amount: "all", or the one to keep (row 0.9 means "0.9"; column "resnet18" means "ResNet-18"); a row
-    may also be asked for by its method ("jc-single"), and the baseline's for itself. marks: for a column of marks, the
-    mark to keep, or "all". seeds: how many, from seed 0; the profile's own number where left out. jobs: runs at the
-    same time; as many as the CPU has cores for, where left out. cluster: where the runs train, if not in processes of
-    this machine. train: False for the records that are there and nothing else.
+    may also be asked for by its method ("jc-single"), and the baseline's for itself. marks: for a column of marks,
+    the mark to keep, or "all". seeds: how many, from seed 0; the profile's own number where left out. jobs: runs at
+    the same time; as many as the CPU has cores for, or as there are GPUs, where left out. cluster: where the runs
+    train, if not in processes of this machine. train: False for the records that are there and nothing else.
 
     Raises SSHPEError: no such table, profile, row, column, amount or mark; no cell that has all of them; a
     number of seeds below 1; a metric that the runs would not have; nothing of it is run on this profile; the data is
@@ -227,6 +227,8 @@ def _train(
     # Of cells that share an experiment the first names it.
     cells = {e.key(): (one.cell, e) for one in reversed(everything) for e in one.experiments}
     machine = machine or Machine()
+    if cluster is None:
+        machine.check()  # once, and not in every run
     jobs = machine.jobs_for(len(missing)) if jobs is None else jobs
     if machine.progress:
         named = (cells[key] for key in missing)
@@ -234,7 +236,7 @@ def _train(
         where = f"on {cluster.name}" if cluster else f"{min(jobs, len(missing))} at a time"
         print(f"training {len(missing)} run(s), {where}: {'; '.join(names)}", flush=True)
         asked = {cells[key][1].train.precision for key in missing}
-        if any(machine.precision(one) != one for one in asked):
+        if cluster is None and any(machine.precision(one) != one for one in asked):
             print("this processor has no bfloat16: it trains in float32, and the records say so", flush=True)
     wanted = [cells[key][1] for key in missing], machine, jobs, folder
     return dict(zip(missing, run_on(cluster, *wanted) if cluster else run_all(*wanted), strict=True))

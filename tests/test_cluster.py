@@ -16,9 +16,9 @@ import dask
 import psutil
 import pytest
 import submitit
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 
-from sshpe_lib import checkpoints, cluster, pool, records, study, tables
+from sshpe_lib import checkpoints, cluster, machine, pool, records, study, tables
 from sshpe_lib.cluster import Cluster, run_on
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.experiment import train
@@ -110,9 +110,61 @@ def test_a_worker_that_dies_is_replaced_and_its_run_goes_on(folder: Path, tmp_pa
 
 def test_the_program_asks_dask_for_other_workers_only_as_long_as_its_cluster_lives() -> None:
     before = dask.config.get("distributed.worker.daemon")
-    with cluster._workers(1):
+    with cluster._workers(1, QUIET):
         assert dask.config.get("distributed.worker.daemon") is False
     assert dask.config.get("distributed.worker.daemon") is before is True
+
+
+def test_each_worker_has_a_gpu_and_is_reached_from_this_machine_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine, "gpus", lambda: ["4", "GPU-8f"])
+    with cluster._workers(2, Machine(accelerator="cuda")) as workers, Client(workers) as client:
+        seen = client.run(os.getenv, "CUDA_VISIBLE_DEVICES")
+        assert sorted(seen.values()) == ["4", "GPU-8f"]
+        assert all(address.startswith("tcp://127.0.0.1:") for address in (workers.scheduler_address, *seen))
+        limits = [one["memory_limit"] for one in client.scheduler_info()["workers"].values()]
+    assert limits == [pytest.approx(psutil.virtual_memory().total / 2, rel=0.5)] * 2
+
+
+def test_a_worker_of_several_threads_is_refused(folder: Path) -> None:
+    """Runs in one process would draw from the same random numbers."""
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None, processes=False) as others,
+        pytest.raises(SSHPEError, match="a worker has 2 threads.*start Dask's workers with --nthreads 1"),
+    ):
+        run_on(Cluster(others.scheduler_address), [smoke("supervised")], QUIET, 1, folder)
+
+
+def test_runs_in_threads_of_one_process_wait_for_one_another(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker may join later than it is asked how many threads it has."""
+    beside = []
+
+    def run(experiment, *_, **__):
+        beside.append(threading.active_count())
+        assert pool._ONE_RUN.locked()
+        return fakes.record(experiment)
+
+    monkeypatch.setattr(pool, "run", run)
+    with pool._ONE_RUN:
+        thread = threading.Thread(target=Task.of(smoke("supervised"), QUIET, folder))
+        thread.start()
+        thread.join(0.1)
+        assert not beside and thread.is_alive()
+    thread.join()
+    assert len(beside) == 1
+
+
+def test_what_this_processor_lacks_is_not_told_of_a_cluster(folder: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(machine, "cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(cluster, "run_on", lambda cluster, made, *_: [fakes.record(one) for one in made])
+    table = tables.load_table("table4")
+    asked = {"row": "0.6", "column": "ResNet-18", "seeds": 1, "records_folder": folder}
+    mine = Machine(accelerator="cpu")
+    study.study(table, "quick", machine=mine, cluster=Cluster("slurm"), **asked)
+    assert "on slurm" in (told := capsys.readouterr().out) and "bfloat16" not in told
 
 
 def test_workers_that_others_started_without_leave_for_loader_processes_are_told(folder: Path) -> None:

@@ -124,7 +124,7 @@ def test_fabric_speaks_only_where_progress_is_shown(tmp_path, made, progress) ->
     ("settings", "runs", "jobs"),
     [
         ({}, 3, 3), ({}, 99, 8), ({}, 0, 1), ({"threads": 2}, 99, 4), ({"threads": 3}, 99, 2),
-        ({"threads": 16}, 99, 1), ({"threads": 0}, 99, 1), ({"accelerator": "cuda"}, 99, 1),
+        ({"threads": 16}, 99, 1), ({"threads": 0}, 99, 1),
     ],
 )  # fmt: skip
 def test_a_run_has_cores_of_its_own(monkeypatch, settings, runs, jobs) -> None:
@@ -132,6 +132,30 @@ def test_a_run_has_cores_of_its_own(monkeypatch, settings, runs, jobs) -> None:
     assert Machine(**{"accelerator": "cpu"} | settings).jobs_for(runs) == jobs
     monkeypatch.setenv("WORLD_SIZE", "2")  # which train one run together
     assert Machine(**{"accelerator": "cpu"} | settings).jobs_for(runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("visible", "count", "names"),
+    [(None, 0, []), (None, 2, ["0", "1"]), ("5,7", 2, ["5", "7"]), ("3,GPU-8f,-1,2", 2, ["3", "GPU-8f"])],
+)
+def test_a_run_has_a_gpu_of_its_own(monkeypatch, visible, count, names) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    made = Machine(accelerator="cuda")
+    assert machine.gpus() == names
+    assert made.jobs_for(9) == max(1, count) and made.jobs_for(1) == 1
+    places = [made.environment(place) for place in range(3)]
+    expected = [names[0], names[1], names[0]] if names else []  # more runs than GPUs share them
+    assert places == ([{"CUDA_VISIBLE_DEVICES": name} for name in expected] or [{}] * 3)
+    assert Machine(accelerator="cpu").environment(0) == {}
+
+
+def test_an_empty_variable_of_torchrun_is_none(monkeypatch) -> None:
+    for name in ("WORLD_SIZE", "RANK"):
+        monkeypatch.setenv(name, "")
+    assert machine.processes() == 1 and machine.first_process()
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="a Mac has no such call")

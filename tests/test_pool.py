@@ -15,10 +15,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from filelock import FileLock
 from tqdm import tqdm
 
-from sshpe_lib import pool, records, tables
+from sshpe_lib import machine, pool, records, tables
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.experiment import train
 from sshpe_lib.machine import Machine
@@ -212,6 +213,42 @@ def test_no_more_runs_than_asked_for_are_at_work_together(tmp_path, monkeypatch)
     with pytest.raises(SSHPEError, match="no such library"):
         run_all([smoke("supervised"), smoke("mum"), smoke("pose-mum+")], QUIET, 2, tmp_path)
     assert len(started) == 3 and max(beside) == 1
+
+
+def test_every_run_has_a_gpu_and_the_next_one_that_which_became_free(tmp_path, monkeypatch):
+    started = []
+
+    class Placed(subprocess.Popen):
+        def __init__(self, words, env, **how):
+            started.append((env["CUDA_VISIBLE_DEVICES"], self))
+            seconds = 60 if len(started) == 2 else 0
+            code = f"import sys, time; time.sleep({seconds}); sys.exit('over')"
+            super().__init__([sys.executable, "-c", code], **how)
+            if len(started) == 4:
+                started[1][1].kill()  # at work until now
+
+    monkeypatch.setattr(subprocess, "Popen", Placed)
+    monkeypatch.setattr(machine, "gpus", lambda: ["2", "5"])
+    wanted = [smoke("supervised", train__seed=seed) for seed in range(4)]
+    with pytest.raises(SSHPEError, match="over"):
+        run_all(wanted, Machine(accelerator="cuda", progress=False), 2, tmp_path)
+    assert [name for name, _ in started] == ["2", "5", "2", "2"]
+
+
+def test_a_gpu_without_memory_left_fails_its_own_run_alone(tmp_path, monkeypatch):
+    good, bad = smoke("supervised"), smoke("supervised", train__seed=1)
+
+    def run(experiment, *_, **__):
+        if experiment == bad:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nMore about it")
+        asked.append(experiment)
+        return fakes.record(experiment)
+
+    asked = []
+    monkeypatch.setattr(pool, "run", run)
+    with pytest.raises(SSHPEError, match=rf"^run {bad.key()} failed: CUDA out of memory\. Tried .* 9 GiB\.$"):
+        run_all([bad, good], QUIET, 1, tmp_path)
+    assert asked == [good]
 
 
 def test_sigterm_ends_the_runs_that_the_command_started(tmp_path: Path) -> None:
