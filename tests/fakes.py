@@ -77,7 +77,10 @@ def facts(experiment: Experiment) -> dict[str, object]:
         "seconds": 61.2,
         "started": "2026-01-01T00:00:00+00:00",
         "checkpoint_sha256": "ab" * 32,
-        "data": {"labeled": experiment.data.labels or 48},
+        "data": {
+            "labeled": experiment.data.labels or 48,
+            "val": 5_000 if experiment.bottom_up else 6_352,
+        },  # COCO's
         "command": f"sshpe reproduce {experiment.key()}",
     }
 

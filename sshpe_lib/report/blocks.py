@@ -156,7 +156,8 @@ def _other(study: Study, name: str, inside: Sequence[Entry], metric: str) -> Col
 
 
 def _measured(study: Study, column: str) -> str:
-    experiments = [record.experiment for cell, record in study.runs() if cell.column == column]
+    shown = [one for one in (*study.baselines, *study.results) if one.cell.column == column]
+    experiments = [record.experiment for one in shown for record in one.records]
     return ", ".join(filter(None, (f"profile {study.profile}", setting(experiments))))
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from sshpe_lib.config.published import EXPECTED
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.records import MULTI_SCALE, Record
 from sshpe_lib.tables import Cell, Table
@@ -59,8 +61,12 @@ class Study:
 
     @property
     def same_data(self) -> bool:
-        """Whether these numbers are measured on the paper's own data, so that the two may be subtracted."""
-        return self.profile == "paper"
+        """Whether these numbers are known to be measured on the paper's own data, so that the two may be subtracted.
+
+        The profile `paper` takes whatever file has the name of COCO's: the records tell how many it holds.
+        """
+        records = [record for _, record in self.runs()]
+        return self.profile == "paper" and bool(records) and all(map(_tested_on_all, records))
 
     @property
     def rows(self) -> tuple[Result, ...]:
@@ -76,9 +82,9 @@ class Study:
         if self.table.reference is None:
             return None
         method = self.table.reference.method
-        return next(
-            (one for one in self.results if one.cell.method == method and side_by_side(one.cell, cell)), None
-        )
+        beside = (one for one in self.table.cells if one.method == method and side_by_side(one, cell))
+        first = next(beside, None)  # others of its method, as of a longer schedule, are no references
+        return next((one for one in self.results if one.cell == first), None)
 
     def runs(self) -> Iterator[tuple[Cell, Record]]:
         """Every record once, baselines first, with the first cell that shows it."""
@@ -102,3 +108,19 @@ def side_by_side(one: Cell, other: Cell) -> bool:
     """Whether two cells share network, labels, input, protocol and test, and so may be set against each other."""
     shared = ("column", "backbone", "amount", "size", "protocol", "multi_scale")
     return all(getattr(one, name) == getattr(other, name) for name in shared)
+
+
+def _tested_on_all(record: Record) -> bool:
+    """Whether a record was tested on as many people, or images, as the published file of that name holds.
+
+    False where that cannot be told: of a file that is not listed, and of detected boxes, which are as many as they are.
+    """
+    val = record.experiment.data.val
+    if val.kind != "coco" or val.detections:
+        return False
+    expected = EXPECTED.get(Path(val.annotations).name)
+    if expected is None:
+        return False
+    return record.provenance.data.get("val") == (
+        expected.images if record.experiment.bottom_up else expected.people
+    )

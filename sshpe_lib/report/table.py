@@ -99,11 +99,15 @@ class TableView:
         notes += self._amounts()
         if study.same_data:
             notes.append(f"{metric} {GAP}: ours minus the paper's, on the same data.")
-        elif study.baselines and any(one.paper is not None for one in self.entries):
-            notes.append(f"The paper's data and ours differ, so compare the gains and not the {metric}.")
-        if study.baselines:
-            gain = f"Gain: over the {study.table.baseline} baseline on the same data; ours seed by seed."
-            if any(one.gain and one.gain.difference is not None for one in self.entries):
+        elif self._against and any(one.ours and one.paper is not None for one in self.entries):
+            told = "The paper's data and ours differ"
+            if study.profile == "paper":
+                told = "Our test data is not known to be the paper's"
+            notes.append(f"{told}, so compare the gains and not the {metric}.")
+        if self._against:
+            gain = f"Gain: over {' or '.join(self._against)} on the same data; ours seed by seed."
+            gains = [gain for one in self.entries for gain in (one.gain, one.lead) if gain]
+            if any(one.difference is not None for one in gains):
                 gain += f" Gain {GAP}: our gain minus the paper's, the difference of differences."
             notes.append(gain)
         if any(one.ours and one.ours.std is not None for one in self.entries):
@@ -114,13 +118,21 @@ class TableView:
             notes.append(f"{left_out} of the table's {len(study.table.cells)} cells were not asked for.")
         return [*notes, *study.table.notes]
 
+    @property
+    def _against(self) -> list[str]:
+        """What the gains of the table are over."""
+        baseline = [f"the {self.study.table.baseline} baseline"] if self.study.baselines else []
+        reference = self.study.table.reference
+        if reference is None or not any(one.lead and one.lead.ours for one in self.entries):
+            return baseline
+        return [*baseline, reference.name]
+
     def _amounts(self) -> list[str]:
-        """How many labels stand for the paper's amounts, where the table has several of these."""
+        """How many labels stand for the paper's amounts, where the table has several; those that are all left out."""
         if self.study.same_data or len({cell.amount for cell in self.study.table.cells if cell.method}) < 2:
             return []
         labels = {cell.amount: record.experiment.data.labels for cell, record in self.study.runs()}
-        counts = {name: "all" if count is None else f"{count:,}" for name, count in labels.items()}
-        told = ", ".join(f"{count} for {name}" for name, count in counts.items())
+        told = ", ".join(f"{count:,} for {name}" for name, count in labels.items() if count is not None)
         return [f"Labels: {told}."] if told else []
 
     def _test(self) -> list[str]:

@@ -58,6 +58,15 @@ def with_metrics(result: Result, **values: float) -> Result:
     return replace(result, records=tuple(records))
 
 
+def at_several_scales(made: Study) -> Study:
+    """The study, whose records have every metric again, ten points higher, as that of a test at several scales."""
+    for result in made.results:
+        for record in result.records:
+            metrics = record.metrics["student"]
+            metrics |= {f"{name}-ms": value + 10 for name, value in list(metrics.items())}
+    return made
+
+
 def test_mean_and_deviation_over_seeds() -> None:
     one = find(report.table(fakes.study(seeds=3)), "0.9")
     aps = np.array([22.5, 22.9, 23.3])
@@ -160,6 +169,48 @@ def test_the_papers_own_data_gives_a_difference(pinned: tables.Table) -> None:
     row = next(line for line in html_rows(view) if line[0] == "0.9")
     assert row[1:9] == ["46.47", "+14.97", "46.50 ± 0.71", "+0.03", "+0.00 ± 0.00", "−14.97", "–", "2"]
     assert "data and ours differ" not in repr(view)
+    assert "AP − paper: ours minus the paper's, on the same data." in repr(view)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "backbone", "size", "val", "same"),
+    [
+        (None, "resnet18", "256x192", 6_352, True),
+        (None, "resnet18", "256x192", 50, False),
+        ("aid bottom-up", "higherhrnet-w32", "512x512", 5_000, True),
+        ("aid bottom-up", "higherhrnet-w32", "512x512", 6_352, False),
+        (
+            "aid bottom-up on CrowdPose",
+            "higherhrnet-w32",
+            "512x512",
+            5_000,
+            False,
+        ),  # not known how many it has
+        ("aid", "resnet50", "256x192", 6_352, False),  # detected boxes, as many as they are
+    ],
+)
+def test_a_part_of_the_papers_data_is_not_taken_for_it(
+    pinned: tables.Table, protocol: str | None, backbone: str, size: str, val: int, same: bool
+) -> None:
+    chosen = {"protocol": protocol, "backbone": backbone, "size": size, "amount": "all images"}
+    cell = Cell(row="a", column="b", method="udpv1", paper=45.0, **chosen)
+    table = pinned.model_copy(update={"cells": (cell,), "baseline": None, "baseline_paper": {}})
+    made = fakes.study("paper", seeds=1, table=table, ap=lambda cell, seed: 46.0)
+    (run,) = made.results
+    (record,) = run.records
+    record.provenance.data["val"] = val
+    view = report.table(made)
+    assert made.same_data == same == ("− paper" in repr(view)) == (view.entries[0].difference is not None)
+    assert not replace(made, results=(replace(run, records=()),)).same_data  # nothing was measured
+
+
+def test_where_the_test_data_may_be_the_papers_gains_are_compared(pinned: tables.Table) -> None:
+    made = fakes.study("paper", seeds=1, table=pinned, ap=lambda cell, seed: 46.0)
+    for _, record in made.runs():
+        record.provenance.data["val"] = 50
+    told = " ".join(repr(report.table(made)).split())
+    assert "Our test data is not known to be the paper's, so compare the gains and not the AP." in told
+    assert "AP − paper" not in told and "data and ours differ" not in told
 
 
 @pytest.fixture
@@ -344,6 +395,31 @@ def test_a_reference_belongs_to_its_backbone_and_amount() -> None:
     assert re.search(r"^Pose-MUM\+, 10K +\+2\.33 +not run \(1\)$", repr(view), re.MULTILINE)
 
 
+def test_another_row_of_the_references_method_is_no_reference() -> None:
+    """E3 of AID's Table 5 trains as E1 does, for twice as long."""
+    table = tables.load_table("aid_table5").model_copy(update={"others": ()})
+    for schedule, leads in (("S1", 1), ("S2", 0)):
+        cells = tuple(cell for cell in table.cells if cell.schedule == schedule)
+        view = report.table(fakes.study("smoke", 1, table=table, ap=drawn_ap, cells=cells))
+        assert len(view.printed.blocks) == 1 + leads
+        assert sum(one.lead is not None for one in view.entries) == leads
+
+
+def test_the_notes_of_a_table_with_a_reference_alone() -> None:
+    notes = report.table(at_several_scales(drawn("aid_table1", seeds=1))).notes()
+    assert "The paper's data and ours differ, so compare the gains and not the AP." in notes
+    gap = "Gain − paper: our gain minus the paper's, the difference of differences."
+    assert f"Gain: over UDPv1 on the same data; ours seed by seed. {gap}" in notes
+    assert "Labels: 500 for all." in notes  # and of all images all
+
+
+def test_every_column_tells_its_setting_that_shares_its_runs_with_another() -> None:
+    view = report.table(at_several_scales(drawn("aid_table1", seeds=1)))
+    found = {column.name: column.measured for block in view.printed.blocks for column in block.columns}
+    for name in ("bottom-up", "bottom-up, multi-scale"):
+        assert "128x128" in found[name] and "HigherHRNet-W16" in found[name]
+
+
 def test_without_the_reference_there_is_one_block() -> None:
     table = tables.load_table("table3")
     made = drawn("table3", cells=tuple(cell for cell in table.cells if cell.method != "jc-single"))
@@ -405,11 +481,7 @@ def test_a_quoted_row_stands_among_rows_that_were_run() -> None:
     """Table 3 of AID: HigherHRNet's figures are the paper's, UDPv1's are ours too; the test at several scales is."""
     base = tables.load_table("aid_table3")
     ap = {True: 30.0, False: 20.0}
-    made = fakes.study("quick", 2, table=base, ap=lambda cell, seed: 20.0)
-    for result in made.results:
-        for record in result.records:
-            metrics = record.metrics["student"]
-            metrics |= {f"{name}-ms": value + 10 for name, value in list(metrics.items())}
+    made = at_several_scales(fakes.study("quick", 2, table=base, ap=lambda cell, seed: 20.0))
     view = report.table(made)
     for one in view.entries:
         assert (one.ours is None) == one.row.startswith(("SPPE", "HigherHRNet,"))
