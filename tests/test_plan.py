@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from sshpe_lib import checkpoints, paths, plan, provenance, records, tables
 from sshpe_lib import experiment as experiments
-from sshpe_lib import paths, plan, provenance, records, tables
 from sshpe_lib.config import AIChallengerSource, CocoSource, Experiment, SyntheticSource
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.machine import Machine
@@ -58,11 +58,13 @@ def planned(table: str | tables.Table = "table4", profile: str = "paper", **opti
     return plan.make(table, profile, machine=QUIET, **options)
 
 
-def planned_alone(method: str, settings: dict | None = None, profile: str = "smoke", **chosen) -> plan.Plan:
+def planned_alone(
+    method: str, settings: dict | None = None, profile: str = "smoke", tflops: float | None = None, **chosen
+) -> plan.Plan:
     """The plan of a table that has this cell only, and no baseline."""
     cell = Cell(row="a", column="b", method=method, set=settings or {}, **chosen)
     alone = {"cells": (cell,), "baseline": None, "baseline_paper": {}}
-    return planned(tables.load_table("table4").model_copy(update=alone), profile, seeds=1)
+    return planned(tables.load_table("table4").model_copy(update=alone), profile, seeds=1, tflops=tflops)
 
 
 # --- cost ---
@@ -463,6 +465,51 @@ def test_a_run_costs_what_its_people_have_keypoints(tmp_path: Path) -> None:
 def test_the_disk_holds_networks_and_records() -> None:
     made = planned_alone("supervised")
     assert made.disk == made.lines[0].cost.checkpoint + records.MAX_BYTES
+
+
+SECOND = {
+    "backbone": "hrnet-w32",
+    "amount": "all",
+    "schedule": "S3",
+    "protocol": "aid",
+}  # E5 of AID's Table 5
+
+
+def test_a_first_stage_that_no_row_has_is_planned() -> None:
+    made = planned_alone("aid-cutout", tflops=1e-3, **SECOND)
+    (second,), (first,) = made.lines, made.first_stages
+    assert (
+        first.experiments == (second.experiments[0].start,)
+        and made.flops == first.cost.flops + second.cost.flops
+    )
+    assert "1 left, after 1 first stage(s) that no checkpoint here holds: " in " ".join(
+        plan.to_text(made).split()
+    )
+    assert (
+        made.hours_on(8) == pytest.approx(made.hours) == pytest.approx(first.hours + second.hours)
+    )  # in turn
+
+
+@pytest.mark.parametrize("steps", [11, 12])
+def test_a_first_stage_with_a_record_is_planned_until_its_checkpoint_is_here(
+    folder: Path, steps: int
+) -> None:
+    (second,) = planned_alone("aid-cutout", **SECOND).lines
+    first = second.experiments[0].start
+    records.write(folder, fakes.record(first))
+    run = paths.runs() / first.key()
+    run.mkdir(parents=True)
+    checkpoints.write(checkpoints.of(run), {"key": first.key(), "step": steps, "steps": 12})
+    assert len(planned_alone("aid-cutout", **SECOND).first_stages) == (steps < 12)
+
+
+def test_a_first_stage_is_planned_once() -> None:
+    both = [Cell(row=one, column="b", method=one, **SECOND) for one in ("aid-cutout", "aid-has")]
+    first = Cell(row="E1", column="b", method="udpv1", **SECOND | {"schedule": "S1"})
+    table = tables.load_table("table4").model_copy(update={"baseline": None, "baseline_paper": {}})
+    for cells, alone in ((both, 2), ([first, *both], 0)):
+        made = planned(table.model_copy(update={"cells": tuple(cells)}), "smoke", seeds=2)
+        assert len(made.first_stages) == alone and sum(count for _, count in made.left) == 6
 
 
 # --- devices ---

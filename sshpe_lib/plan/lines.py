@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sshpe_lib import initial, paths, profiles, records, tables
+from sshpe_lib import checkpoints, initial, paths, profiles, records, tables
 from sshpe_lib.config import Experiment, Source
 from sshpe_lib.data import sources
 from sshpe_lib.errors import SSHPEError, whole_number
@@ -27,8 +27,9 @@ class Line:
 
     people, pool: those who may have labels, and the unlabelled ones (images where the network is a bottom-up one),
     None where not known; hours: of one run,
-    None where not known; recorded: seeds that have a record, None where that cannot be told; same_as: the
-    earlier line that has these very runs; not_run: why the profile does not run the cell.
+    None where not known; recorded: seeds that have a record, None where that cannot be told; left: the experiments
+    to be run, those that are not known to have one; same_as: the earlier line that has these very runs; not_run: why
+    the profile does not run the cell.
     """
 
     cell: Cell
@@ -38,6 +39,7 @@ class Line:
     cost: Cost = FREE
     hours: float | None = None
     recorded: int | None = None
+    left: tuple[Experiment, ...] = ()
     same_as: Line | None = None
     not_run: str | None = None
 
@@ -52,15 +54,16 @@ class Line:
     @property
     def runs_left(self) -> int:
         """Runs that this line adds: those without a record that no earlier line has."""
-        return 0 if self.same_as or self.not_run else len(self.experiments) - (self.recorded or 0)
+        return 0 if self.same_as else len(self.left)
 
 
 @dataclass(frozen=True)
 class Plan:
     """What `sshpe run` would do: the lines of a table, baselines first, the data they need, and the rates.
 
-    found: what there is of every source, with its roles; weights: whether the trunks are there, in words;
-    unknown_records: why it cannot be told which records exist, if so.
+    first_stages: what these lines' runs go on from, is none of them, and has no checkpoint here to go on from; found:
+    what there is of every source, with its roles; weights: whether the trunks are there, in words; unknown_records: why
+    it cannot be told which records exist, if so.
     """
 
     table: Table
@@ -71,6 +74,7 @@ class Plan:
     rates: Rates
     found: tuple[tuple[tuple[str, ...], data.Found], ...]
     weights: tuple[str, ...] = ()
+    first_stages: tuple[Line, ...] = ()
     unknown_records: str = ""
 
     @property
@@ -80,8 +84,8 @@ class Plan:
 
     @property
     def left(self) -> list[tuple[Line, int]]:
-        """The lines with runs to do, and how many."""
-        return [(line, line.runs_left) for line in self.distinct if line.runs_left]
+        """The lines with runs to do, and how many; first stages that no line has, too."""
+        return [(line, line.runs_left) for line in (*self.first_stages, *self.distinct) if line.runs_left]
 
     @property
     def flops(self) -> int | None:
@@ -105,7 +109,7 @@ class Plan:
 
     def hours_on(self, devices: int) -> float | None:
         """Hours until the last of the runs that are left ends, each on one of so many devices; None where not known."""
-        left = [(line.hours, one) for line, count in self.left for one in line.experiments[-count:]]
+        left = [(line.hours, one) for line, _ in self.left for one in line.left]
         hours = [one for one, _ in left if one is not None]
         if len(hours) < len(left):
             return None
@@ -136,21 +140,24 @@ def make(
     cells = (*baseline_cells(table, table.cells), *table.cells)
     asked = list(tables.cell_experiments(table.model_copy(update={"cells": cells}), profile, seeds))
     experiments = [one for _, wanted in asked if not isinstance(wanted, str) for one in wanted]
-    uses = data.roles(experiments)
-    found = {source: data.look(source) for source in uses}
-    speeds = rates(experiments, machine or Machine(), device=device, tflops=tflops, measured=measured)
     recorded, trouble = _recorded(experiments)
+    stages = _first_stages(asked, recorded)
+    trained = [*experiments, *stages]
+    uses = data.roles(trained)
+    found = {source: data.look(source) for source in uses}
+    speeds = rates(trained, machine or Machine(), device=device, tflops=tflops, measured=measured)
     lines: list[Line] = []
     for cell, wanted in asked:
         if isinstance(wanted, str):
             lines.append(Line(cell, not_run=wanted))
         else:
             lines.append(_line(cell, wanted, found, speeds, recorded, lines))
+    first_stages = [_line(cell, (one,), found, speeds, {}, []) for one, cell in stages.items()]
     files = dict.fromkeys(initial.trunk_of(one.model) for one in experiments if one.model.init == "imagenet")
     return Plan(
         table, profile, chosen.description, seeds, tuple(lines), speeds,
         tuple((tuple(kinds), found[source]) for source, kinds in uses.items()),
-        tuple(map(data.look_for_weights, files)), trouble,
+        tuple(map(data.look_for_weights, files)), tuple(first_stages), trouble,
     )  # fmt: skip
 
 
@@ -179,8 +186,31 @@ def _line(
         cost,
         speeds.hours(first, cost.flops),
         sum(known) if len(known) == len(experiments) else None,
+        tuple(one for one in experiments if not recorded.get(one)),
         next((line for line in earlier if line.experiments == experiments), None),
     )
+
+
+def _first_stages(
+    asked: list[tuple[Cell, tuple[Experiment, ...] | str]], recorded: dict[Experiment, bool]
+) -> dict[Experiment, Cell]:
+    """What runs without a record go on from, with a cell of such runs, where it is trained for them alone.
+
+    A first stage hands over its checkpoint, which a record that was made elsewhere comes without.
+    """
+    wanted = {one: cell for cell, made in asked if not isinstance(made, str) for one in made}
+    left = {one: cell for one, cell in wanted.items() if not recorded.get(one)}
+    stages = {one.start: cell for one, cell in left.items() if one.start and one.start not in left}
+    return {stage: cell for stage, cell in stages.items() if not _finished(stage)}
+
+
+def _finished(stage: Experiment) -> bool:
+    """Whether the checkpoint that a run ends with is here; False where its data, and so its key, is not known."""
+    try:
+        key = sources.pin(stage).key()
+    except SSHPEError:
+        return False
+    return checkpoints.finished(checkpoints.of(paths.runs() / key), key) is not None
 
 
 def _recorded(experiments: list[Experiment]) -> tuple[dict[Experiment, bool], str]:

@@ -133,9 +133,11 @@ def _total(plan: Plan, devices: Sequence[int] = (), price: float | None = None) 
     wanted = sum(len(line.experiments) for line in plan.distinct)
     shared = sum(len(line.experiments) for line in plan.lines if line.same_as)
     recorded = sum(line.recorded or 0 for line in plan.distinct)
-    runs = sum(count for _, count in plan.left)
+    runs = sum(line.runs_left for line in plan.distinct)
     once = f" (and {shared} that rows share, counted once)" if shared else ""
     told = f"Total: {wanted} runs{once}, {recorded} with a record, {runs} left"
+    if plan.first_stages:
+        told += f", after {len(plan.first_stages)} first stage(s) that no checkpoint here holds"
     if runs:
         told += f": {operations(plan.flops)}FLOP ({operations(plan.evaluation)} of them in evaluations), "
         told += f"{_hours(plan.hours)} h one after another, "
@@ -174,7 +176,7 @@ def _rates(plan: Plan, width: int) -> list[str]:
 def _largest_steps(plan: Plan) -> Iterator[tuple[Size, int]]:
     """Every size of the steps that are planned, with the FLOPs of a step of its largest run."""
     largest: dict[Size, int] = {}
-    for line in plan.distinct:
+    for line in (*plan.distinct, *plan.first_stages):
         size = Size.of(line.experiments[0])
         largest[size] = max(largest.get(size, 0), line.cost.step)
     yield from largest.items()
