@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Ranked = tuple[Result, float]  # and the paper's figure
 
 LEVEL = 0.05
-CLEAR, LIKELY, UNLIKELY, CONTRARY = "as in the paper", "same sign", "other sign", "reversed"
+CLEAR, LIKELY, EQUAL, UNLIKELY, CONTRARY = "as in the paper", "same sign", "equal", "other sign", "reversed"
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Pair:
     def verdict(self) -> str:
         """CLEAR or CONTRARY where a paired t-test over seeds says so at 5 %; else only the sign of the mean."""
         told_apart = self.p is not None and self.p < LEVEL
+        if self.ours.mean == 0:
+            return EQUAL
         if self.ours.mean > 0:
             return CLEAR if told_apart else LIKELY
         return CONTRARY if told_apart else UNLIKELY
@@ -66,8 +68,8 @@ class Orderings:
         others = total - agree
         if not others:
             return f"{words}."
-        stand = "stands" if others == 1 else "stand"
-        return f"{words}; {others} {stand} the other way round, {counts[CONTRARY]} of them beyond the noise."
+        do = "does" if others == 1 else "do"
+        return f"{words}; {others} {do} not, {counts[CONTRARY]} of them beyond the noise."
 
     @property
     def frame(self) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sshpe_lib.report.orderings import CLEAR, CONTRARY, LIKELY, UNLIKELY, orderings
+from sshpe_lib.report.orderings import CLEAR, CONTRARY, EQUAL, LIKELY, UNLIKELY, orderings
 from sshpe_lib.report.paired import smallest_ratio
 from sshpe_lib.report.results import side_by_side
 from sshpe_lib.tables import Cell
@@ -57,7 +57,8 @@ def test_a_mean_within_the_noise_has_a_sign_only(lead, verdict) -> None:
 
 def test_rows_that_are_equal_here_do_not_stand_in_the_papers_order() -> None:
     made = orderings(fakes.study(seeds=3, ap=lambda cell, seed: 20.0))
-    assert set(made.counts) == {UNLIKELY} and made.sentence.startswith("0 of 15 pairs")
+    assert set(made.counts) == {EQUAL} and made.sentence.startswith("0 of 15 pairs")
+    assert made.sentence.endswith("; 15 do not, 0 of them beyond the noise.")
 
 
 def test_one_seed_tells_nothing_apart() -> None:
