@@ -8,6 +8,10 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+from sshpe_lib import tables
+from sshpe_lib.config import CocoSource
+from tests import fakes
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks"
 
@@ -99,6 +103,31 @@ def test_what_was_measured_stands_beside_every_figure_of_the_reference():
     lines = rows[1].splitlines()[2:]
     assert len(lines) == 10
     assert all(re.fullmatch(r"\|[^|]+\| [\d. –]+ \| [\d.]+ \| [\d.]+ \|", line) for line in lines)
+
+
+def test_trainings_stand_in_a_line_with_those_of_their_machine_alone():
+    page = (ROOT / "book" / "performance.md").read_text()
+    code = next(
+        cell for cell in re.findall(r"```{code-cell}.*?\n\n(.*?)```", page, re.DOTALL) if "def scale(" in cell
+    )
+    page_of = {}
+    exec(code, page_of)
+    made = tables.experiment("quick", "supervised")
+    ran = (
+        {"instructions": "AVX2", "precision": "32-true"},
+        {"instructions": "AVX2", "precision": "bf16-mixed"},
+        {},
+    )
+    places = {page_of["scale"](fakes.record(made, **one)) for one in ran}
+    assert {place[4:6] for place in places} == {
+        ("AVX2", "float32"),
+        ("AVX2", "bfloat16"),
+        ("not noted", "bfloat16"),
+    }
+    assert {place[:2] for place in places} == {("synthetic people", "128x96")}
+    own = CocoSource(kind="coco", annotations="/home/me/people.json", images="/home/me", fingerprint="0" * 64)
+    own = made.model_copy(update={"data": made.data.model_copy(update={"val": own})})
+    assert page_of["scale"](fakes.record(own))[0] == "own files"
 
 
 def test_what_was_measured_is_found_for_every_aim():
