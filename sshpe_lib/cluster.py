@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,22 +70,7 @@ def run_on(
     return [_seen(Path(records_folder), experiment.key()) for experiment in experiments]
 
 
-@dataclass
-class _Futures:
-    """Tasks that were handed in; leaving the context ends what is still waiting."""
-
-    done: Sequence[Callable[[], bool]]
-    result: Sequence[Callable[[], Any]]
-    close: Callable[[], None]
-
-    def __enter__(self) -> _Futures:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _wait(futures: _Futures, experiments: Sequence[Experiment], show: bool) -> list[str]:
+def _wait(futures: Sequence[Any], experiments: Sequence[Experiment], show: bool) -> list[str]:
     """Wait for all tasks, with a bar of their steps; why some failed."""
     keys = [experiment.key() for experiment in experiments]
     lengths = [experiment.train.steps for experiment in experiments]
@@ -93,10 +78,10 @@ def _wait(futures: _Futures, experiments: Sequence[Experiment], show: bool) -> l
     waiting, failures = dict(enumerate(keys)), []
     try:
         while waiting:
-            over = [index for index in waiting if futures.done[index]()]
+            over = [index for index in waiting if futures[index].done()]
             for index in over:
                 try:
-                    futures.result[index]()
+                    futures[index].result()
                 except Exception as error:  # whatever the engine says of a task
                     failures.append(f"run {keys[index]} failed: {_reason(error)}")
                 del waiting[index]
@@ -130,7 +115,9 @@ def _seen(folder: Path, key: str) -> Record:
     return found
 
 
-def _dask(cluster: Cluster, tasks: Sequence[Task], jobs: int, machine: Machine) -> _Futures:
+@contextmanager
+def _dask(cluster: Cluster, tasks: Sequence[Task], jobs: int, machine: Machine) -> Iterator[Sequence[Any]]:
+    """Tasks that Dask was given; what still waits when the block is over is ended."""
     try:
         from distributed import Client
     except ModuleNotFoundError:
@@ -161,8 +148,7 @@ def _dask(cluster: Cluster, tasks: Sequence[Task], jobs: int, machine: Machine) 
         # A task is impure: it is never taken for one with equal arguments that ran before.
         futures = [client.submit(task, pure=False) for task in tasks]
         opened.callback(client.cancel, futures)
-        close = opened.pop_all().close
-    return _Futures([future.done for future in futures], [future.result for future in futures], close)
+        yield futures
 
 
 @contextmanager
@@ -188,7 +174,9 @@ def _workers(count: int, machine: Machine) -> Iterator[SpecCluster]:
             yield workers
 
 
-def _submitit(cluster: Cluster, tasks: Sequence[Task], jobs: int, _: Machine) -> _Futures:
+@contextmanager
+def _submitit(cluster: Cluster, tasks: Sequence[Task], jobs: int, _: Machine) -> Iterator[Sequence[Any]]:
+    """The same of submitit, whose jobs are machines of their own."""
     try:
         import submitit
     except ModuleNotFoundError:
@@ -204,8 +192,7 @@ def _submitit(cluster: Cluster, tasks: Sequence[Task], jobs: int, _: Machine) ->
     except (RuntimeError, NameError, ValueError, AssertionError) as error:
         raise SSHPEError(f"{cluster.name}: submitit refuses ({error})") from None
     handed: list[submitit.Job] = []
-    with ExitStack() as opened:
-        opened.callback(_cancel, handed)
+    try:
         for task in tasks:
             try:
                 handed.append(executor.submit(task))
@@ -214,8 +201,9 @@ def _submitit(cluster: Cluster, tasks: Sequence[Task], jobs: int, _: Machine) ->
                     f"{cluster.name}: run {len(handed) + 1} of {len(tasks)} is not taken ({_reason(error)}); those "
                     "before it are cancelled"
                 ) from None
-        close = opened.pop_all().close
-    return _Futures([job.done for job in handed], [job.result for job in handed], close)
+        yield handed
+    finally:
+        _cancel(handed)
 
 
 def _cancel(handed: Sequence[submitit.Job]) -> None:

@@ -123,11 +123,9 @@ class Grouping:
                     known[keys[column]].append(peak[TAGS:])
                 else:
                     found(joint, peak)
-        return (
-            np.stack(list(people.values()))
-            if people
-            else np.zeros((0, len(peaks), TAGS + length), np.float32)
-        )
+        if not people:
+            return np.zeros((0, len(peaks), TAGS + length), np.float32)
+        return np.stack(list(people.values()))
 
     def _adjust(self, people: np.ndarray, heat: np.ndarray) -> None:
         """Move found joints below the pixel: a quarter towards the higher neighbours, or by DARK."""

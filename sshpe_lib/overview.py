@@ -8,7 +8,6 @@ from sshpe_lib import paths, profiles, tables
 from sshpe_lib.data import sources
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.records import path_of
-from sshpe_lib.study import baseline_cells
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,7 @@ def overview(profile: str = "all") -> list[Line]:
 
 def _line(name: str, profile: str) -> Line:
     table, seeds = tables.load_table(name), profiles.load_profile(profile).seeds
-    whole = table.model_copy(update={"cells": (*baseline_cells(table, table.cells), *table.cells)})
-    asked = tables.cell_experiments(whole, profile, seeds)
+    asked = tables.cell_experiments(table, profile, seeds, table.every_cell)
     experiments = dict.fromkeys(one for _, made in asked if not isinstance(made, str) for one in made)
     done, trouble = 0, ""
     for experiment in experiments:

@@ -127,9 +127,7 @@ def _declared_in(notebook: Path, language: str | None) -> list[str] | None:
         return declared_parameters(load_notebook_node(str(notebook)), language)
     except SyntaxError as error:
         _refuse(f"{notebook}: the cell tagged parameters is not Python, line {error.lineno}: {error.msg}")
-    except (
-        Exception
-    ) as error:  # nbformat raises a different class for each way a file can fail to be a notebook
+    except Exception as error:  # nbformat has a class for each way a file can fail to be a notebook
         _refuse(f"{notebook} is not a notebook that papermill can read: {_one_line(error)}")
 
 

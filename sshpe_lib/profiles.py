@@ -111,14 +111,14 @@ def _parsed(text: str) -> Any:
     return yaml.safe_load(text)
 
 
-def validated(kind: type[Value], values: dict, path: Path) -> Value:
-    """A value made of a file's mapping. Raises SSHPEError that names the file and lists every fault."""
+def validated(kind: type[Value], values: dict, where: Path | str) -> Value:
+    """A value made of a file's mapping. Raises SSHPEError that names `where` it stands and lists every fault."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:
         told = (([*map(str, f["loc"])], f["msg"].removeprefix("Value error, ")) for f in error.errors())
         faults = "; ".join(f"{'.'.join(place)}: {what}" if place else what for place, what in told)
-        raise SSHPEError(f"{path}: {faults}") from None
+        raise SSHPEError(f"{where}: {faults}") from None
 
 
 def assignments(texts: Sequence[str], option: str, example: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sshpe_lib.cluster import Cluster
     from sshpe_lib.machine import Machine
 
-__all__ = ["Result", "Study", "Wanted", "baseline_cells", "check_metrics", "pictures", "study", "wanted"]
+__all__ = ["Result", "Study", "Wanted", "check_metrics", "pictures", "study", "wanted"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def study(
     if not table.unmeasured and not any(one.experiments for one in asked):
         reasons = "; ".join(dict.fromkeys(one.not_run for one in asked if one.not_run))
         raise SSHPEError(f"profile {profile} runs nothing of what is asked of {table.name}: {reasons}")
-    baselines = wanted(table, baseline_cells(table, cells), profile, seeds)
+    baselines = wanted(table, table.baselines(cells), profile, seeds)
     results = [one for one in asked if one not in baselines]  # where a baseline is asked for, it stands alone
     command = f"sshpe run {shlex.quote(typed)} --profile {profile} --seeds {seeds}"
     command += "".join(
@@ -115,7 +115,7 @@ def wanted(table: Table, cells: Sequence[Cell], profile: str, seeds: int) -> lis
 
     Raises SSHPEError where a cell is wrong or its data is not on this machine.
     """
-    asked = tables.cell_experiments(table.model_copy(update={"cells": tuple(cells)}), profile, seeds)
+    asked = tables.cell_experiments(table, profile, seeds, cells)
     return [
         Wanted(cell, not_run=made) if isinstance(made, str) else Wanted(cell, tuple(map(sources.pin, made)))
         for cell, made in asked
@@ -134,8 +134,11 @@ def check_metrics(table: Table, profile: str) -> None:
     for name in table.others:
         if name not in known:
             raise SSHPEError(f"{where}: others: no metric {name!r}; choose among: {', '.join(sorted(known))}")
-    cells = (*table.cells, *baseline_cells(table, table.cells))
-    for cell, asked in tables.cell_experiments(table.model_copy(update={"cells": cells}), profile, 1):
+    cells = [
+        *table.cells,
+        *table.baselines(table.cells),
+    ]  # in this order: a fault is told of a cell as written
+    for cell, asked in tables.cell_experiments(table, profile, 1, cells):
         if isinstance(asked, str):
             continue
         (made,) = asked
@@ -153,22 +156,11 @@ def check_metrics(table: Table, profile: str) -> None:
             )
 
 
-def baseline_cells(table: Table, cells: Sequence[Cell]) -> list[Cell]:
-    """The table's baseline method for every column, backbone, amount of labels and size among `cells`."""
-    if table.baseline is None:
-        return []
-    found: list[Cell] = []
-    for cell in map(table.baseline_cell, cells):
-        if cell not in found:
-            found.append(cell)
-    return found
-
-
 def _select(table: Table, asked: Mapping[str, str | float]) -> list[Cell]:
     """The cells that have all that is asked for, by row, column, amount and marks; those of the baseline where the row
     is one of these and none of the table's.
     """
-    every, beside = list(table.cells), baseline_cells(table, table.cells)
+    every, beside = list(table.cells), table.baselines(table.cells)
     if asked["row"] != "all" and not _fitting(every, "row", asked["row"]):
         every = _fitting(beside, "row", asked["row"]) or every
     kept = every

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydantic import Field, model_validator
@@ -95,6 +95,19 @@ class Table(Frozen):
             backbone=cell.backbone, amount=cell.amount, size=cell.size, protocol=cell.protocol, paper=figure,
         )  # fmt: skip
 
+    def baselines(self, cells: Sequence[Cell]) -> list[Cell]:
+        """The table's baseline method for every column, backbone, amount of labels and size among `cells`."""
+        found: list[Cell] = []
+        for cell in map(self.baseline_cell, cells if self.baseline is not None else ()):
+            if cell not in found:
+                found.append(cell)
+        return found
+
+    @property
+    def every_cell(self) -> list[Cell]:
+        """All that is run of the table: its baselines, then its cells."""
+        return [*self.baselines(self.cells), *self.cells]
+
     @model_validator(mode="after")
     def _names_agree(self) -> Table:
         if not self.cells:
@@ -137,14 +150,15 @@ def load_table(name: str | Path, folder: Path | None = None) -> Table:
 
 
 def cell_experiments(
-    table: Table, profile: str, seeds: int
+    table: Table, profile: str, seeds: int, cells: Sequence[Cell] | None = None
 ) -> Iterator[tuple[Cell, tuple[Experiment, ...] | str]]:
     """Every cell with its experiments, seed by seed, or the reason why the profile does not run it.
 
+    cells: such as baselines too; the table's own where left out.
     Raises SSHPEError that names the table's file and the cell, for a wrong setting and for a name that is unknown.
     """
     maker = Maker(profile, load_profile(profile), load_methods(), load_schedules(), table.protocol)
-    for cell in table.cells:
+    for cell in table.cells if cells is None else cells:
         reason = maker.not_run(cell)
         if cell.method is not None and maker.misspelt(cell):
             raise SSHPEError(f"{table.place(cell)}: {reason}")

@@ -13,7 +13,7 @@ from sshpe_lib import profiles, records, tables
 from sshpe_lib.config import Experiment
 from sshpe_lib.records import Example, Point, Provenance, Record
 from sshpe_lib.report import Result, Study
-from sshpe_lib.study import Wanted, baseline_cells, wanted
+from sshpe_lib.study import Wanted, wanted
 from sshpe_lib.tables import Cell, Table
 
 VERSIONS = {"python": "3.11.0", "torch": "2.13.0"}
@@ -104,7 +104,7 @@ def study(
         cells = chosen.cells if table else tuple(one for one in chosen.cells if one.column == "ResNet-18")
     table = chosen
     results = [_result(one, ap) for one in wanted(table, cells, profile, seeds)]
-    baselines = [_result(one, ap) for one in wanted(table, baseline_cells(table, cells), profile, seeds)]
+    baselines = [_result(one, ap) for one in wanted(table, table.baselines(cells), profile, seeds)]
     description = profiles.load_profile(profile).description
     return Study(table, profile, seeds, tuple(results), tuple(baselines), description)
 

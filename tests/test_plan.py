@@ -632,6 +632,7 @@ def test_devices_are_refused(options: dict, told: str) -> None:
             "a: throughput.0.size.input_size: Field",
         ),
         ("a: {hardware: x, speed: 1, throughput: []}", "a: speed: Extra inputs"),
+        ("a: 3", r"devices\.yaml: a: Input should be"),
         ("a: [", "devices.yaml: it cannot be read as YAML: while parsing"),
     ],
 )

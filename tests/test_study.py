@@ -20,7 +20,7 @@ from sshpe_lib.machine import Machine
 from sshpe_lib.overview import Line, overview
 from sshpe_lib.plan import lines
 from sshpe_lib.records import Example, Record, SceneExample
-from sshpe_lib.study import baseline_cells, check_rows, pictures, study
+from sshpe_lib.study import check_rows, pictures, study
 from sshpe_lib.tables import Cell
 from tests import choices, fakes
 
@@ -374,15 +374,15 @@ def test_finding_records_loads_no_torch(folder: Path) -> None:
 
 def test_baselines_one_for_every_column_backbone_and_amount() -> None:
     table = tables.load_table("table4")
-    two = baseline_cells(table, table.cells)
+    two = table.baselines(table.cells)
     assert [(cell.row, cell.column, cell.backbone, cell.paper) for cell in two] == [
         ("supervised", "ResNet-18", "resnet18", 31.5),
         ("supervised", "ResNet-101", "resnet101", None),
     ]
-    assert baseline_cells(table.model_copy(update={"baseline": None}), table.cells) == []
+    assert table.model_copy(update={"baseline": None}).baselines(table.cells) == []
     table = tables.load_table("table5")
     chosen = [cell for cell in table.cells if cell.amount == "5K"]
-    assert [(cell.row, cell.amount, cell.paper) for cell in baseline_cells(table, chosen)] == [
+    assert [(cell.row, cell.amount, cell.paper) for cell in table.baselines(chosen)] == [
         ("supervised, 5K", "5K", 46.4),
         ("supervised, 5K", "5K", None),
     ]
@@ -391,7 +391,7 @@ def test_baselines_one_for_every_column_backbone_and_amount() -> None:
         Cell(row="mum 101", column="all", method="mum", backbone="resnet101"),
     )
     mixed = table.model_copy(update={"cells": cells, "baseline_paper": {"all": 31.5}})
-    rows = [(cell.row, cell.paper) for cell in baseline_cells(mixed, cells)]
+    rows = [(cell.row, cell.paper) for cell in mixed.baselines(cells)]
     assert rows == [("supervised, resnet18", None), ("supervised, resnet101", None)]
 
 

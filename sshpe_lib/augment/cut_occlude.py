@@ -53,9 +53,8 @@ class CutOcclude:
         height, width = view.image.shape[-2:]
         batch, keypoints = heatmaps.shape[:2]
         moved, halves = boxes.joint_boxes(batch, keypoints, width, self.jitter, self.half_size, draw)
-        halves = halves.minimum(
-            torch.tensor((width, height)) // 2
-        )  # a patch must fit into the image it comes from
+        # A patch must fit into the image it comes from.
+        halves = halves.minimum(torch.tensor((width, height)) // 2)
         joint, other_joint = boxes.integers(draw.rand(batch, 2, self.joints), keypoints).unbind(1)
         other = self._others(batch, draw)
         half = halves[other, other_joint]

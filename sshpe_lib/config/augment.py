@@ -29,6 +29,7 @@ def _ascending(low: float, high: float = inf) -> Callable[[tuple[float, ...]], t
     return check
 
 
+HalfSize = Annotated[tuple[int, int], AfterValidator(_rising)]
 Shares = Annotated[tuple[float, float], AfterValidator(_ascending(0, 1))]
 Ratios = Annotated[tuple[float, float], AfterValidator(_ascending(1e-3))]
 
@@ -90,10 +91,8 @@ class JointCutout(Frozen):
     kind: Literal["joint_cutout"]
     joints: int = Field(5, ge=1)
     jitter: float = Field(10.0, ge=0)
-    half_size: tuple[int, int] = (10, 19)
+    half_size: HalfSize = (10, 19)
     legacy_clamp: bool = False
-
-    _half_size = field_validator("half_size")(_rising)
 
 
 class Cutout(Frozen):
@@ -101,9 +100,7 @@ class Cutout(Frozen):
 
     kind: Literal["cutout"]
     holes: int = Field(5, ge=1)
-    half_size: tuple[int, int] = (10, 19)
-
-    _half_size = field_validator("half_size")(_rising)
+    half_size: HalfSize = (10, 19)
 
 
 class CutOcclude(Frozen):
@@ -115,9 +112,7 @@ class CutOcclude(Frozen):
     kind: Literal["cut_occlude"]
     joints: int = Field(2, ge=1)
     jitter: float = Field(0.0, ge=0)
-    half_size: tuple[int, int] = (10, 19)
-
-    _half_size = field_validator("half_size")(_rising)
+    half_size: HalfSize = (10, 19)
 
 
 class Mum(Frozen):

@@ -46,7 +46,7 @@ class SimpleBaseline(Network):
     """
 
     named_stages: ClassVar[tuple[str, ...]] = ("stem", "layer1", "layer2", "layer3", "layer4", "decoder")
-    encoder: ClassVar[str] = "layer4"  # the stage that ends it
+    encoder: ClassVar[str] = "layer4"
 
     network: Literal["simple_baseline"] = "simple_baseline"
     depth: Literal[18, 34, 50, 101, 152] = 18
@@ -117,8 +117,6 @@ class _HRNetTrunk(Network):
 
     @model_validator(mode="after")
     def _possible(self) -> _HRNetTrunk:
-        if min(self.modules) < 1:
-            raise ValueError(f"model.modules {self.modules}: every stage needs one module at least")
         if self.init == "imagenet" and not self._published:
             raise ValueError(
                 f"there are ImageNet weights for HRNet-W32 and HRNet-W48, and none for {self} with a stem of "

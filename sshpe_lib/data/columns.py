@@ -8,9 +8,8 @@ import numpy as np
 
 # Rows turned into an array at a time, so that one wrong entry sends few others the slow way.
 _CHUNK = 4096
-LARGEST = (
-    1e15  # of a number in a file: pixels, areas and scores are far below, and their products fit float32
-)
+# Of a number in a file: pixels, areas and scores are far below, and their products fit float32.
+LARGEST = 1e15
 
 
 def integers(values: list) -> tuple[np.ndarray, np.ndarray]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sshpe_lib.data.packed import Pictures
 from sshpe_lib.skeleton import Skeleton
+
+PER_PERSON = ("image_ids", "annotation_ids", "keypoints", "boxes", "areas", "box_scores")
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,7 @@ class Instances:
             file_names=tuple(self.file_names[image] for image in kept),
             image_sizes=self.image_sizes[kept],
             image_index=image_index.astype(np.int64),
-            image_ids=self.image_ids[rows],
-            annotation_ids=self.annotation_ids[rows],
-            keypoints=self.keypoints[rows],
-            boxes=self.boxes[rows],
-            areas=self.areas[rows],
-            box_scores=self.box_scores[rows],
+            **{name: getattr(self, name)[rows] for name in PER_PERSON},
         )
 
     @property
@@ -86,20 +84,14 @@ def concatenate(first: Instances, second: Instances) -> Instances:
     if different is not None:
         raise ValueError(f"{first.source} and {second.source} have different keypoints: {different}")
     elsewhere = tuple(str(second.image_root.resolve() / name) for name in second.file_names)
-
-    def joined(name: str) -> np.ndarray:
-        return np.concatenate([getattr(first, name), getattr(second, name)])
-
+    joined: dict[str, Any] = {
+        name: np.concatenate([getattr(first, name), getattr(second, name)])
+        for name in ("image_sizes", *PER_PERSON)
+    }
     return replace(
         first,
         source=Path(f"{first.source} + {second.source}"),
         file_names=first.file_names + elsewhere,
         image_index=np.concatenate([first.image_index, len(first.file_names) + second.image_index]),
-        image_sizes=joined("image_sizes"),
-        image_ids=joined("image_ids"),
-        annotation_ids=joined("annotation_ids"),
-        keypoints=joined("keypoints"),
-        boxes=joined("boxes"),
-        areas=joined("areas"),
-        box_scores=joined("box_scores"),
+        **joined,
     )

@@ -29,8 +29,6 @@ class HigherHRNet(Trunk):
         SSHPEError: as `Trunk`.
     """
 
-    imagenet_only: tuple[str, ...] = ("incre_modules", "downsamp_modules", "final_layer", "classifier")
-
     def __init__(
         self,
         width: int = 32,
@@ -48,7 +46,6 @@ class HigherHRNet(Trunk):
         self.final_layers = nn.ModuleList(nn.Conv2d(width, channels, kernel_size=1) for channels in outputs)
         self.deconv_layers = nn.ModuleList([_doubled(width + tagged, width)] if higher else [])
         self.head = ("final_layers", "deconv_layers")
-        self.imagenet_only += tuple(f"stage4.{modules[2] - 1}.fuse_layers.{output}" for output in (1, 2, 3))
         if higher:
             self.stages = (*Trunk.stages, "decoder")
         self._initialise()

@@ -33,7 +33,8 @@ class Trunk(nn.Module):
 
     stages: tuple[str, ...] = ("stem", "layer1", "stage2", "stage3", "stage4")
     head: tuple[str, ...]  # what an ImageNet file does not hold
-    imagenet_only: tuple[str, ...]  # what only such a file holds
+    # What only such a file holds: a classifier, and what it reads.
+    imagenet_only: tuple[str, ...] = ("incre_modules", "downsamp_modules", "final_layer", "classifier")
     transition1: nn.ModuleList
     transition2: nn.ModuleList
     transition3: nn.ModuleList
@@ -72,6 +73,8 @@ class Trunk(nn.Module):
             self.add_module(f"transition{stage - 1}", _transition(before, widths))
             self.add_module(f"stage{stage}", nn.Sequential(*(Module(widths, end, blocks) for end in ends)))
             before = widths
+        # Coarser outputs of the last exchange, which are read by the classifier alone.
+        self.imagenet_only += tuple(f"stage4.{modules[2] - 1}.fuse_layers.{output}" for output in (1, 2, 3))
 
     def features(self, images: Tensor, after_stage: AfterStage | None = None) -> Tensor:
         """The finest branch after the last exchange, (B, C, H/4, W/4), or 4C channels with `wide_fuse`.
@@ -138,15 +141,11 @@ class HRNet(Trunk):
         super().__init__(width, stem=stem, modules=modules, blocks=blocks, wide_fuse=wide_fuse)
         check_sizes(channels=channels)
         self.final_layer = nn.Conv2d(self.out_channels, channels, kernel_size=1)
-        exchange = f"stage4.{modules[2] - 1}.fuse_layers"
-        # the published ImageNet files end in a classifier, which reads coarser outputs of the last exchange too
-        self.imagenet_only = ("incre_modules", "downsamp_modules", "final_layer", "classifier")
+        self.head = ("final_layer",)
         if wide_fuse:
-            self.head = ("final_layer", exchange)
+            exchange = f"stage4.{modules[2] - 1}.fuse_layers"
+            self.head += (exchange,)
             self.imagenet_only += (exchange,)
-        else:
-            self.head = ("final_layer",)
-            self.imagenet_only += tuple(f"{exchange}.{output}" for output in (1, 2, 3))
         self._initialise()
 
     def forward(self, images: Tensor, after_stage: AfterStage | None = None) -> Tensor:

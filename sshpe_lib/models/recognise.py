@@ -68,9 +68,8 @@ def _simple_baseline(state: Mapping[str, Tensor]) -> Recognised:
     depth = next(
         (d for d, (kind, counts) in resnet.DEPTHS.items() if (kind, counts) == (block, blocks)), None
     )
-    deconvs = (
-        sum(1 for name in state if re.fullmatch(r"deconv_layers\.\d+\.weight", name)) // 2
-    )  # half are norms
+    # Half are norms.
+    deconvs = sum(1 for name in state if re.fullmatch(r"deconv_layers\.\d+\.weight", name)) // 2
     stride = next((s for s, strides in resnet.OUTPUT_STRIDES.items() if strides.deconvs == deconvs), None)
     if depth is None or stride is None:
         raise _UnknownDepth(f"no SimpleBaseline has layers of {blocks} {block}s and {deconvs} deconvolutions")

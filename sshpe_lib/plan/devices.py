@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from sshpe_lib import paths, profiles, provenance
 from sshpe_lib.config import Experiment, Frozen, Model
@@ -87,14 +87,8 @@ class Rates:
 def load_devices(folder: Path | None = None) -> dict[str, Device]:
     """Name -> device, of params/devices.yaml. Raises SSHPEError that names the file and its faults."""
     path = (folder or paths.params()) / "devices.yaml"
-    devices = {}
-    for name, values in profiles.read_yaml(path).items():
-        try:
-            devices[name] = Device.model_validate(values)
-        except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors())
-            raise SSHPEError(f"{path}: {name}: {faults}") from None
-    return devices
+    values = profiles.read_yaml(path)
+    return {name: profiles.validated(Device, given, f"{path}: {name}") for name, given in values.items()}
 
 
 def rates(
@@ -155,8 +149,7 @@ def _measured(experiments: Sequence[Experiment], machine: Machine) -> Rates:
 
 
 def _hardware(machine: Machine) -> torch.device:
-    on_gpu = machine.accelerator in ("auto", "cuda") and torch.cuda.is_available()
-    return torch.device("cuda" if on_gpu else "cpu")
+    return torch.device("cuda" if machine.on_gpu and torch.cuda.is_available() else "cpu")
 
 
 def _called(hardware: torch.device, machine: Machine) -> str:

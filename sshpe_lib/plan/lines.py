@@ -15,7 +15,7 @@ from sshpe_lib.plan import data
 from sshpe_lib.plan.cost import FREE, Cost, run_cost
 from sshpe_lib.plan.devices import Rates, rates
 from sshpe_lib.plan.schedule import makespan
-from sshpe_lib.study import baseline_cells, check_metrics
+from sshpe_lib.study import check_metrics
 from sshpe_lib.tables import Cell, Table
 
 Number = TypeVar("Number", int, float)
@@ -137,8 +137,7 @@ def make(
     chosen = profiles.load_profile(profile)
     seeds = chosen.seeds if seeds is None else whole_number("seeds", seeds, 1)
     check_metrics(table, profile)
-    cells = (*baseline_cells(table, table.cells), *table.cells)
-    asked = list(tables.cell_experiments(table.model_copy(update={"cells": cells}), profile, seeds))
+    asked = list(tables.cell_experiments(table, profile, seeds, table.every_cell))
     experiments = [one for _, wanted in asked if not isinstance(wanted, str) for one in wanted]
     recorded, trouble = _recorded(experiments)
     stages = _first_stages(asked, recorded)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.report.mixing import GAP, MARGIN, TITLE, WIDTH, picture
+from sshpe_lib.report.mixing import GAP, panels, picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,21 +22,11 @@ def dropped_people(columns: Sequence[tuple[str, np.ndarray]]) -> Figure:
     """
     from matplotlib import rc_context
 
-    from sshpe_lib.report.style import SETTINGS, Plate
+    from sshpe_lib.report.style import SETTINGS
 
     people, height, width = _shape(columns)
-    wide = (WIDTH - 2 * MARGIN - (len(columns) - 1) * GAP) / len(columns)
-    high = wide * height / width
-    total = TITLE + people * high + (people - 1) * GAP + MARGIN
     with rc_context(SETTINGS):
-        figure = Plate(figsize=(WIDTH, total))
-        grid = figure.subplots(
-            people, len(columns), squeeze=False,
-            gridspec_kw={
-                "left": MARGIN / WIDTH, "right": 1 - MARGIN / WIDTH, "wspace": GAP / wide,
-                "top": 1 - TITLE / total, "bottom": MARGIN / total, "hspace": GAP / high,
-            },
-        )  # fmt: skip
+        figure, grid = panels((width, height), people, len(columns), between=GAP)
         for line, (name, images) in zip(grid.T, columns, strict=True):
             line[0].set_title(name)
             for axes, image in zip(line, images, strict=True):

@@ -126,7 +126,7 @@ def connections(made: Connections, person: int = 0) -> Figure:
     group = made.group
     check_colors(group)
     with rc_context(SETTINGS):
-        figure, grid = panels(group, len(made.stages), len(group) + 1, below=LEGEND)
+        figure, grid = panels(group.size, len(made.stages), len(group) + 1, below=LEGEND)
         limbs = Limbs.of(group, person)
         for line, stage in zip(grid, made.stages, strict=True):
             limbs = limbs.after(stage)

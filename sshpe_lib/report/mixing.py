@@ -80,7 +80,7 @@ def strong_views(views: StrongViews) -> Figure:
     )
     check_colors(group)
     with rc_context(SETTINGS):
-        figure, grid = panels(group, len(rows), len(group))
+        figure, grid = panels(group.size, len(rows), len(group))
         for line, (title, images, sources) in zip(grid, rows, strict=True):
             line[0].set_title(title, loc="left")
             for axes, image, source in zip(line, images, sources, strict=True):
@@ -114,20 +114,25 @@ def check_colors(group: Group) -> None:
         raise SSHPEError(f"group is {len(group)}; the figure can tell at most {len(COLORS)} people apart")
 
 
-def panels(group: Group, rows: int, columns: int, below: float = 0.0) -> tuple[Figure, np.ndarray]:
-    """A figure of rows x columns crops with room for a title over each row; `below`: inches left for a legend."""
+def panels(
+    size: tuple[int, int], rows: int, columns: int, between: float = TITLE, below: float = 0.0
+) -> tuple[Figure, np.ndarray]:
+    """A figure of rows x columns crops of a (width, height), with room for a title over the first row.
+
+    between: inches between rows, for a title over each; below: left for a legend.
+    """
     from sshpe_lib.report.style import Plate
 
-    width, height = group.size
+    width, height = size
     wide = (WIDTH - 2 * MARGIN - (columns - 1) * GAP) / columns
     high = wide * height / width
-    total = rows * (high + TITLE) + MARGIN + below
+    total = TITLE + rows * high + (rows - 1) * between + MARGIN + below
     figure = Plate(figsize=(WIDTH, total))
     grid = figure.subplots(
         rows, columns, squeeze=False,
         gridspec_kw={
             "left": MARGIN / WIDTH, "right": 1 - MARGIN / WIDTH, "wspace": GAP / wide,
-            "top": 1 - TITLE / total, "bottom": (MARGIN + below) / total, "hspace": TITLE / high,
+            "top": 1 - TITLE / total, "bottom": (MARGIN + below) / total, "hspace": between / high,
         },
     )  # fmt: skip
     return figure, grid

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.report.scenes import Scene, scenes
+from sshpe_lib.report.scenes import Scene, rings, scenes, truth
 from sshpe_lib.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -139,12 +139,7 @@ def _draw(axes: Axes, picture: Picture) -> None:
         line.set_path_effects([Stroke(linewidth=3.2, foreground="white", alpha=alpha / 2), Normal()])
     axes.scatter(*points.T, s=9, color=[colors[side] for side in sides], alpha=opacity, zorder=3)
     known = picture.truth[:, 2] > 0
-    axes.scatter(
-        *picture.truth[known, :2].T, s=13, facecolors="none", edgecolors="black", linewidths=1.6, zorder=4
-    )
-    axes.scatter(
-        *picture.truth[known, :2].T, s=13, facecolors="none", edgecolors="white", linewidths=0.8, zorder=5
-    )
+    rings(axes, picture.truth[known, :2], 13, (1.6, 0.8))
 
 
 def _legend() -> list:
@@ -155,8 +150,4 @@ def _legend() -> list:
         Line2D([], [], color=colors[side], linewidth=2, marker="o", markersize=3, label=label)
         for side, label in (("left", "person's left"), ("right", "person's right"), ("middle", "middle"))
     ]
-    truth = Line2D(
-        [], [], linestyle="none", marker="o", markersize=4, markerfacecolor="none", markeredgecolor="black",
-        label="ground truth",
-    )  # fmt: skip
-    return [*lines, truth]
+    return [*lines, truth()]

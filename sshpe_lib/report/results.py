@@ -22,11 +22,6 @@ class Result:
     records: tuple[Record, ...] = ()
     not_run: str | None = None
 
-    @property
-    def aps(self) -> np.ndarray:
-        """AP in percent of the headline network, one a seed."""
-        return self.scores("AP")
-
     def measured(self, metric: str) -> str:
         """What records call a metric of this cell."""
         return metric + MULTI_SCALE if self.cell.multi_scale else metric

@@ -13,6 +13,7 @@ from sshpe_lib.skeleton import Skeleton
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 PER_ROW = 4
 INCHES = 2.1  # of the width of one image
@@ -55,23 +56,28 @@ def scenes(pictures: Sequence[Scene]) -> Figure:
             for number, person in enumerate(picture.predicted):
                 _draw_person(axes, person, picture.skeleton, color(number))
             known = picture.truth[picture.truth[..., 2] > 0]
-            axes.scatter(
-                *known[:, :2].T, s=7, facecolors="none", edgecolors="black", linewidths=1.3, zorder=4
-            )
-            axes.scatter(
-                *known[:, :2].T, s=7, facecolors="none", edgecolors="white", linewidths=0.6, zorder=5
-            )
+            rings(axes, known[:, :2], 7, (1.3, 0.6))
         for axes in figure.axes:
             axes.set_axis_off()
         person = Line2D(
             [], [], color=color(0), linewidth=2, marker="o", markersize=3, label="a person that was found"
         )
-        truth = Line2D(
-            [], [], linestyle="none", marker="o", markersize=4, markerfacecolor="none", markeredgecolor="black",
-            label="ground truth",
-        )  # fmt: skip
-        figure.legend(handles=[person, truth], loc="outside lower center", ncols=2, handletextpad=0.4)
+        figure.legend(handles=[person, truth()], loc="outside lower center", ncols=2, handletextpad=0.4)
     return figure
+
+
+def rings(axes, joints: np.ndarray, size: float, widths: tuple[float, float]) -> None:
+    """True joints, (N, 2) px, as rings of black and white lines of these widths, above all else."""
+    for shade, width, order in zip(("black", "white"), widths, (4, 5), strict=True):
+        axes.scatter(*joints.T, s=size, facecolors="none", edgecolors=shade, linewidths=width, zorder=order)
+
+
+def truth() -> Line2D:
+    """The line of a legend that tells of `rings`."""
+    from matplotlib.lines import Line2D
+
+    look = {"marker": "o", "markersize": 4, "markerfacecolor": "none", "markeredgecolor": "black"}
+    return Line2D([], [], linestyle="none", label="ground truth", **look)
 
 
 def _draw_person(axes, person: np.ndarray, skeleton: Skeleton, shade: str) -> None:

@@ -19,7 +19,7 @@ from pycocotools.coco import COCO
 
 from sshpe_lib.data.synthetic import SyntheticPeople, build, contact_sheet, dataset, fingerprint, render
 from sshpe_lib.data.synthetic.appearance import sample_outfit
-from sshpe_lib.data.synthetic.body import LIMITS, Joint, Point, forward, rotations, sample_body
+from sshpe_lib.data.synthetic.body import LIMITS, Point, forward, rotations, sample_body
 from sshpe_lib.data.synthetic.painter import Canvas
 from sshpe_lib.data.synthetic.person import Part, Person, make_person
 from sshpe_lib.data.synthetic.pose import sample_angles
@@ -203,12 +203,12 @@ class TestBody:
             body, angles = sample_body(rng), sample_angles(rng)
             points, frames = forward(body, angles, np.eye(3))
             for side in (0, 1):
-                shoulder, hip = frames[Joint.L_SHOULDER + side], frames[Joint.L_HIP + side]
+                shoulder, hip = frames[Point.L_SHOULDER + side], frames[Point.L_HIP + side]
                 forearm = shoulder.T @ (points[Point.L_WRIST + side] - points[Point.L_ELBOW + side])
                 shank = hip.T @ (points[Point.L_ANKLE + side] - points[Point.L_KNEE + side])
                 assert forearm[2] <= 1e-9 and abs(forearm[0]) < 1e-9
                 assert shank[2] >= -1e-9 and abs(shank[0]) < 1e-9
-                assert 0 <= angles[Joint.L_ELBOW + side, 0] <= 145
+                assert 0 <= angles[Point.L_ELBOW + side, 0] <= 145
 
     def test_bones_keep_their_length(self):
         rng = numpy_stream("bones")
@@ -262,7 +262,7 @@ class TestVisibility:
     def test_a_side_view_hides_the_far_side(self):
         """Turned by 90 degrees a person looks to the image's left and shows its own left side."""
         reaching = np.zeros((13, 3))
-        reaching[[Joint.L_SHOULDER, Joint.R_SHOULDER], 0] = 85
+        reaching[[Point.L_SHOULDER, Point.R_SHOULDER], 0] = 85
         for yaw, near, far in ((90.0, "left", "right"), (-90.0, "right", "left")):
             person = standing(yaw, reaching)
             ahead = person.keypoints[KEYPOINT["nose"], 0] - person.keypoints[KEYPOINT[f"{near}_ear"], 0]
@@ -307,8 +307,8 @@ class TestVisibility:
 
     def test_a_hand_behind_the_back_is_seen_from_behind_only(self):
         angles = np.zeros((13, 3))
-        angles[Joint.L_SHOULDER] = -35, 60, 0
-        angles[Joint.L_ELBOW, 0] = 75
+        angles[Point.L_SHOULDER] = -35, 60, 0
+        angles[Point.L_ELBOW, 0] = 75
         assert flags(standing(0.0, angles))[KEYPOINT["left_wrist"]] == 1
         assert flags(standing(180.0, angles))[KEYPOINT["left_wrist"]] == 2
 

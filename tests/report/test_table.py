@@ -366,7 +366,7 @@ def test_the_reference_is_a_second_block_with_a_test_of_its_own() -> None:
     made = drawn("table3")
     view = report.table(made)
     results = {result.cell.row: result for result in made.results}
-    ours, theirs = results["Pose-MUM"].aps, results["JC Augment-s"].aps
+    ours, theirs = (results[row].scores("AP") for row in ("Pose-MUM", "JC Augment-s"))
     one = find(view, "Pose-MUM")
     assert one.lead.paper == pytest.approx(46.48 - 42.1)
     assert one.lead.ours == Spread.of(ours - theirs)

@@ -118,7 +118,7 @@ def wading_bird(s: Sketch) -> None:
 def penguin(s: Sketch) -> None:
     for side in (-1, 1):
         s.blob(0.18 * side + 0.72j, 0.2, 0.08, role=BRIGHT)
-        out = (90 if side > 0 else 90) - side * s.between(5, 60)
+        out = 90 - side * s.between(5, 60)
         s.limb(0.3 * side - 0.25j, 0.3 * side - 0.25j + step(0.65, out), 0.12, 0.04)
     s.blob(0, 0.4, 0.72)
     s.blob(0.1j + s.between(-0.08, 0.08), 0.28, 0.55, role=BRIGHT)

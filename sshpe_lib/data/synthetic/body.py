@@ -12,26 +12,11 @@ from enum import IntEnum
 import numpy as np
 
 
-class Joint(IntEnum):
-    """The joints that rotate; each has three angles (flexion, axial rotation, abduction) in degrees."""
-
-    PELVIS = 0
-    SPINE = 1
-    NECK = 2
-    L_SHOULDER = 3
-    R_SHOULDER = 4
-    L_ELBOW = 5
-    R_ELBOW = 6
-    L_HIP = 7
-    R_HIP = 8
-    L_KNEE = 9
-    R_KNEE = 10
-    L_ANKLE = 11
-    R_ANKLE = 12
-
-
 class Point(IntEnum):
-    """Rows of the positions that `forward` returns: the joints, then the ends of the chains."""
+    """Rows of the positions that `forward` returns: the joints, then the ends of the chains.
+
+    The joints rotate; each has three angles (flexion, axial rotation, abduction) in degrees.
+    """
 
     PELVIS = 0
     SPINE = 1
@@ -53,6 +38,9 @@ class Point(IntEnum):
     R_HAND = 17
     L_TOE = 18
     R_TOE = 19
+
+
+JOINTS = 13  # the first so many points
 
 
 _ARM = ((-50, 172), (-80, 75), (-15, 165))
@@ -87,18 +75,18 @@ _SIGNS = np.array(
 
 _CHILDREN = (
     # parent joint, joint: the joint's place in the parent's frame is a field of Body.offsets
-    (Joint.PELVIS, Joint.SPINE), (Joint.SPINE, Joint.NECK),
-    (Joint.SPINE, Joint.L_SHOULDER), (Joint.SPINE, Joint.R_SHOULDER),
-    (Joint.L_SHOULDER, Joint.L_ELBOW), (Joint.R_SHOULDER, Joint.R_ELBOW),
-    (Joint.PELVIS, Joint.L_HIP), (Joint.PELVIS, Joint.R_HIP),
-    (Joint.L_HIP, Joint.L_KNEE), (Joint.R_HIP, Joint.R_KNEE),
-    (Joint.L_KNEE, Joint.L_ANKLE), (Joint.R_KNEE, Joint.R_ANKLE),
+    (Point.PELVIS, Point.SPINE), (Point.SPINE, Point.NECK),
+    (Point.SPINE, Point.L_SHOULDER), (Point.SPINE, Point.R_SHOULDER),
+    (Point.L_SHOULDER, Point.L_ELBOW), (Point.R_SHOULDER, Point.R_ELBOW),
+    (Point.PELVIS, Point.L_HIP), (Point.PELVIS, Point.R_HIP),
+    (Point.L_HIP, Point.L_KNEE), (Point.R_HIP, Point.R_KNEE),
+    (Point.L_KNEE, Point.L_ANKLE), (Point.R_KNEE, Point.R_ANKLE),
 )  # fmt: skip
 _ENDS = (
-    (Joint.NECK, Point.HEAD),
-    (Joint.L_ELBOW, Point.L_WRIST), (Joint.R_ELBOW, Point.R_WRIST),
-    (Joint.L_ELBOW, Point.L_HAND), (Joint.R_ELBOW, Point.R_HAND),
-    (Joint.L_ANKLE, Point.L_TOE), (Joint.R_ANKLE, Point.R_TOE),
+    (Point.NECK, Point.HEAD),
+    (Point.L_ELBOW, Point.L_WRIST), (Point.R_ELBOW, Point.R_WRIST),
+    (Point.L_ELBOW, Point.L_HAND), (Point.R_ELBOW, Point.R_HAND),
+    (Point.L_ANKLE, Point.L_TOE), (Point.R_ANKLE, Point.R_TOE),
 )  # fmt: skip
 
 
@@ -164,10 +152,10 @@ def forward(body: Body, angles: np.ndarray, root: np.ndarray) -> tuple[np.ndarra
     """Joint angles to positions: forward kinematics from the pelvis, which sits at the origin.
 
     angles: (13, 3) degrees, anatomical (flexion, axial, abduction); root: (3, 3) rotation of the whole body.
-    Returns positions (20, 3), rows as in Point, and frames (13, 3, 3), rows as in Joint.
+    Returns positions (20, 3), rows as in Point, and frames (13, 3, 3) of the joints.
     """
     frames = rotations(np.deg2rad(angles) * _SIGNS)
-    frames[Joint.PELVIS] = root
+    frames[Point.PELVIS] = root
     points = np.zeros((len(Point), 3))
     for parent, joint in _CHILDREN:
         points[joint] = points[parent] + frames[parent] @ body.offsets[joint]

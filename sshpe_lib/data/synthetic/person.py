@@ -9,7 +9,7 @@ import numpy as np
 
 from sshpe_lib.data.synthetic import appearance
 from sshpe_lib.data.synthetic.appearance import Outfit
-from sshpe_lib.data.synthetic.body import Body, Joint, Point
+from sshpe_lib.data.synthetic.body import Body, Point
 from sshpe_lib.data.synthetic.shapes import Outlines, Shapes, perspective
 
 
@@ -77,7 +77,7 @@ def make_person(
     for side in (0, 1):
         _draw_arm(shapes, body, points, side, outfit)
         _draw_leg(shapes, body, points, side, outfit)
-    face = _draw_head(shapes, body, points, frames[Joint.NECK], outfit)
+    face = _draw_head(shapes, body, points, frames[Point.NECK], outfit)
     limbs = points[
         [Point.L_SHOULDER, Point.R_SHOULDER, Point.L_ELBOW, Point.R_ELBOW, Point.L_WRIST, Point.R_WRIST,
          Point.L_HIP, Point.R_HIP, Point.L_KNEE, Point.R_KNEE, Point.L_ANKLE, Point.R_ANKLE]
@@ -94,7 +94,7 @@ def make_person(
 
 def _draw_trunk(shapes: Shapes, body: Body, points: np.ndarray, frames: np.ndarray, outfit: Outfit) -> None:
     pelvis, waist, neck = points[Point.PELVIS], points[Point.SPINE], points[Point.NECK]
-    hips, chest, fat = frames[Joint.PELVIS], frames[Joint.SPINE], body.girth
+    hips, chest, fat = frames[Point.PELVIS], frames[Point.SPINE], body.girth
     up = neck - waist
     # Half widths and depths, from the hips up.
     hip_size = ((body.hips + 0.030) * fat**0.55, 0.060 * fat**0.8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sshpe_lib.data.synthetic.body import LIMITS, Joint, rotations
+from sshpe_lib.data.synthetic.body import JOINTS, LIMITS, Point, rotations
 
 # Arm families: weight, then mean and spread of (shoulder flexion, axial, abduction, elbow flexion), degrees.
 _ARMS = (
@@ -53,23 +53,23 @@ def _pick(rng: np.random.Generator, families: tuple) -> tuple:
 
 def sample_angles(rng: np.random.Generator) -> np.ndarray:
     """Draw a pose: (13, 3) anatomical joint angles in degrees, within LIMITS."""
-    angles = np.zeros((len(Joint), 3))
+    angles = np.zeros((JOINTS, 3))
     _, stoop, leading, other, spread = _pick(rng, _LEGS)
     leads_left = rng.random() < 0.5
     for side, mean in ((0, leading if leads_left else other), (1, other if leads_left else leading)):
         flexion, axial, abduction, knee, ankle = rng.standard_normal(5) * spread + mean
-        angles[Joint.L_HIP + side] = flexion, axial, abduction
-        angles[Joint.L_KNEE + side, 0] = abs(knee)
-        angles[Joint.L_ANKLE + side, 0] = ankle
+        angles[Point.L_HIP + side] = flexion, axial, abduction
+        angles[Point.L_KNEE + side, 0] = abs(knee)
+        angles[Point.L_ANKLE + side, 0] = ankle
     left_arm = _pick(rng, _ARMS)
     right_arm = left_arm if rng.random() < 0.45 else _pick(rng, _ARMS)
     for side, (_, mean, spread) in ((0, left_arm), (1, right_arm)):
         flexion, axial, abduction, elbow = rng.standard_normal(4) * spread + mean
-        angles[Joint.L_SHOULDER + side] = flexion, axial, abduction
-        angles[Joint.L_ELBOW + side, 0] = abs(elbow)
+        angles[Point.L_SHOULDER + side] = flexion, axial, abduction
+        angles[Point.L_ELBOW + side, 0] = abs(elbow)
     trunk = rng.standard_normal(6)
-    angles[Joint.SPINE] = stoop + 8 * trunk[0], 11 * trunk[1], 7 * trunk[2]
-    angles[Joint.NECK] = 10 * trunk[3] - 0.25 * stoop, 24 * trunk[4], 8 * trunk[5]
+    angles[Point.SPINE] = stoop + 8 * trunk[0], 11 * trunk[1], 7 * trunk[2]
+    angles[Point.NECK] = 10 * trunk[3] - 0.25 * stoop, 24 * trunk[4], 8 * trunk[5]
     return np.clip(angles, LIMITS[..., 0], LIMITS[..., 1])
 
 
