@@ -506,3 +506,9 @@ def test_overview_of_an_unknown_profile_is_an_error() -> None:
 
 def test_public_names_stay() -> None:
     assert {"Result", "Study", "pictures", "study"} <= set(studies.__all__)
+
+
+def test_a_machine_that_cannot_run_is_told_once_and_nothing_is_started(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(pool, "run_all", lambda *_: pytest.fail("a run was started"))
+    with pytest.raises(SSHPEError, match="^2 devices want a process each: [^;]*$"):
+        study("table4", "smoke", machine=Machine(accelerator="cpu", devices=2), records_folder=tmp_path)
