@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import shutil
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from typer.testing import CliRunner
 
 from sshpe_lib import cli, initial, predict, records, tables, trained
 from sshpe_lib.data import named_boxes
-from sshpe_lib.data.images import read_image
+from sshpe_lib.data.images import SUFFIXES, read_image
 from sshpe_lib.data.synthetic import SyntheticPeople, build
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate.average_precision import average_precision
@@ -386,7 +389,7 @@ def test_boxes_have_the_names_of_their_images(pictures) -> None:
         predict.predict(network, pictures[:1], {5: [], "a": []}, QUIET)
     with pytest.raises(SSHPEError, match="boxes of a, which is not among the images"):
         predict.predict(network, pictures[:1], {"a": []}, QUIET)
-    with pytest.raises(SSHPEError, match="boxes of two images have one file name"):
+    with pytest.raises(SSHPEError, match="boxes of two images have one file name.*each with an --output"):
         predict.predict(network, pictures[:1], {"one/a.png": [], "two/a.png": []}, QUIET)
     (found,) = predict.predict(network, pictures[0], {str(pictures[0]): [[1, 2, 30, 40]] * 2}, QUIET)
     assert len(found.people) == 2
@@ -452,10 +455,68 @@ def test_a_library_call_works_alone_and_the_command_with_the_others(tmp_path, pi
 
 
 def test_a_folder_that_takes_no_files_is_known_before_predicting(tmp_path, pictures, monkeypatch) -> None:
-    monkeypatch.setattr(predict, "predict", lambda *_: pytest.fail("it predicted"))
+    monkeypatch.setattr(predict, "_found", lambda *_, **__: pytest.fail("it predicted"))
     (tmp_path / "file").write_text("")
     with pytest.raises(SSHPEError, match="file: cannot be written"):
         predict.run(pictures[:1], None, None, tmp_path / "file", QUIET)
+
+
+@pytest.mark.parametrize("boxed", [False, True])
+def test_pictures_are_predicted_in_groups_as_at_once(tmp_path, pictures, monkeypatch, boxed: bool) -> None:
+    """Turned or not, whichever group has boxes; and the pixels of one group go before the next is read."""
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps([{"file_name": pictures[0].name, "bbox": [5, 5, 50, 90]}]))
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    lying = tmp_path / "lying.jpg"
+    Image.fromarray(read_image(pictures[0], "x")).save(lying, exif=tag)
+    asked = [*pictures[:2], lying], None, boxes if boxed else None
+    told = predict.run(*asked, tmp_path / "out", QUIET)
+    caches, make = [], predict.ImageCache
+    monkeypatch.setattr(predict, "GROUP", 1)
+
+    def cache(**settings):
+        gc.collect()
+        assert not any(one() for one in caches), "an earlier group is still in memory"
+        made = make(**settings)
+        caches.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(predict, "ImageCache", cache)
+    one_by_one = predict.run(*asked, tmp_path / "single", QUIET)
+    assert len(caches) == 3 and one_by_one[0] == told[0].replace("/out/", "/single/")
+    first, second = (
+        json.loads((tmp_path / name / "keypoints.json").read_text()) for name in ("out", "single")
+    )
+    assert [(one["image_id"], one["file_name"]) for one in second] == list(
+        enumerate((path.name for path in asked[0]), 1)
+    )
+    for one, other in zip(first, second, strict=True):  # alike but for the rounding of another batch
+        assert other | {"keypoints": None} == one | {"keypoints": None}
+        assert other["keypoints"] == pytest.approx(one["keypoints"], abs=0.01)
+    for path in (tmp_path / "out").glob("*.png"):
+        drawn = read_image(path, "x"), read_image(tmp_path / "single" / path.name, "x")
+        assert (drawn[0] != drawn[1]).mean() < 0.01
+
+
+def test_a_folder_stands_for_its_pictures(tmp_path, pictures) -> None:
+    photos = tmp_path / "photos"
+    (photos / "below").mkdir(parents=True)
+    for name in ("b.PNG", "a.png", "c.pose.png", ".d.png", "below/e.png", "notes.txt"):
+        shutil.copy(pictures[0], photos / name)
+    (photos / "folder.png").mkdir()
+    listed = json.loads(predict.run([photos, pictures[1]], None, None, tmp_path / "out", QUIET)[1])
+    assert [one["file_name"] for one in listed] == ["a.png", "b.PNG", "000001.png"]
+    with pytest.raises(SSHPEError, match=r"folder.png: the folder holds no pictures \(.jpg, .jpeg, .png, "):
+        predict.run([photos / "folder.png"], None, None, tmp_path / "out", QUIET)
+
+
+def test_the_endings_of_pictures_are_those_that_are_read(tmp_path, pictures) -> None:
+    image = read_image(pictures[0], "x")
+    for suffix in SUFFIXES:
+        path = tmp_path / f"one{suffix}"
+        Image.fromarray(image).convert({".pgm": "L", ".pbm": "1"}.get(suffix, "RGB")).save(path)
+        assert read_image(path, "x").shape == image.shape
 
 
 def test_an_image_that_is_not_there_is_told_as_a_picture(tmp_path, pictures) -> None:
@@ -486,7 +547,7 @@ def test_what_cannot_be_predicted_is_told(tmp_path, pictures) -> None:
     broken.write_bytes(pictures[0].read_bytes()[:50])
     with pytest.raises(SSHPEError, match=r"broken.png: to predict: the image is truncated"):
         predict.predict(network, [broken], None, QUIET)
-    with pytest.raises(SSHPEError, match="another image has this name"):
+    with pytest.raises(SSHPEError, match="another image has this name.*each with an --output of its own"):
         predict.predict(network, [pictures[0], tmp_path / pictures[0].name], None, QUIET)
     with pytest.raises(SSHPEError, match="no image is named"):
         predict.predict(network, [], None, QUIET)

@@ -21,6 +21,8 @@ Color = Literal["rgb", "bgr"]  # the order of the channels
 
 _FLAGS = {"rgb": cv2.IMREAD_COLOR_RGB, "bgr": cv2.IMREAD_COLOR_BGR}
 _REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}  # added to one of the above; OpenCV names them with a colour only
+# The endings of such files as `read_image` reads, in small letters.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 _KINDS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # as Pillow names them
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 # Of a segment that says how long it is, or of the end.

@@ -15,6 +15,9 @@ from sshpe_lib.errors import SSHPEError
 
 # File name -> (P, 4) x, y, width, height in pixels; P is 0 where nobody is.
 Boxes = Mapping[str, np.ndarray | Sequence[Sequence[float]]]
+ONE_BY_ONE = (
+    "predict them one after the other, each with an --output of its own"  # the cure for one name of two files
+)
 
 
 def read_boxes(path: Path, category: str | int | None = None) -> dict[str, np.ndarray]:
@@ -73,7 +76,7 @@ def by_name(boxes: Boxes) -> Boxes:
         raise SSHPEError(f"boxes are given by the names of their images, and {foreign!r} is none")
     named = {Path(path).name: given for path, given in boxes.items()}
     if len(named) < len(boxes):
-        raise SSHPEError("boxes of two images have one file name; predict them one after the other")
+        raise SSHPEError(f"boxes of two images have one file name; {ONE_BY_ONE}")
     return named
 
 
