@@ -33,7 +33,12 @@ def data_check(
 
 @data_app.command("synth")
 def data_synth(
-    folder: Annotated[Path, typer.Argument(help="where the data set goes; made if missing")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="where the data set goes, into a subfolder named by its settings; its annotations.json is printed"
+        ),
+    ],
     images: Annotated[int, typer.Option(min=1, help="how many")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="another one, other people")] = 0,
     height: Annotated[int, typer.Option(help="of an image, pixels")] = 128,
@@ -41,7 +46,7 @@ def data_synth(
     fewest: Annotated[int, typer.Option(min=1, help="people in an image")] = 1,
     most: Annotated[int, typer.Option(min=1, help="people in an image")] = 1,
     crowding: Annotated[
-        float, typer.Option(min=0, max=1, help="share of a person its neighbour overlaps")
+        float, typer.Option(min=0, max=1, help="share of the narrower neighbour's width that overlaps")
     ] = 0.0,
     difficulty: Annotated[
         float, typer.Option(min=0, max=1, help="of poses, clutter, blur and contrast")

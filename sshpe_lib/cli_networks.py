@@ -57,13 +57,31 @@ def train(
         Path | None, typer.Option(help="the unlabelled images; found beside their file if left out")
     ] = None,
     category: CategoryOption = None,
-    profile: Annotated[str, typer.Option(help="sizes: smoke and quick for a CPU, paper for a GPU")] = "quick",
+    profile: Annotated[
+        str,
+        typer.Option(help="sizes: smoke and quick for a CPU, paper for a GPU; or a .yaml file of your own"),
+    ] = "quick",
     backbone: Annotated[
         str,
-        typer.Option(help="resnet18, hrnet-w32, ...; higherhrnet-w32 finds people by itself, without boxes"),
+        typer.Option(
+            help="the paper's name of a network, which stands for one of the profile's (resnet101 is a narrow "
+            "ResNet-34 on quick): resnet18, hrnet-w32, ...; higherhrnet-w32 finds people by itself, without boxes"
+        ),
     ] = "resnet18",
-    size: Annotated[str | None, typer.Option(help="of the input: one of the profile's, as 384x288")] = None,
-    schedule: Annotated[str | None, typer.Option(help="S1, S2 or S3 of params/schedules.yaml")] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="the paper's name of an input, height x width, which stands for one of the profile's (384x288 is "
+            "160x128 on quick)"
+        ),
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            help="S1, S2 or S3 of params/schedules.yaml; of networks that read whole images bottom-up S1 or bottom-up "
+            "S3"
+        ),
+    ] = None,
     protocol: Annotated[
         str | None,
         typer.Option(help="one of the profile's; UDP and a flip test for udpv1 and aid-cutout, if left out"),
@@ -104,9 +122,12 @@ def train(
 
 @networks_app.command()
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="pictures with people")],
+    images: Annotated[list[Path], typer.Argument(help="pictures with people, or folders of them")],
     weights: Annotated[
-        Path | None, typer.Option(help="a network that `sshpe export` wrote; the package's own if left out")
+        Path | None,
+        typer.Option(
+            help="a network that `sshpe train`, `export` or `weights convert` wrote; the package's own if left out"
+        ),
     ] = None,
     boxes: Annotated[
         Path | None,
@@ -134,13 +155,16 @@ def predict(
 @networks_app.command()
 def evaluate(
     network: Annotated[
-        str, typer.Argument(help="a .safetensors file that `sshpe export` wrote, or the key of a record")
+        str,
+        typer.Argument(
+            help="a .safetensors file that `sshpe train`, `export` or `weights convert` wrote, or the key of a record"
+        ),
     ],
     annotations: Annotated[
         Path | None,
         typer.Option(help="a COCO-format keypoint file; the network's own test people if left out"),
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="its images; images/ beside it if left out")] = None,
+    images: Annotated[Path | None, typer.Option(help="its images; found beside the file if left out")] = None,
     category: CategoryOption = None,
     output: Annotated[
         Path | None,
@@ -167,7 +191,8 @@ def export(
     key: Annotated[
         str,
         typer.Argument(
-            help="the key of a record, or its first letters; or a .safetensors file that this wrote"
+            help="the key of a record, or its first letters; or a .safetensors file that this, `sshpe train` or "
+            "`weights convert` wrote"
         ),
     ],
     output: Annotated[

@@ -31,7 +31,7 @@ def _devices(value: str) -> str:
 TableArgument = Annotated[
     str, typer.Argument(help="a table's name or file, such as table4 or params/table4.yaml")
 ]
-ProfileOption = Annotated[str, typer.Option(help="smoke, quick, lsp or paper")]
+ProfileOption = Annotated[str, typer.Option(help="smoke, quick, lsp or paper, or a .yaml file of your own")]
 SeedsOption = Annotated[
     int | None, typer.Option(min=1, help="how many seeds; the profile's own number if left out")
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 from sshpe_lib import paths, profiles, tables
@@ -46,5 +47,5 @@ def _line(name: str, profile: str) -> Line:
             done += path_of(paths.records(), sources.pin(experiment).key()).exists()
         except SSHPEError as error:  # no data, and no record that would tell what the data was
             trouble = str(error)
-    command = "" if done == len(experiments) else f"sshpe run {name} --profile {profile}"
+    command = "" if done == len(experiments) else f"sshpe run {name} --profile {shlex.quote(profile)}"
     return Line(name, profile, done, len(experiments), command, trouble)

@@ -68,13 +68,19 @@ class Schedule(Frozen):
     first: str | None = None
 
 
-def load_profile(name: str, folder: Path | None = None) -> Profile:
-    """The profile params/profiles/NAME.yaml. Raises SSHPEError with the known names, or with every fault."""
-    folder = (folder or paths.params()) / "profiles"
-    path = folder / f"{name}.yaml"
+def load_profile(name: str | Path, folder: Path | None = None) -> Profile:
+    """The profile params/profiles/NAME.yaml, or the one in a .yaml file.
+
+    Raises SSHPEError with the known names, or with every fault.
+    """
+    folder, path = (folder or paths.params()) / "profiles", Path(name)
+    if path.suffix != ".yaml":
+        path = folder / f"{name}.yaml"
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
-        raise SSHPEError(f"no profile {name!r} in {folder}; choose one of: {known}")
+        raise SSHPEError(
+            f"no profile {str(name)!r} in {path.parent}; choose one of: {known}, or a .yaml file"
+        )
     return validated(Profile, read_yaml(path), path)
 
 

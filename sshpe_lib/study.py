@@ -80,7 +80,7 @@ def study(
         raise SSHPEError(f"profile {profile} runs nothing of what is asked of {table.name}: {reasons}")
     baselines = wanted(table, table.baselines(cells), profile, seeds)
     results = [one for one in asked if one not in baselines]  # where a baseline is asked for, it stands alone
-    command = f"sshpe run {shlex.quote(typed)} --profile {profile} --seeds {seeds}"
+    command = f"sshpe run {shlex.quote(typed)} --profile {shlex.quote(profile)} --seeds {seeds}"
     command += "".join(
         f" --{option} {shlex.quote(str(choice))}"
         for option, choice in (("row", row), ("column", column))

@@ -126,8 +126,9 @@ def run(output: Path, machine: Machine, *arguments: Any, **choices: Any) -> tupl
     if not machine.progress:  # of several processes the first writes
         return "", ""
     digest = trained.save(network, output)
+    width, height = network.experiment.data.input_size
     told = [
-        f"{network.experiment.model}, record {network.key}",
+        f"{network.experiment.model}, input {height}x{width}, record {network.key}",
         "  ".join(f"{name} {value:.1f}" for name, value in network.metrics.items()),
         f"{output}: `sshpe predict IMAGE --weights {shlex.quote(str(output))}` finds people with it",
     ]

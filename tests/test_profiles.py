@@ -10,7 +10,8 @@ import yaml
 
 from sshpe_lib import paths, tables
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.profiles import Profile, assignments, load_methods, read_yaml, validated
+from sshpe_lib.overview import overview
+from sshpe_lib.profiles import Profile, assignments, load_methods, load_profile, read_yaml, validated
 from tests import choices
 
 WRONG = [True, None, "x", [1], {"a": 1}, {}]
@@ -69,6 +70,20 @@ def test_the_place_in_a_profile_is_named(place: tuple, value: Any, message: str)
     profile = validated(Profile, changed(sound, place, value), Path("smoke.yaml"))
     with pytest.raises(SSHPEError, match=f"profile smoke, method supervised: {message}"):
         tables.experiment(profile, "supervised")
+
+
+def test_a_profile_may_be_a_file(tmp_path: Path) -> None:
+    """Wherever it lies, it makes the same experiments; an installed package has no folder to put it in."""
+    path = tmp_path / "my own.yaml"
+    path.write_text((paths.params() / "profiles" / "smoke.yaml").read_text())
+    assert load_profile(path) == load_profile(str(path)) == load_profile("smoke")
+    assert tables.experiment(str(path), "pose-mum+").key() == tables.experiment("smoke", "pose-mum+").key()
+    missing = next(line for line in overview(str(path)) if line.table == "table4")
+    assert missing.command == f"sshpe run table4 --profile '{path}'"
+    with pytest.raises(
+        SSHPEError, match=rf"no profile '{tmp_path}/none.yaml' in {tmp_path}; choose one of: "
+    ):
+        load_profile(tmp_path / "none.yaml")
 
 
 @pytest.mark.parametrize("value", [True, None, [1]])

@@ -75,7 +75,8 @@ def test_of_several_processes_the_first_writes_and_speaks(
     output = tmp_path / "mine.safetensors"
     assert training.run(output, QUIET, *files) == ("", "") and not output.exists()
     told, about = training.run(output, replace(QUIET, progress=True), *files)
-    assert str(output) in told and json.loads(about)["network"] == str(output) and output.exists()
+    assert str(output) in told and "ResNet-18 of width 16, input 128x96, record" in told
+    assert json.loads(about)["network"] == str(output) and output.exists()
 
 
 def test_what_is_kept_of_a_first_stage_is_told_too(

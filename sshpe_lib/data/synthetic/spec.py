@@ -20,7 +20,7 @@ class SyntheticPeople:
     """A set of rendered people.
 
     `images`: how many; `height`, `width`: of each, pixels; `people`: fewest and most per image; `crowding`:
-    expected share of a person's width that its neighbour overlaps, 0..1; `first_id`: id of the first image
+    expected share of the narrower neighbour's width that overlaps, 0..1; `first_id`: id of the first image
     and of the first annotation; `difficulty`: how much there is of what makes a picture hard, 0..1 (people who
     lie, lean or turn away, borders that cut, clutter, occluders, blur, faded contrast, grain).
 
