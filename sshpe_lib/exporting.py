@@ -25,7 +25,9 @@ MOST = 4096  # crops in a batch
 class KeypointNetwork(nn.Module):
     """Crops (B, 3, H, W), uint8 RGB, to keypoints (B, K, 3): x and y in crop pixels, and the score.
 
-    The normalisation before the network and the codec's reading of its heatmaps are part of it.
+    The normalisation before the network and the codec's reading of its heatmaps are part of it. A crop shows the box
+    grown to the input's aspect and by 1.25 (`geometry.box_to_center_size`, `geometry.crop_matrix`, unbiased unless the
+    codec is "msra"). There is no flip test, which a record's AP may have.
     """
 
     def __init__(self, network: nn.Module, codec: Codec, bgr: bool = False) -> None:
@@ -110,4 +112,7 @@ def export(key: str, output: Path | None = None) -> str:
     made = trained.named(key)
     path = output or Path(f"{made.key}.safetensors")
     write(made, path)
-    return f"{path}: {made.experiment.model}, {made.about}"
+    told = f"{path}: {made.experiment.model}, {made.about}"
+    if path.suffix != ".safetensors" and made.experiment.evaluate.flip:
+        told += "; it is measured with a flip test, which a graph does not make"
+    return told

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from sshpe_lib import exporting, initial, parts, tables, trained
+from sshpe_lib import exporting, initial, parts, predict, tables, trained
 from sshpe_lib.augment.pixels import normalize
+from sshpe_lib.data import synthetic
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.machine import Machine
 from sshpe_lib.skeleton import COCO17
 from sshpe_lib.trained import Trained
 from tests import choices
@@ -127,12 +132,51 @@ def test_what_cannot_be_exported_is_told(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_becomes_a_graph(tmp_path: Path) -> None:
-    told = exporting.export(str(trained.shipped()), tmp_path / "people.pt2")
-    assert "people.pt2: ResNet-18 of width 16, record a05bce50d5e40fc6" in told
-    graph, one = torch.export.load(tmp_path / "people.pt2").module(), trained.load(trained.shipped())
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, torch.nn.Module]:
+    """What is told of the shipped network's graph, and the graph, read from its file."""
+    path = tmp_path_factory.mktemp("graph") / "mine.pt2"
+    return exporting.export(str(trained.shipped()), path), torch.export.load(path).module()
+
+
+def test_a_file_becomes_a_graph(people: tuple[str, torch.nn.Module]) -> None:
+    told, graph = people
+    assert "mine.pt2: ResNet-18 of width 16, record a05bce50d5e40fc6" in told and "flip" not in told
+    one = trained.load(trained.shipped())
     images = crops(one, 3)
     torch.testing.assert_close(graph(images), answer(one, images), rtol=1e-4, atol=1e-4)
+
+
+def test_the_books_example_finds_the_joints_that_predict_finds(
+    people: tuple[str, torch.nn.Module], repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (repository / "book" / "data.md").read_text()
+    (example,) = (
+        block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "mine.pt2" in block
+    )
+    monkeypatch.chdir(tmp_path)
+    program = SimpleNamespace(module=lambda: people[1])  # reading it again takes seconds
+    monkeypatch.setattr(torch.export, "load", {"mine.pt2": program}.__getitem__)
+    photograph, _ = synthetic.render(synthetic.SyntheticPeople(images=1, seed=5, difficulty=0.2), 0)
+    cv2.imwrite("photograph.jpg", photograph[..., ::-1])
+    names: dict = {}
+    exec(example, names)
+    network = trained.load(trained.shipped())
+    data = network.experiment.data
+    assert (names["width"], names["height"], names["unbiased"]) == (*data.input_size, data.unbiased)
+    boxes = {"photograph.jpg": names["boxes"]}
+    (expected,) = predict.predict(
+        network, "photograph.jpg", boxes, Machine(progress=False, accelerator="cpu")
+    )
+    np.testing.assert_allclose(names["joints"], expected.people[..., :2], atol=0.5)
+
+
+def test_a_graph_is_told_to_make_no_flip_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flipped = made("udpv1", backbone="hrnet-w32", protocol="aid")
+    monkeypatch.setattr(exporting.trained, "named", lambda key: flipped)
+    monkeypatch.setattr(exporting, "write", lambda *_: None)
+    assert "with a flip test, which a graph does not make" in exporting.export("0", tmp_path / "graph.onnx")
+    assert "flip" not in exporting.export("0", tmp_path / "graph.safetensors")
 
 
 class Away(torch.nn.Module):

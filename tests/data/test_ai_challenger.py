@@ -73,6 +73,10 @@ def test_its_people_are_not_measured_on(folder: Path) -> None:
             read(source)
 
 
+def test_the_book_lists_its_joints(repository: Path) -> None:
+    assert " ".join(AIC14.keypoints) in " ".join((repository / "book" / "data.md").read_text().split())
+
+
 @pytest.mark.real_data
 def test_the_real_slice(sshpe_data: Path) -> None:
     file = sshpe_data / "aic-slice" / "test_aic.json"
