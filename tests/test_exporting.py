@@ -99,8 +99,11 @@ def test_onnx_answers_as_the_network(one: Trained, tmp_path: Path) -> None:
         (found,) = session.run(["keypoints"], {"images": images.numpy()})
         expected = answer(one, images).numpy()
         np.testing.assert_allclose(found[..., 2], expected[..., 2], rtol=1e-3, atol=1e-3)
-        # Where two pixels are equal but for the rounding of a convolution, the peak may be either.
-        same = np.abs(found - expected)[..., :2].max(axis=-1) < 0.05
+        # Where two pixels are equal but for the rounding of a convolution, the peak may be either. Where a map that
+        # nothing has taught is nearly flat, DARK's step leads far out of the crop, and its error grows with it.
+        allowed = np.abs(expected[..., :2]).max(axis=-1)
+        allowed = np.where(allowed < 2 * max(images.shape[-2:]), 0.05, 0.01 * allowed)
+        same = np.abs(found - expected)[..., :2].max(axis=-1) < allowed
         assert same.mean() > 0.97
 
 
