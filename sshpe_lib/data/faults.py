@@ -33,7 +33,11 @@ class BadInput(SSHPEError):
         fault = replace(fault, cure=_cure(fault))
         rest = f" (and {more:,} more: `sshpe data check {fault.file}` lists them)" if more else ""
         super().__init__(f"{fault}{rest}")
-        self.fault = fault
+        self.fault, self.more = fault, more
+
+    def __reduce__(self) -> tuple[type[BadInput], tuple[Fault, int]]:
+        """An exception is made again of its text, which is no fault: so that it may go from process to process."""
+        return BadInput, (self.fault, self.more)
 
 
 def _cure(fault: Fault) -> str:

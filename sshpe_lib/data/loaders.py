@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from multiprocessing import get_start_method
@@ -22,7 +22,6 @@ from sshpe_lib.seeding import numpy_stream
 PREFETCHED = 2  # batches that a loader process makes ahead
 # Of a ring's memory: the batches that a GPU may still be copying, as it may be so many steps behind, and the next.
 IN_USE = 4
-ROOM = 1.25  # for batches of images with more people than the one that is looked at
 
 Made = TypeVar("Made")
 
@@ -116,12 +115,12 @@ class Batches(Dataset):
         if not workers and not pin_memory:
             yield from _loaded(self, steps)
         elif not workers or not steps or get_start_method() != "fork":
-            yield from _loaded(_Packed(self), steps, workers, pin_memory)
+            yield from _sound(_loaded(_Packed(self), steps, workers, pin_memory))
         else:
             usual = pack(self[usual_step(self)]).memory.numel()
-            with Ring(workers * PREFETCHED + IN_USE, int(usual * ROOM)) as ring:
+            with Ring(workers * PREFETCHED + IN_USE, usual) as ring:
                 # The processes start before the memory is locked, which is this process's alone.
-                loaded = map(ring.open, iter(_loaded(_Packed(self, ring), steps, workers)))
+                loaded = map(ring.open, _sound(iter(_loaded(_Packed(self, ring), steps, workers))))
                 if pin_memory and not ring.pin():
                     loaded = map(Parcel.pin_memory, loaded)
                 yield from loaded
@@ -153,8 +152,11 @@ class _Packed(Dataset):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, step: int) -> Parcel | Turn:
-        batch = self.batches[step]
+    def __getitem__(self, step: int) -> Parcel | Turn | SSHPEError:
+        try:
+            batch = self.batches[step]
+        except SSHPEError as error:
+            return error  # PyTorch would make a traceback of it
         return pack(batch) if self.ring is None else self.ring.put(step, batch)
 
 
@@ -163,6 +165,14 @@ def _loaded(batches: Dataset, steps: range, workers: int = 0, pin_memory: bool =
         batches, sampler=steps, batch_size=None, num_workers=workers, pin_memory=pin_memory,
         prefetch_factor=PREFETCHED if workers else None, persistent_workers=workers > 0, collate_fn=_as_it_is,
     )  # fmt: skip
+
+
+def _sound(loaded: Iterable[Made | SSHPEError]) -> Iterator[Made]:
+    """The batches that were loaded; an error that came in the place of one is raised."""
+    for found in loaded:
+        if isinstance(found, SSHPEError):
+            raise found
+        yield found
 
 
 def _as_it_is(batch: Made) -> Made:
@@ -193,6 +203,11 @@ def _partners(labeled: int, unlabeled: int, seed: int, epoch: int) -> np.ndarray
 def usual_step(batches: Steps) -> int:
     """A step whose batch is as large as those of most: a whole one, with unlabelled images where there are any."""
     return batches.burn_in if batches.burn_in < batches.steps else 0
+
+
+def last_batch(pool: int, batch_size: int) -> int:
+    """Images in the last batch of one pass over `pool` images, 1 to `batch_size`."""
+    return (pool - 1) % batch_size + 1
 
 
 def steps_per_epoch(pool: int, batch_size: int) -> int:

@@ -176,6 +176,26 @@ def test_a_resumed_loader_goes_on_where_the_other_would_be(crops, workers):
         assert torch.equal(batch.labeled.points, batches[step].labeled.points)
 
 
+@pytest.mark.parametrize("how", [{"workers": 1}, {"workers": 0, "pin_memory": True}])
+@pytest.mark.filterwarnings("ignore:.*pin_memory.*")
+def test_a_bad_image_is_told_wherever_it_is_read(crops, how):
+    batches = Batches(crops[0], None, batch_size=2, steps=2)
+    row = int(batches[1].labeled.index[0])  # not of the first batch, which this process looks at
+    people = crops[0].instances
+    people.path(row).write_bytes(b"")
+    batches = Batches(Crops(people, SIZE), None, batch_size=2, steps=2)
+    with pytest.raises(SSHPEError, match=f"annotation {101 + row}: the image file is empty; "):
+        list(batches.loader(0, **how))
+
+
+@pytest.mark.parametrize("semi", [False, True])
+def test_batches_of_one_size_fill_their_places_of_a_ring(crops, semi, monkeypatch):
+    asked, batches = [], Batches(crops[0], crops[1] if semi else None, batch_size=4, steps=2)
+    ring = loaders.Ring
+    monkeypatch.setattr(loaders, "Ring", lambda places, each: asked.append(each) or ring(places, each))
+    assert [parcel.memory.numel() for parcel in batches.loader(0, workers=1)] == asked * 2
+
+
 def test_only_a_lost_loader_process_is_told_as_one():
     with pytest.raises(SSHPEError, match="a process that reads images was lost"), loaders.lost_workers_told():
         raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")

@@ -88,17 +88,6 @@ def test_nothing_is_sent_but_where_a_batch_lies(monkeypatch):
     assert all(isinstance(one, Turn) for one in sent) and len(sent) == 4
 
 
-def test_a_batch_with_a_few_more_people_than_usual_finds_room(monkeypatch):
-    class Fuller(Counted):
-        def __getitem__(self, step):
-            return loaders.TrainBatch(torch.full((120 if step else 100,), step), None)
-
-    sent = []
-    monkeypatch.setattr(Ring, "open", lambda self, found: sent.append(found))
-    list(Fuller().loader(36, 1))
-    assert all(isinstance(one, Turn) for one in sent) and len(sent) == 4
-
-
 @pytest.fixture
 def cuda(monkeypatch):
     """CUDA's calls in the order they are made; what it answers to the locking of memory."""
