@@ -219,7 +219,7 @@ def from_category(category: Mapping, where: str) -> Skeleton:
     `category` is an entry of the file's `categories`, with `keypoints` (names) and, optionally, `skeleton`
     (limbs, counted from 1) and `sigmas`. Flip pairs come from the names (`flip_pairs`), and so do sigmas that are not
     given, however a side is written: COCO's of that name, and 0.08 where it has none. Raises SSHPEError, naming
-    `where`, if the names are missing, repeated, or a limb points outside them.
+    `where`, if the names are missing or repeated, a limb points outside them, or a sigma is not above 0 and up to 1.
     """
     given = tuple(str(name).strip() for name in category.get("keypoints") or ())
     names, plain = tuple(name.lower().replace(" ", "_") for name in given), tuple(map(_plain, given))
@@ -243,6 +243,11 @@ def from_category(category: Mapping, where: str) -> Skeleton:
     if len(sigmas) != len(names):
         raise SSHPEError(
             f"{where}: category {category.get('id')!r} has {len(sigmas)} sigmas for {len(names)} keypoints"
+        )
+    wrong = [sigma for sigma in sigmas if not 0 < sigma <= 1]
+    if wrong:
+        raise SSHPEError(
+            f"{where}: category {category.get('id')!r}: its sigmas hold {wrong[0]!r}, not a number above 0 and up to 1"
         )
     lower = ("hip", "knee", "ankle", "foot", "toe", "heel")
     upper = tuple(i for i, n in enumerate(names) if not any(part in n for part in lower))

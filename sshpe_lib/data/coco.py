@@ -1,9 +1,10 @@
 """Any keypoint file in COCO format, read in the reference's order and by the reference's filter.
 
 The order: that of the file's `images`, and within an image that of its `annotations`. The filter: a person is
-kept who is no crowd and has an area above 0, a box of which something is left inside the image, and at least
-one keypoint value that is not 0 (reference implementation: the data set class of Semi_Human_Pose). Beyond it a person
-is left out whose clipped box is a single point: no crop can show that, and COCO has none.
+kept who is no crowd and has an area above 0, a box that does not begin beyond the image's right or lower side (one
+wholly to the left of it or above is moved in), and at least one keypoint value that is not 0 (reference implementation:
+the data set class of Semi_Human_Pose). Beyond it a person is left out whose clipped box is a single point: no crop can
+show that, and COCO has none.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from sshpe_lib.data import kept
+from sshpe_lib.data.columns import brief
 from sshpe_lib.data.documents import collector_paused, fingerprint, read_annotations
 from sshpe_lib.data.faults import Fault, bad_input, refuse
 from sshpe_lib.data.images import held
@@ -127,6 +129,10 @@ def parse(annotations: Path, category: str | int | None = None, outlines: bool =
         if not isinstance(document.get(key), list):
             problem = f"{key!r} is missing" if key not in document else f"{key!r} is not a list"
             raise bad_input(annotations, key, problem, "give a complete COCO keypoint annotation file")
+    for row, entry in enumerate(document["categories"]):
+        if not isinstance(entry, dict):
+            cure = "make each of 'categories' an object"
+            raise bad_input(annotations, f"categories[{row}]", f"{brief(entry)} is not an object", cure)
     chosen = _choose_category(document["categories"], category, annotations)
     number, skeleton = _keypoints_of(chosen, annotations)
     names = tuple(map(str, chosen["keypoints"]))
@@ -174,12 +180,12 @@ def missing_images(names: tuple[str, ...], image_root: Path, file: Path) -> list
 
 def _valid_people(annotations: Path, image_root: Path, category: str | int | None) -> Instances:
     """The people of a file, of a large one out of the cache where they are in it."""
-    instances = kept.recall(annotations, image_root, category)
-    if instances is None:
+
+    def parsed() -> Instances:
         with collector_paused():  # until the document is gone again
-            instances = _parsed_people(annotations, image_root, category)
-        kept.keep(instances, annotations, category)
-    return instances
+            return _parsed_people(annotations, image_root, category)
+
+    return kept.recalled(annotations, image_root, category, parsed)
 
 
 def _parsed_people(annotations: Path, image_root: Path, category: str | int | None) -> Instances:
@@ -253,7 +259,7 @@ def category_of_boxes(entries: list, wanted: str | int | None, file: Path) -> ob
 
 
 def _choose_category(entries: list, wanted: str | int | None, file: Path) -> dict:
-    able = [entry for entry in entries if isinstance(entry, dict) and entry.get("keypoints")]
+    able = [entry for entry in entries if entry.get("keypoints")]
     if not able:
         cure = "give a keypoint file (person_keypoints_*.json), or list the keypoints' names in order"
         raise bad_input(file, "categories", "no category lists 'keypoints'", cure)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from sshpe_lib.errors import SSHPEError
 from sshpe_lib.skeleton import Skeleton
 from sshpe_lib.writing import written_whole
 
-FORMAT = 4  # to be raised where `load_instances` makes other people of the same file
+FORMAT = 5  # to be raised where `load_instances` makes other people of the same file
 LARGE = 16 << 20  # bytes; below it, reading the file anew takes a fraction of a second
 _ARRAYS = {
     "image_sizes": np.int32, "image_index": np.int64, "image_ids": np.int64, "annotation_ids": np.int64,
@@ -29,16 +30,33 @@ _ARRAYS = {
 _log = logging.getLogger(__name__)
 
 
-def recall(annotations: Path, image_root: Path, category: str | int | None) -> Instances | None:
-    """The people that `keep` put aside for a file of these very bytes; None where there are none.
+def recalled(
+    annotations: Path, image_root: Path, category: str | int | None, parsed: Callable[[], Instances]
+) -> Instances:
+    """The people of a file, of a large one out of the cache; where they are not in it, `parsed` and put aside.
 
-    What cannot be read is as good as nothing: it is made anew.
+    What cannot be read is as good as nothing, and a cache that cannot be written is reported only. Raises SSHPEError
+    where the file cannot be opened, and what `parsed` raises.
     """
-    place = _place(annotations, category)
-    if place is None or not place.is_file():
-        return None
+    version = version_of(annotations)
+    if version[1] < LARGE:
+        return parsed()
+    # Known before the file is parsed: by then another may be in its place, under whose bytes these people must not lie.
+    asked = hashlib.sha256(repr((FORMAT, fingerprint(annotations), category)).encode()).hexdigest()[:24]
+    place = paths.cache() / "people" / f"{asked}.npz"
+    instances = _recall(place, annotations, image_root)
+    if instances is None:
+        instances = parsed()
+        if version_of(annotations) == version:
+            _keep(instances, place, annotations)
+    return instances
+
+
+def _recall(place: Path, annotations: Path, image_root: Path) -> Instances | None:
     try:
         return _read(place, annotations, image_root)
+    except FileNotFoundError:
+        return None
     except Exception as error:  # NumPy and zipfile raise every kind for a file that was cut or edited
         _log.warning("%s cannot be read (%s: %s) and is made anew", place, type(error).__name__, error)
         return None
@@ -79,11 +97,8 @@ def _check(people: Instances) -> None:
         raise ValueError("a file name leads out of the folder of images")
 
 
-def keep(instances: Instances, annotations: Path, category: str | int | None) -> None:
-    """Put the people of a large file aside, whole or not at all; a cache that cannot be written is reported only."""
-    place = _place(annotations, category)
-    if place is None:
-        return
+def _keep(instances: Instances, place: Path, annotations: Path) -> None:
+    """Put people aside, whole or not at all."""
     texts = json.dumps({"skeleton": asdict(instances.skeleton), "file_names": instances.file_names})
     arrays = {name: getattr(instances, name) for name in _ARRAYS}
     try:
@@ -91,11 +106,3 @@ def keep(instances: Instances, annotations: Path, category: str | int | None) ->
             np.savez(file, texts=np.frombuffer(texts.encode(), np.uint8), **arrays)
     except SSHPEError as error:
         _log.warning("%s is not kept in the cache (%s) and will be parsed again", annotations, error)
-
-
-def _place(annotations: Path, category: str | int | None) -> Path | None:
-    """Where the people of a large file lie, None for a small one."""
-    if version_of(annotations)[1] < LARGE:
-        return None
-    asked = hashlib.sha256(repr((FORMAT, fingerprint(annotations), category)).encode()).hexdigest()[:24]
-    return paths.cache() / "people" / f"{asked}.npz"

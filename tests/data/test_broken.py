@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.check import check
 from sshpe_lib.data.coco import fingerprint, ground_truth, load_instances
 from sshpe_lib.data.documents import read_json
+from sshpe_lib.data.faults import BadInput
 from sshpe_lib.data.unlabelled import unlabelled_people
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate.statistics import statistics
@@ -65,6 +67,23 @@ BROKEN = [
     ("categories", replaced(categories=[{"id": 1}]), "no category lists", "person_keypoints"),
     ("categories", categories("cat", "dog"), "'cat' (id 0), 'dog' (id 1); which", "choose one by `category`"),
     ("categories", changed("categories", 0, id="1"), "category id '1'", "whole number"),
+    ("categories[1]", appended("categories", "dog"), "'dog' is not an object", "make each of 'categories'"),
+    (
+        "category 1",
+        changed("categories", 0, sigmas=[0.1, 0]),
+        "sigmas hold 0, not a number above 0",
+        "correct",
+    ),
+    ("category 1", changed("categories", 0, sigmas=[-0.05, 0.1]), "sigmas hold -0.05, not", "correct"),
+    ("category 1", changed("categories", 0, sigmas=[0.1, NAN]), "sigmas hold nan, not", "correct"),
+    ("category 1", changed("categories", 0, sigmas=[0.1, 1e300]), "above 0 and up to 1", "correct"),
+    ("category 1", changed("categories", 0, sigmas=[10**400, 1]), "above 0 and up to 1", "correct"),
+    (
+        "category 1",
+        changed("categories", 0, sigmas=[0.1, "s"]),
+        "skeleton cannot be read",
+        "pairs of numbers",
+    ),
     ("image 3", changed("images", 1, file_name="../a.png"), "leads out of the folder", "without '..'"),
     (
         "image 3",
@@ -199,6 +218,17 @@ def test_missing_file_and_folder_in_its_place(tmp_path):
             with pytest.raises(SSHPEError, match=problem) as error:
                 read(path)
             assert str(error.value).startswith(f"{path}: the file: ")
+
+
+def test_an_error_goes_from_process_to_process(folder):
+    document = valid_document()
+    for entry in document["annotations"][:4]:
+        entry["bbox"] = None
+    path = write(folder, document)
+    with pytest.raises(BadInput) as error:
+        load_instances(path, folder)
+    again = pickle.loads(pickle.dumps(error.value))
+    assert type(again) is BadInput and str(again) == str(error.value) and again.fault == error.value.fault
 
 
 def test_one_error_says_how_many_more_faults_there_are(folder):

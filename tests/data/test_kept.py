@@ -1,10 +1,12 @@
 """People of large files kept as arrays: the same people, of the same bytes, or made anew."""
 
+import errno
 import gc
 import json
 import logging
 import os
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -181,6 +183,44 @@ def test_a_cache_that_cannot_be_written_stops_nothing(file, monkeypatch, caplog)
     with caplog.at_level(logging.WARNING):
         assert len(load(file)) == 5
     assert "will be parsed again" in caplog.text
+
+
+def test_people_of_a_file_that_is_replaced_while_it_is_read_are_not_kept(file, monkeypatch):
+    """They would lie under the bytes of the new one."""
+    parse = coco.parse
+
+    def slow(*given, **more):
+        found = parse(*given, **more)
+        write(file, count=5, shift=1.5)
+        return found
+
+    monkeypatch.setattr(coco, "parse", slow)
+    assert load(file).boxes[0, 0] == 1.25
+    monkeypatch.setattr(coco, "parse", parse)
+    assert load(file).boxes[0, 0] == load(file).boxes[0, 0] == 2.75
+
+
+def test_a_cache_that_may_not_be_looked_into_stops_nothing(file, monkeypatch, caplog):
+    first = load(file)
+    forbid(monkeypatch, file.parent / "cache")
+    with caplog.at_level(logging.WARNING):
+        assert_same(first, load(file))
+    assert "Permission denied" in caplog.text
+
+
+def forbid(monkeypatch, folder):
+    """Nothing below a folder may be looked at; by rights alone, root would not be kept out."""
+
+    def refusing(looks):
+        def look(path, *given, **more):
+            if folder in path.parents:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return looks(path, *given, **more)
+
+        return look
+
+    for name in ("stat", "open"):
+        monkeypatch.setattr(Path, name, refusing(getattr(Path, name)))
 
 
 def test_a_small_file_and_a_missing_one_leave_nothing_behind(file, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -409,6 +410,21 @@ class TestCache:
         (tmp_path / "file").write_text("")
         with pytest.raises(SSHPEError, match="name another folder or free space"):
             build(self.SPEC, tmp_path / "file", progress=False)
+
+    def test_people_without_annotations_are_drawn_again(self, tmp_path):
+        spec = replace(self.SPEC, images=1)
+        made = build(spec, tmp_path, progress=False)
+        content = made.read_bytes()
+        made.unlink()
+        assert build(spec, tmp_path, progress=False) == made and made.read_bytes() == content
+
+    def test_a_cache_that_may_not_be_looked_into(self, tmp_path, monkeypatch):
+        def refuse(path):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+        monkeypatch.setattr(Path, "is_file", refuse)
+        with pytest.raises(SSHPEError, match=r"cannot be written there \(.*Permission denied.*name another"):
+            build(self.SPEC, tmp_path, progress=False)
 
     def test_no_workers(self, tmp_path):
         with pytest.raises(SSHPEError, match="workers is 0"):

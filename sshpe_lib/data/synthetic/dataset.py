@@ -39,9 +39,9 @@ def build(spec: SyntheticPeople, cache: Path, progress: bool = True, workers: in
     name = fingerprint(spec)
     final = cache / name
     annotations = final / "annotations.json"
-    if annotations.is_file():
-        return annotations
     try:
+        if annotations.is_file():
+            return annotations
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(cache / f"{name}.lock"):
             if annotations.is_file():
@@ -52,6 +52,7 @@ def build(spec: SyntheticPeople, cache: Path, progress: bool = True, workers: in
             try:
                 _write(spec, partial, progress, workers)
                 partial.chmod(0o755)
+                shutil.rmtree(final, ignore_errors=True)  # nobody reads one that has no annotations
                 os.rename(partial, final)
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
