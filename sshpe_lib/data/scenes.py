@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map
 from sshpe_lib import geometry
 from sshpe_lib.data.cache import ImageCache
 from sshpe_lib.data.instances import Instances
-from sshpe_lib.data.unlabelled import Unlabelled, drawn
+from sshpe_lib.data.unlabelled import Unlabelled, drawn, outline
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.seeding import numpy_stream
 
@@ -24,7 +24,7 @@ class SceneBatch(NamedTuple):
 
     image: (B, 3, H, W) uint8, channels last in memory; points: (B, P, K, 2) in input pixels, (x, y), people in file
     order, then padding; visible: (B, P, K), 1 where the keypoint is labelled; masks: for every resolution (B, h, w),
-    0 where people are that nobody labelled, and outside the image where that is ignored, else 1; index: (B,) the
+    0 where people are that are not learned from, and outside the image where that is ignored, else 1; index: (B,) the
     images' places.
     """
 
@@ -64,8 +64,9 @@ class Scenes:
 
     side: of the square input, pixels; strides: input over the resolutions that masks are wanted for; unlabelled:
     as `unlabelled_people`; outside: what a square shows beside the image is "background", mask 1, or "ignored", mask 0
-    as in HigherHRNet's `RandomAffineTransform`; most: people of an image at most, the first ones; unbiased: by UDP's
-    convention. A scene's augmentation depends on (seed, stream, epoch, position) and on nothing else.
+    as in HigherHRNet's `RandomAffineTransform`; most: people of an image at most, the first ones, while boxes of others
+    are masked; unbiased: by UDP's convention. A scene's augmentation depends on (seed, stream, epoch, position) and on
+    nothing else.
 
     Raises:
         SSHPEError: a side that the strides do not divide.
@@ -151,8 +152,10 @@ class Scenes:
         return [geometry.warp(hidden, square.matrix(side), (side, side)) <= 127 for side in sides]
 
     def _hidden(self, index: int, size: tuple[int, int]) -> np.ndarray | None:
-        """(H, W) uint8, 255 where people are that nobody labelled; None where there are none."""
-        found = self.unlabelled.get(int(self.instances.image_ids[self.people[index][0]]))
+        """(H, W) uint8, 255 where people are that are not learned from; None where there are none."""
+        people = self.people[index]
+        found = list(self.unlabelled.get(int(self.instances.image_ids[people[0]]), ()))
+        found += [outline(box, size) for box in self.instances.boxes[people[self.most :]].tolist()]
         return drawn(found, size) if found else None
 
     def _where(self, row: int) -> str:

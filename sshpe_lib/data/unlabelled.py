@@ -1,10 +1,10 @@
-"""What nobody labelled in an image, though people are there: crowds, and people without a keypoint."""
+"""Where people are in an image that cannot be learned from: crowds, people without a keypoint, and others left out."""
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,33 +13,36 @@ from sshpe_lib.data import coco
 from sshpe_lib.data.columns import brief, numbers
 from sshpe_lib.data.faults import bad_input, refuse
 
-# Image id -> segmentations (COCO polygons or run lengths) of what is in no way labelled in it.
+# Image id -> segmentations (COCO polygons or run lengths) of people in it that are not learned from.
 Unlabelled = Mapping[int, list]
 
 _TEXT = re.compile("([P-o]{0,11}[0-O])*")  # run lengths as a text; the last character of each is below "P"
 
 
 def unlabelled_people(annotations: Path, category: str | int | None = None) -> Unlabelled:
-    """What training must not take for background: crowds, and people without a keypoint, by image.
+    """What training must not take for background, by image: who has no labelled keypoint or is left out of `coco`.
 
-    category: as of `coco.load_instances`. A segmentation that is missing is replaced by the box. Raises SSHPEError for
-    a malformed file, and for a segmentation that cannot be drawn in its image.
+    category: as of `coco.load_instances`. A segmentation that is missing is replaced by the box. Of one person with
+    keypoints it is the box around the box and them, for the box may be what is wrong. Raises SSHPEError for a malformed
+    file, and for a segmentation that cannot be drawn in its image.
     """
     annotations = Path(annotations)
     parsed = coco.parse(annotations, category, outlines=True)
     refuse(parsed.faults)
     sizes = dict(zip(parsed.images.ids.tolist(), parsed.images.sizes.tolist(), strict=True))
+    excluded = np.any(list(coco.exclusions(parsed.people, parsed.images).values()), axis=0)
+    people = (one for one in parsed.document["annotations"] if one.get("category_id") == parsed.category)
     found: dict[int, list] = {}
-    for entry in parsed.document["annotations"]:
-        if entry.get("category_id") != parsed.category:
-            continue
+    for entry, left_out in zip(people, excluded.tolist(), strict=True):
         labelled = any(v > 0 for v in (entry.get("keypoints") or [])[2::3])
-        if labelled and not entry.get("iscrowd"):
+        if labelled and not left_out:
             continue
         size = sizes[entry["image_id"]]
         segmentation = entry.get("segmentation")
-        if not segmentation:
-            segmentation = _outline(entry["bbox"], size)
+        if labelled and not entry.get("iscrowd"):
+            segmentation = outline(_around(entry["bbox"], entry["keypoints"]), size)
+        elif not segmentation:
+            segmentation = outline(entry["bbox"], size)
         elif problem := _problem(segmentation, size):
             problem = f"its segmentation cannot be read, for {problem}"
             cure = "give polygons of three points or more in pixels, or run lengths of the whole image"
@@ -66,8 +69,16 @@ def drawn(segmentations: list, size: tuple[int, int]) -> np.ndarray:
     return 255 * union
 
 
-def _outline(box: list, size: list[int]) -> list:
-    """The polygon of a box, of which no more is kept than an image's size beyond each side."""
+def _around(box: list, keypoints: list) -> list:
+    """The box around a box and the labelled ones of keypoints x, y, v."""
+    x, y, width, height = box
+    joints = [keypoints[at : at + 2] for at in range(0, len(keypoints), 3) if keypoints[at + 2] > 0]
+    xs, ys = zip((x, y), (x + width, y + height), *joints, strict=True)
+    return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
+
+
+def outline(box: list, size: Sequence[int]) -> list:
+    """The polygon of a box in an image of (width, height), of which no more is kept than that beyond each side."""
     x, y, width, height = box
     left, right = (min(max(side, -size[0]), 2 * size[0]) for side in (x, x + width))
     top, bottom = (min(max(side, -size[1]), 2 * size[1]) for side in (y, y + height))

@@ -131,6 +131,18 @@ def test_of_too_many_people_the_first_are_taught(people: Instances) -> None:
     assert torch.equal(one.points, both.points[:, :1]) and torch.equal(one.visible, both.visible[:, :1])
 
 
+@pytest.mark.parametrize("outside", ["background", "ignored"])
+def test_people_beyond_those_that_are_taught_are_masked(people: Instances, outside: str) -> None:
+    boxes = np.tile(np.array([[45, 5, 20, 70], [75, 5, 20, 70]], np.float32), (3, 1))[:5]
+    crowded = replace(people, boxes=boxes)
+    both, one = (
+        Scenes(crowded, 80, affine=STILL, most=most, outside=outside, strides=(1,)).batch([0, 1]).masks[0]
+        for most in (2, 1)
+    )
+    assert both.all() and one[1].all()  # nobody is left over
+    assert not one[0, 7:73, 57:73].any() and one[0, :, :53].all() and one[0, :, 77:].all()
+
+
 def test_a_mask_pixel_is_hidden_where_more_than_half_of_it_is(people: Instances) -> None:
     """The last of hidden columns lies at 160 of a square of four pixels to one, the next column at 164."""
     hidden = {int(people.image_ids[0]): [[[20, 0, 61, 0, 61, 80, 20, 80]]]}
@@ -242,6 +254,28 @@ def test_crowds_and_people_without_keypoints_are_found(tmp_path: Path) -> None:
         SSHPEError, match=r"people\.json: annotation 2: its segmentation cannot be read, .*; give polygons"
     ):
         unlabelled_people(file)
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        ({}, None),
+        ({"area": 0}, [8, 2, 16, 2, 16, 9, 8, 9]),
+        ({"bbox": [12, 2, 0, 0]}, [10, 2, 16, 2, 16, 8, 10, 8]),
+        ({"bbox": [30, 2, 4, 7]}, [10, 2, 34, 2, 34, 9, 10, 9]),  # the joints are in the image
+        ({"iscrowd": 1}, [8, 2, 12, 2, 12, 9, 8, 9]),
+    ],
+)
+def test_people_with_joints_who_are_left_out_are_masked(
+    tmp_path: Path, change: dict, left: list | None
+) -> None:
+    file = tmp_path / "people.json"
+    made = document()
+    joints = [10, 5, 2, 16, 8, 1, 19, 1, 0] + [0] * 42
+    person = made["annotations"][0] | {"keypoints": joints, "bbox": [8, 2, 4, 7], "area": 28}
+    made["annotations"] = [made["annotations"][0] | {"id": 9}, person | change]
+    file.write_text(json.dumps(made))
+    assert unlabelled_people(file) == ({} if left is None else {1: [[left]]})
 
 
 def test_people_whose_joints_are_all_occluded_are_labelled_and_other_categories_are_nobody(
