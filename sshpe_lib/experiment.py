@@ -15,7 +15,7 @@ import torch
 from sshpe_lib import checkpoints, initial, parts, paths, provenance, records
 from sshpe_lib.config import Experiment
 from sshpe_lib.data import roles, sources
-from sshpe_lib.data.loaders import Batches
+from sshpe_lib.data.loaders import Batches, last_batch, steps_per_epoch
 from sshpe_lib.data.roles import Roles
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate.bottom_up import BottomUpEvaluation
@@ -180,10 +180,15 @@ def _batches(experiment: Experiment, data: Roles, fabric: Fabric) -> Batches:
             f"train.batch_size {train.batch_size} does not divide over {fabric.world_size} devices"
         )
     share = train.batch_size // fabric.world_size
-    if share == 1 and experiment.model.network == "rsn" and experiment.model.prm:
+    burn_in = round(train.burn_in * steps)
+    fewest, where = share, ""
+    if data.unlabeled is not None and steps - burn_in >= steps_per_epoch(data.pool, train.batch_size):
+        fewest = -(-last_batch(data.pool, train.batch_size) // fabric.world_size)
+        where = f" in the last batch of an epoch of {data.pool:,}" if share > 1 else ""
+    if fewest == 1 and experiment.model.network == "rsn" and experiment.model.prm:
         raise SSHPEError(
-            f"train.batch_size {train.batch_size} leaves each of {fabric.world_size} processes one image, and the "
-            "refine machine (model.prm) normalises one value a channel and image; give each process 2 images or more"
+            f"train.batch_size {train.batch_size} leaves each of {fabric.world_size} processes one image{where}, and "
+            "the refine machine (model.prm) normalises one value a channel and image; choose one that leaves 2 or more"
         )
     mix = next((one for one in experiment.augment.strong if one.kind == "mum"), None)
     if mix is not None and share % mix.group:
@@ -191,7 +196,6 @@ def _batches(experiment: Experiment, data: Roles, fabric: Fabric) -> Batches:
             f"train.batch_size {train.batch_size} leaves each of {fabric.world_size} processes {share} images, no "
             f"whole groups of {mix.group} (mum.group) to mix; start {train.batch_size // mix.group} processes at most"
         )
-    burn_in = round(train.burn_in * steps)
     if burn_in >= steps:
         raise SSHPEError(
             f"train.burn_in {train.burn_in} of {steps} steps leaves the teacher no step; train longer, or with less"

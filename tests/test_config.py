@@ -156,6 +156,14 @@ def test_paths_stay_out_of_the_key_and_fingerprints_stay_in(data):
     assert key("/here", "ab" * 32) == key("/there", "ab" * 32) != key("/here", "cd" * 32)
 
 
+@pytest.mark.parametrize("role", ["labeled", "extra"])
+def test_nobody_learns_from_boxes_without_keypoints(role):
+    with pytest.raises(
+        SSHPEError, match=rf"data\.{role}\.detections: detected boxes have no keypoints .* leave it"
+    ):
+        config.validate(values() | {"data": values()["data"] | {role: detected("/x", "ab" * 32)}}, "test")
+
+
 def test_a_category_that_is_not_named_leaves_the_key_alone():
     def key(**named):
         return config.validate(

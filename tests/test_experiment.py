@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -21,7 +23,7 @@ from sshpe_lib.data.whole_images import WholeImages
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate.bottom_up import BottomUpEvaluation
 from sshpe_lib.evaluate.top_down import TopDownEvaluation
-from sshpe_lib.experiment import PEOPLE_OF_A_SCENE, examples, run, scenes, train
+from sshpe_lib.experiment import PEOPLE_OF_A_SCENE, _batches, examples, run, scenes, train
 from sshpe_lib.machine import Machine
 from sshpe_lib.skeleton import COCO17
 from sshpe_lib.trainer import Trainer
@@ -76,6 +78,31 @@ def test_a_refine_machine_is_not_given_one_image(tmp_path):
     )
     with pytest.raises(SSHPEError, match="batch_size 1 leaves each of 1 processes one image"):
         train(lonely, QUIET, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("pool", "world", "steps", "fits"),
+    [
+        (9, 1, 2, False),
+        (10, 1, 2, True),
+        (10, 2, 2, False),
+        (11, 2, 2, True),
+        (9, 1, 1, True),
+        (16, 4, 2, True),
+    ],
+)
+def test_nor_is_it_given_one_at_the_end_of_an_epoch(tmp_path, pool, world, steps, fits):
+    semi = {"teacher.kind": "single", "data.codec": "udp-gaussian"}
+    schedule = {"train.batch_size": 8, "train.epochs": None, "train.steps": steps}
+    changes = {"model.prm": True, **semi, **schedule}
+    made = tables.experiment("smoke", "udpv1", backbone="2xrsn50", protocol="aid", set=changes)
+    people = Crops(toy.instances(tmp_path, pool), made.data.input_size)
+    data = SimpleNamespace(labeled=people, unlabeled=people, pool=pool)
+    told = (
+        rf"batch_size 8 leaves each of {world} processes one image in the last batch of an epoch of {pool},"
+    )
+    with nullcontext() if fits else pytest.raises(SSHPEError, match=told):
+        _batches(made, data, SimpleNamespace(world_size=world, global_rank=0))
 
 
 def test_a_seed_decides_the_bits_and_loader_processes_and_packed_images_do_not(tmp_path, monkeypatch):

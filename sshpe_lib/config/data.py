@@ -101,6 +101,16 @@ class Data(Frozen):
         return self.codec != "msra"
 
     @model_validator(mode="after")
+    def _labels_have_keypoints(self) -> Data:
+        for role in ("labeled", "extra"):
+            if getattr(getattr(self, role), "detections", None):
+                raise ValueError(
+                    f"data.{role}.detections: detected boxes have no keypoints to learn from; leave it out, or give "
+                    "the boxes to data.unlabeled or data.val"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _random_is_a_number(self) -> Data:
         if self.labels is None and self.split == "random":
             raise ValueError(
