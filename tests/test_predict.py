@@ -248,6 +248,22 @@ def test_boxes_are_of_an_image_whatever_folder_it_lies_in(tmp_path) -> None:
     assert list(found) == ["a.png"] and found["a.png"].tolist() == [[0, 0, 4, 5], [1, 2, 3, 4.5]]
 
 
+@pytest.mark.parametrize("boxed", [[1], [2], [1, 2]])
+def test_images_of_a_coco_file_by_one_name_do_not_share_their_boxes(tmp_path, boxed) -> None:
+    path = tmp_path / "boxes.json"
+    images = [{"id": number, "file_name": f"cam{number}/1.png"} for number in (1, 2)]
+    entries = [{"image_id": number, "bbox": [number, 0, 4, 5]} for number in boxed]
+    path.write_text(json.dumps({"images": images, "annotations": entries}))
+    told = (
+        "boxes.json: images: 'cam1/1.png' and 'cam2/1.png' are two images by the name of '1.png'; give each"
+    )
+    with pytest.raises(SSHPEError, match=told):
+        named_boxes.read_boxes(path)
+    images[1]["file_name"] = "cam1/1.png"  # listed twice, it is one picture
+    path.write_text(json.dumps({"images": images, "annotations": entries}))
+    assert named_boxes.read_boxes(path)["1.png"].tolist() == [[number, 0, 4, 5] for number in boxed]
+
+
 def test_a_box_that_is_partly_in_its_image_is_taken(pictures) -> None:
     boxes = {"000000.png": [[95, 127, 3, 4], [-2, -3, 3, 4]]}
     (found,) = predict.predict(trained.load(trained.shipped()), pictures[:1], boxes, QUIET)

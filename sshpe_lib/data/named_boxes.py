@@ -25,7 +25,8 @@ def read_boxes(path: Path, category: str | int | None = None) -> dict[str, np.nd
 
     bbox: x, y, width, height in pixels. Of a COCO file those of one category count, and no crowds, so that an image
     that is listed may have none; category: its name or id, where left out `person`, or the only one, of those with
-    keypoints if there are such. Raises SSHPEError that names the entry for anything else.
+    keypoints if there are such. An image is known by its name without folders: boxes of a list go together by it, and
+    of a COCO file no two images with boxes may share it. Raises SSHPEError that names the entry for anything else.
     """
     document = read_json(Path(path))
     cure = "give a list of {file_name, bbox: [x, y, width, height]}, or a COCO annotation file"
@@ -62,8 +63,22 @@ def _boxes_of_coco(
         known = one if isinstance(one, dict) else {}
         person = known.get("iscrowd") != 1 and (meant is None or known.get("category_id") == meant)
         boxes.append((names.get(_id(known, "image_id")), known.get("bbox"), person))
+    listed = [name for name in names.values() if isinstance(name, str)]
+    _refuse_namesakes(listed, boxes, path)
     # One that is listed and has no annotation shows nobody.
-    return boxes and [*boxes, *((name, None, False) for name in names.values() if isinstance(name, str))]
+    return boxes and [*boxes, *((name, None, False) for name in listed)]
+
+
+def _refuse_namesakes(names: list[str], boxes: list[tuple[object, object, bool]], path: Path) -> None:
+    """Raise SSHPEError where two images have one name but for their folders, and one has boxes: it would lend them."""
+    boxed = {name for name, _, person in boxes if person and isinstance(name, str)}
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(Path(name).name, name)
+        if other != name and boxed & {other, name}:
+            problem = f"{other!r} and {name!r} are two images by the name of {Path(name).name!r}"
+            cure = "give each a file name of its own, or the boxes of one folder at a time"
+            raise bad_input(path, "images", problem, cure)
 
 
 def by_name(boxes: Boxes) -> Boxes:

@@ -69,10 +69,10 @@ def hold_out(
 ) -> list[tuple[Path, int]]:
     """Part a COCO-format keypoint file by images, drawn at random: one file to train on, one to measure on.
 
-    share: of the images, held out to measure on; folder: for the new files, that of the old one where left out, so that
-    the images stay beside them; category: the one that is checked, as of `coco.load_instances`. Both keep everything
-    the file says of their images; an entry of another category that belongs to no image is in neither. Returns the two
-    files, train_of_NAME and val_of_NAME, each with its number of images.
+    share: of the images, held out to measure on, entries of one file name together; folder: for the new files, that of
+    the old one where left out, so that the images stay beside them; category: the one that is checked, as of
+    `coco.load_instances`. Both keep everything the file says of their images; an entry of another category that belongs
+    to no image is in neither. Returns the two files, train_of_NAME and val_of_NAME, each with its number of images.
     Raises SSHPEError for anything that `sshpe data check` calls fatal, for a share that leaves a part empty, and where
     the folder takes no files.
     """
@@ -80,17 +80,20 @@ def hold_out(
     folder = annotations.parent if folder is None else Path(folder)
     parsed = coco.parse(annotations, category)
     refuse(parsed.faults)
-    ids = parsed.images.ids
-    held = round(share * len(ids)) if np.isfinite(share) else 0
-    if not 0 < held < len(ids):
-        problem = f"a share of {share:g} of {len(ids):,} images is {held:,}, which leaves a part empty"
+    ids, names = parsed.images.ids, parsed.images.names
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    pictures = np.array([numbers[name] for name in names])  # of each entry; two may be of one file
+    held = round(share * len(numbers)) if np.isfinite(share) else 0
+    if not 0 < held < len(numbers):
+        problem = f"a share of {share:g} of {len(numbers):,} images is {held:,}, which leaves a part empty"
         raise bad_input(annotations, "hold-out", problem, "give a share between 0 and 1, such as 0.2")
-    order = numpy_stream("hold-out", seed).permutation(len(ids))
+    order = numpy_stream("hold-out", seed).permutation(len(numbers))
     whole: dict = read_json(annotations)  # type: ignore[assignment]  # parsed above, but for its outlines
     places, _ = integers([one.get("image_id") for one in whole["annotations"]])
     check_writable(folder)
     written = []
-    for part, rows in (("train", order[held:]), ("val", order[:held])):
+    for part, drawn in (("train", order[held:]), ("val", order[:held])):
+        rows = np.isin(pictures, drawn)
         chosen = set(ids[rows].tolist())
         kept = np.isin(places, ids[rows]).tolist()
         document = whole | {

@@ -18,6 +18,7 @@ from sshpe_lib.data.splits import (
     random_instances,
 )
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.seeding import numpy_stream
 from tests.data.people import valid_document, write
 
 
@@ -147,13 +148,34 @@ def test_a_hold_out_needs_a_folder(tmp_path: Path) -> None:
 
 def test_a_hold_out_is_drawn_by_its_seed(tmp_path: Path) -> None:
     document = valid_document()
-    document["images"] += [dict(document["images"][2], id=number) for number in range(20, 60)]
+    more = [dict(document["images"][2], id=n, file_name=f"{n}.jpg") for n in range(20, 60)]
+    document["images"] += more
     file = write(tmp_path, document)
 
     def held(seed: int) -> str:
         return hold_out(file, 0.5, seed)[1][0].read_text()
 
     assert held(1) == held(1) != held(2)
+
+
+def test_a_photograph_that_is_listed_twice_is_in_one_part(tmp_path: Path) -> None:
+    document = valid_document()
+    document["images"] = [dict(document["images"][0], id=n, file_name=f"{n // 2}.jpg") for n in range(40)]
+    document["annotations"] = [dict(document["annotations"][0], id=n, image_id=n) for n in range(40)]
+    file = write(tmp_path, document)
+    for seed in range(3):
+        parts = [json.loads(path.read_text())["images"] for path, _ in hold_out(file, 0.4, seed)]
+        train, val = ({image["file_name"] for image in part} for part in parts)
+        assert not train & val and [len(part) for part in parts] == [24, 16]
+
+
+def test_a_hold_out_is_that_of_its_stream(tmp_path: Path) -> None:
+    document = valid_document()
+    document["images"] = [dict(document["images"][0], id=9 - n, file_name=f"{n}.jpg") for n in range(10)]
+    document["annotations"] = [dict(document["annotations"][0], image_id=5)]
+    _, (val, _) = hold_out(write(tmp_path, document), 0.3, seed=2)
+    drawn = numpy_stream("hold-out", 2).permutation(10)[:3]
+    assert {image["id"] for image in json.loads(val.read_text())["images"]} == set((9 - drawn).tolist())
 
 
 @pytest.mark.parametrize("share", [0, 1, 1.5, -0.2, 0.1, float("nan")])
