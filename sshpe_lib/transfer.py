@@ -25,11 +25,14 @@ def sent(tensors: tuple[Tensor, ...], device: torch.device | str) -> tuple[Tenso
 
 def constant(values: Any, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
     """`torch.tensor` of numbers in nested tuples; sent to a GPU once, and so not to be changed in place."""
-    return torch.tensor(values, dtype=dtype) if device.type == "cpu" else _kept(values, device, dtype)
+    if device.type == "cpu":
+        return torch.tensor(values, dtype=dtype)
+    # The type is asked for by name: 1 equals 1.0, but makes another kind of tensor.
+    return _kept(values, device, dtype or torch.tensor(values).dtype)
 
 
-@lru_cache(maxsize=256, typed=True)  # 1 is another number than 1.0, and another kind of tensor
-def _kept(values: Any, device: torch.device, dtype: torch.dtype | None) -> Tensor:
+@lru_cache(maxsize=256)
+def _kept(values: Any, device: torch.device, dtype: torch.dtype) -> Tensor:
     with torch.inference_mode(False):  # a tensor made in that mode could serve no gradient later
         return torch.tensor(values, dtype=dtype, device=device)
 

@@ -34,6 +34,8 @@ def test_a_constant_has_the_type_that_is_asked_for():
     assert constant((1, 2), CPU, torch.float64).dtype == torch.float64
     there = torch.device("meta")
     assert constant(1, there).dtype == torch.int64 and constant(1.0, there).dtype == torch.float32
+    assert constant((1, 2), there).dtype == torch.int64 and constant((1.0, 2.0), there).dtype == torch.float32
+    assert constant((1, 2), there) is constant((1, 2), there)
     one = constant((1.0,), CPU)
     one.zero_()
     assert constant((1.0,), CPU) == 1
