@@ -65,7 +65,8 @@ def run(
     """The command `sshpe predict`: writes keypoints.json and drawn pictures; returns what to tell, and the JSON.
 
     images: files, or folders of them (`pictures_of`); weights: the package's own network where left out; boxes,
-    category: as of `read_boxes`. Pictures are read and drawn a group at a time; keypoints.json comes last, and whole.
+    category: as of `read_boxes`. Pictures are read and drawn a group at a time; keypoints.json comes last, of those
+    before the group of a picture that cannot be read, too.
     Processes of torchrun share the work, and the first one writes and tells. Raises SSHPEError as `trained.load`,
     `read_boxes`, `pictures_of` and `predict`, where a category is named without a file, and where `output` cannot be
     written, which is asked before predicting.
@@ -83,9 +84,16 @@ def run(
     first, size = first_process(), GROUP * processes()
     told: list[str] = []
     listed: list[dict] = []
+    file = output / "keypoints.json"
     with progress.bar(len(files), "predict", unit="picture", show=machine.progress) as bar:
         for start in range(0, len(files), size):
-            found = _found(network, files[start : start + size], given, machine, shared=True)
+            try:
+                found = _found(network, files[start : start + size], given, machine, shared=True)
+            except SSHPEError as error:
+                if not first or not start:
+                    raise
+                write_results(file, listed)
+                raise SSHPEError(f"{error} ({file} tells of the {start} pictures before)") from None
             if first:
                 listed += results(found, start + 1)
                 told += [_drawn(one, output) for one in found]
@@ -93,7 +101,7 @@ def run(
             del found  # and its pixels, before others are read
     if not first:
         return "", ""
-    write_results(output / "keypoints.json", listed)
+    write_results(file, listed)
     told.append(f"{network.experiment.model}, trained on {network.learned_from} ({network.about})")
     if weights is None:
         told.append(

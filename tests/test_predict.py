@@ -515,6 +515,22 @@ def test_pictures_are_predicted_in_groups_as_at_once(tmp_path, pictures, monkeyp
         assert (drawn[0] != drawn[1]).mean() < 0.01
 
 
+def test_a_picture_that_cannot_be_read_loses_nothing_of_the_groups_before(
+    tmp_path, pictures, monkeypatch
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(pictures[1].read_bytes()[:200])
+    monkeypatch.setattr(predict, "GROUP", 1)
+    told = r"broken\.png: to predict: .*\(.*keypoints\.json tells of the 1 pictures before\)$"
+    with pytest.raises(SSHPEError, match=told):
+        predict.run([pictures[0], broken], None, None, tmp_path / "out", QUIET)
+    found = json.loads((tmp_path / "out" / "keypoints.json").read_text())
+    assert {one["file_name"] for one in found} == {pictures[0].name}
+    with pytest.raises(SSHPEError, match=r"broken\.png: to predict: [^(]*$"):
+        predict.run([broken, pictures[0]], None, None, tmp_path / "none", QUIET)
+    assert not (tmp_path / "none" / "keypoints.json").exists()
+
+
 def test_a_folder_stands_for_its_pictures(tmp_path, pictures) -> None:
     photos = tmp_path / "photos"
     (photos / "below").mkdir(parents=True)
