@@ -213,6 +213,13 @@ _SIGMAS = {
 UNKNOWN_SIGMA = 0.08
 
 
+def to_category(skeleton: Skeleton) -> dict:
+    """The COCO category of people with these keypoints, which `from_category` reads."""
+    limbs = [[a + 1, b + 1] for a, b in skeleton.limbs]
+    named = {"id": 1, "name": "person", "supercategory": "person"}
+    return named | {"keypoints": list(skeleton.keypoints), "skeleton": limbs}
+
+
 def from_category(category: Mapping, where: str) -> Skeleton:
     """The skeleton that a COCO category describes; one of the known sets when the names are its own.
 

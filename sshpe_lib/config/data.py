@@ -80,9 +80,8 @@ class Data(Frozen):
     input_size: tuple[Side, Side] = (192, 256)  # width, height of the crop, pixels
     codec: Literal["msra", "udp-gaussian", "udp-offset"] = "msra"
     sigma: float = Field(2.0, gt=0)  # of the target Gaussian, heatmap pixels
-    radius: float | None = Field(
-        None, gt=0
-    )  # of the disc ("KPD"), heatmap pixels; None: 3.5 for 64 rows, and so on
+    # Of the disc ("KPD"), heatmap pixels; None: 3.5 for 64 rows, and so on.
+    radius: float | None = Field(None, gt=0)
     kernel: int = Field(7, gt=0)  # of UDP's blur before a heatmap is read, odd
     people: int = Field(30, gt=0)  # of an image, at most
     masks: bool = True

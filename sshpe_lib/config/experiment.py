@@ -69,9 +69,8 @@ class Train(Frozen):
     consistency: float = Field(1.0, ge=0)  # lambda_u of Eq. 1
     push: float = Field(1.0e-3, ge=0)  # weights of what parts the tags of two people, and of what
     pull: float = Field(1.0e-3, ge=0)  # keeps those of one together (bottom-up)
-    hard_keypoints: int | None = Field(
-        None, gt=0
-    )  # only these, the worst of a person, count in the finest loss (OHKM)
+    # Only these, the worst of a person, count in the finest loss (OHKM).
+    hard_keypoints: int | None = Field(None, gt=0)
     forward: Literal["separate", "joint"] = "separate"
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     channels_last: bool = True

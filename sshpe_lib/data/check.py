@@ -84,9 +84,7 @@ def check(path: Path, image_root: Path | None = None, category: str | int | None
 def _check_file(file: Path, image_root: Path | None, category: str | int | None, alone: bool) -> FileReport:
     try:
         document = read_annotations(file)
-        if isinstance(document, list) and any(
-            "image_id" in entry for entry in document if type(entry) is dict
-        ):
+        if isinstance(document, list) and _has(document, "image_id"):
             return _check_detections(file, document)
         if not alone and not _has_keypoints(document):
             return FileReport(file, "other")

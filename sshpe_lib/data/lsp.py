@@ -19,7 +19,7 @@ from tqdm import tqdm
 from sshpe_lib.data.faults import bad_input
 from sshpe_lib.data.images import read_image
 from sshpe_lib.data.tables import AREA_OF_BOX
-from sshpe_lib.skeleton import LSP14
+from sshpe_lib.skeleton import LSP14, to_category
 from sshpe_lib.writing import written_whole
 
 # The files have no boxes: the joints' extent, widened by this share of its own side at each end.
@@ -111,7 +111,7 @@ def _write(
         "licenses": [],
         "images": images,
         "annotations": annotations,
-        "categories": [_category()],
+        "categories": [to_category(LSP14)],
     }
     with written_whole(out) as partial:
         partial.write_text(json.dumps(document))
@@ -141,14 +141,4 @@ def _annotation(joints: np.ndarray, number: int, width: int, height: int) -> dic
         "bbox": [round(value, 2) for value in (*corner, *size)],
         "area": round(AREA_OF_BOX * (size[0] * size[1]), 2),
         "segmentation": [],
-    }
-
-
-def _category() -> dict:
-    return {
-        "id": 1,
-        "name": "person",
-        "supercategory": "person",
-        "keypoints": list(LSP14.keypoints),
-        "skeleton": [[a + 1, b + 1] for a, b in LSP14.limbs],
     }

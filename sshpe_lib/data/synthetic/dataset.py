@@ -20,7 +20,7 @@ from tqdm import tqdm
 from sshpe_lib.data.synthetic.rendering import render
 from sshpe_lib.data.synthetic.spec import VERSION, SyntheticPeople, fingerprint
 from sshpe_lib.errors import SSHPEError
-from sshpe_lib.skeleton import COCO17
+from sshpe_lib.skeleton import COCO17, to_category
 from sshpe_lib.writing import write_picture
 
 _CHUNK = 32  # images a worker renders at a time
@@ -86,23 +86,13 @@ def _write(spec: SyntheticPeople, folder: Path, progress: bool, workers: int) ->
         "licenses": [],
         "images": images,
         "annotations": annotations,
-        "categories": [_category()],
+        "categories": [to_category(COCO17)],
     }
     (folder / "annotations.json").write_text(json.dumps(content, separators=(",", ":")))
 
 
 def _file_name(index: int) -> str:
     return f"{index:06d}.png"
-
-
-def _category() -> dict:
-    return {
-        "id": 1,
-        "name": "person",
-        "supercategory": "person",
-        "keypoints": list(COCO17.keypoints),
-        "skeleton": [[a + 1, b + 1] for a, b in COCO17.limbs],
-    }
 
 
 def _rendered(spec: SyntheticPeople, folder: Path, workers: int) -> Iterator[tuple[int, list[dict]]]:
