@@ -41,8 +41,9 @@ def convert(
     with a widened last fuse, an RSN with a stem of three convolutions), and otherwise "msra"; color: the order of
     channels that it learned from, where left out "bgr" for SimpleBaseline, whose code does not convert what OpenCV
     reads, and "rgb" for the others; keypoints: a COCO-format file whose category names them, COCO's 17 where left out;
-    category: which one of that file, as of `coco.load_instances`. Official RSN reads BGR with the statistics of BGR and
-    answers up to 255: its first and last layers are changed so that it takes RGB and answers up to 1.
+    category: which one of that file, as of `coco.load_instances`. RSN's code and UDP's of RSN read BGR with the
+    statistics of BGR and answer up to 255: first and last layers are changed so that they take RGB and answer up to 1.
+    RSN's own keypoints stand on the pixel below, which `floor` of `config.RSN` makes up for.
 
     Raises SSHPEError as `weights.load_state` and `recognise`, for a file that `trained.save` wrote, tensors that do not
     fit or are not finite, keypoints that are not the network's, and where the size is not told.
@@ -55,12 +56,13 @@ def convert(
     skeleton = COCO17 if keypoints is None else coco.parse(Path(keypoints), category).skeleton
     codec = codec or _codec(found, skeleton, file)
     height, width = size or _size(file, found)
-    made = _experiment(found, (width, height), codec, color or _color(found), file)
+    settings = found.settings | ({"floor": True} if _floors(found, codec) else {})
+    made = _experiment(found.network, settings, (width, height), codec, color or _color(found), file)
     try:
         network = trained.filled(made, skeleton, state, file)
     except ValueError as error:
         raise SSHPEError(f"{file}: its tensors are of no network that can be made ({error})") from None
-    if _official_rsn(found):
+    if found.network == "rsn":
         network.load_state_dict(_rgb_to_one(network.state_dict()))
     origin = f"converted from {file.name}, sha256 {fingerprint(file)[:16]}"
     return Trained(network.eval(), made, skeleton, "", {}, "", origin)
@@ -123,18 +125,24 @@ def _color(found: Recognised) -> Color:
     return "bgr" if found.network == "simple_baseline" else "rgb"
 
 
-def _official_rsn(found: Recognised) -> bool:
-    return found.network == "rsn" and found.settings["variant"] == "official"
+def _floors(found: Recognised, codec: Codec) -> bool:
+    """Whether a keypoint of the network stands on the pixel below it, and not on the nearest."""
+    return found.network == "rsn" and not _of_udp(found) and codec == "msra"
 
 
 def _experiment(
-    found: Recognised, input_size: tuple[int, int], codec: Codec, color: Color, file: Path
+    network: str,
+    settings: dict[str, Any],
+    input_size: tuple[int, int],
+    codec: Codec,
+    color: Color,
+    file: Path,
 ) -> Experiment:
     """What the profile `paper` makes of such a network: its data, and the tests of the official code."""
     profile = profiles.load_profile("paper")
-    protocol = profile.settings("protocol", "aid bottom-up") if found.network == "higher_hrnet" else {}
+    protocol = profile.settings("protocol", "aid bottom-up") if network == "higher_hrnet" else {}
     told = {
-        "model": {"network": found.network, "init": "scratch"} | found.settings,
+        "model": {"network": network, "init": "scratch"} | settings,
         "data": {"labels": None, "input_size": input_size, "codec": codec, "color": color},
         "evaluate": {"flip": True},
     }
@@ -142,9 +150,11 @@ def _experiment(
 
 
 def _rgb_to_one(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Official RSN's weights for RGB and for heatmaps up to 1."""
+    """The weights of an RSN of its own code or UDP's for RGB and for heatmaps up to 1."""
     changed = dict(state)
-    changed["top.conv.conv.weight"] = state["top.conv.conv.weight"].flip(1)
+    stem = "top.conv.conv.weight"
+    stem = stem if stem in state else "top.conv.0.conv.weight"  # the first of UDP's three convolutions
+    changed[stem] = state[stem].flip(1)
     for name, tensor in state.items():
         if re.fullmatch(r"stage\d+\.upsample\.up\d\.res_conv2\.bn\.(weight|bias)", name):
             changed[name] = torch.div(tensor, REFERENCE_PEAK)

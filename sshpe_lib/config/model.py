@@ -154,8 +154,9 @@ class RSN(Network):
 
     variant: "official", or "udp", the one of UDP's reference with a three-convolution stem and attention; prm:
     the pose refine machine; expansion: 4 for levels of four times the channels, which cost what was published for
-    RSN-50. Every unit of every stage is supervised. There is no public ImageNet file, so it starts from scratch. It
-    names no stages: its branches lead past one another, and nothing is mixed on the way.
+    RSN-50; floor: the weights are of the official code, whose keypoints stand on the pixel below. Every unit of every
+    stage is supervised. There is no public ImageNet file, so it starts from scratch. It names no stages: its branches
+    lead past one another, and nothing is mixed on the way.
     """
 
     network: Literal["rsn"]
@@ -166,6 +167,7 @@ class RSN(Network):
     variant: Literal["official", "udp"] = "official"
     prm: bool = False
     expansion: Literal[1, 4] = 1
+    floor: bool = False
     init: Literal["scratch"] = "scratch"
 
     @property

@@ -14,6 +14,7 @@ from sshpe_lib.models.stages import AfterStage, check_images, check_sizes, keep
 COARSEST = 32  # input over the resolution of the last level
 BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}  # in the four levels
 LEVELS = 4
+HALF_STRIDE = 2  # of the maps, pixels of the input
 EXPANSIONS = (1, 4)  # channels of a level over what its width asks
 REFERENCE_PEAK = 255  # of the heatmaps that the official code teaches; ours peak at 1
 
@@ -35,6 +36,8 @@ class RSN(nn.Module):
         prm: the pose refine machine, in front of the finest prediction of a stage.
         expansion: 1, or 4: levels have four times their channels, and branches stay as wide as a quarter asks, as in
             a ResNet's bottleneck. It is in no public file. With `depth` 50 it costs what was published for RSN-50.
+        floor: for weights of the official code, to which a keypoint stands on the pixel below it, `int(x / 4)`, and
+            which are to answer with the nearest: the images are moved by half a stride, 2 px right and down.
 
     Raises:
         SSHPEError: an unknown depth, variant or expansion, a size below 1, or branches without a channel.
@@ -51,6 +54,7 @@ class RSN(nn.Module):
         variant: Variant = "official",
         prm: bool = False,
         expansion: int = 1,
+        floor: bool = False,
     ) -> None:
         super().__init__()
         check_sizes(channels=channels, stages=stages, width=width, unit_channels=unit_channels)
@@ -60,6 +64,7 @@ class RSN(nn.Module):
                 f"{', '.join(map(str, BLOCKS))}, variants: official, udp, expansions: {', '.join(map(str, EXPANSIONS))}"
             )
         check_sizes(**{"channels of a branch": branch_channels(width)})
+        self.floor = floor
         self.top = Stem(width, variant)
         for index in range(stages):
             hands_on = index < stages - 1
@@ -87,6 +92,8 @@ class RSN(nn.Module):
         """
         check_images(images, COARSEST, "RSN")
         after = after_stage or keep
+        if self.floor:
+            images = F.pad(images, (HALF_STRIDE, -HALF_STRIDE) * 2)
         features, skips, predictions = after("stem", self.top(images)), None, []
         size = features.shape[-2:]
         for name in self.stages[1:]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sshpe_lib.codec import MSRAHeatmap, highest_pixels
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models.cost import count_macs, count_parameters
 from sshpe_lib.models.rsn import RSN, Unit
@@ -140,6 +141,21 @@ def test_the_same_draws_give_the_same_weights() -> None:
     first, again, other = (small(seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not any(torch.equal(first[name], other[name]) for name in first if first[name].ndim == 4)
+
+
+def test_the_pixel_below_a_moved_keypoint_is_the_nearest() -> None:
+    points = torch.tensor([[[x, x + 7] for x in range(10, 30)]])
+    shown = torch.zeros(20, 3, 64, 64)
+    shown[torch.arange(20), :, points[0, :, 1], points[0, :, 0]] = 1
+    seen: list[torch.Tensor] = []
+    model = small(floor=True).eval()
+    model.top.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with torch.no_grad():
+        found = model(shown)
+        torch.testing.assert_close(found, small().eval()(seen[0]))
+    nearest, _ = MSRAHeatmap((64, 64), (16, 16)).encode(points.float(), torch.ones(1, 20))
+    below = seen[0][:, 0].nonzero()[:, [2, 1]] // 4
+    assert torch.equal(below[None].float(), highest_pixels(nearest)[0])
 
 
 def test_channels_last_gives_the_same_maps() -> None:
