@@ -19,13 +19,17 @@ from sshpe_lib.models.stages import belongs
 from sshpe_lib.writing import written_whole
 
 _COUNTER = "num_batches_tracked"  # absent from files older than torch 0.4.1; batch norm does not need it
-_WRAPPED = 3  # times that a `state_dict` is unwrapped: a dict may be inside itself
+_WRAPPED = 3  # times that a state dict is unwrapped: a dict may be inside itself
+_WRAPPERS = ("state_dict", "model")  # entries in which a checkpoint keeps it, the latter those of RSN's code
+# Before every name of a network in DataParallel, of a compiled one, and of one that is both, either way round.
+_PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")
 
 
 def load_state(path: Path) -> dict[str, Tensor]:
     """Tensors by name, on the CPU, from `.safetensors`, or from `.pth`, `.pt` or `.tar` by `weights_only`.
 
-    A `state_dict` entry is unwrapped, and a `module.` that stands before every name is taken off.
+    A `state_dict` or `model` entry is unwrapped, and a `module.` or `_orig_mod.` that stands before every name, of a
+    parallel or compiled network, is taken off.
 
     Raises:
         SSHPEError: the file is missing, cut short, of another kind, or holds anything but tensors.
@@ -44,8 +48,9 @@ def load_state(path: Path) -> dict[str, Tensor]:
         state = _load_pickled(path)
     else:
         raise SSHPEError(f"{path}: weights are .safetensors, .pth, .pt or .pth.tar, not {path.suffix!r}")
-    if state and all(name.startswith("module.") for name in state):
-        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    for prefix in _PREFIXES:
+        if all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
 
 
@@ -146,9 +151,9 @@ def _load_pickled(path: Path) -> dict[str, Tensor]:
             f"{path} is no plain file of tensors ({type(error).__name__}: {reason}); pickled objects are not "
             "run: where you trust the file, save its tensors as .safetensors and name that"
         ) from error
-    for _ in range(_WRAPPED):
-        if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-            state = state["state_dict"]
+    for wrapper in _WRAPPERS * _WRAPPED:
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
     if not isinstance(state, dict):
         kind = type(state).__name__
         raise SSHPEError(f"{path} holds a {kind}, not tensors by name; save model.state_dict()")

@@ -51,6 +51,19 @@ def test_load_state_unwraps(model: SimpleBaseline, tmp_path: Path, suffix: str) 
     assert_same(load_state(path), model.state_dict())
 
 
+def test_load_state_unwraps_what_the_code_of_rsn_writes(tmp_path: Path) -> None:
+    path = tmp_path / "iter-96000.pth"
+    torch.save({"model": {"a": torch.ones(1)}, "optimizer": {"state": {}}, "iteration": 96000}, path)
+    assert list(load_state(path)) == ["a"]
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_load_state_takes_off_what_a_compiled_network_puts_before_names(tmp_path: Path, prefix: str) -> None:
+    path = tmp_path / "compiled.pth"
+    torch.save({f"{prefix}a": torch.ones(1), f"{prefix}b.module.c": torch.ones(1)}, path)
+    assert list(load_state(path)) == ["a", "b.module.c"]
+
+
 def test_load_state_reads_the_format_before_torch_1_6(model: SimpleBaseline, tmp_path: Path) -> None:
     path = tmp_path / "old.pth"
     torch.save(dict(model.named_parameters()), path, _use_new_zipfile_serialization=False)
