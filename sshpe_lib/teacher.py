@@ -101,7 +101,7 @@ class EMA:
         ramp: let tau rise linearly from 0.5 to `decay` in this many updates, as MUM's own training does.
 
     Raises:
-        SSHPEError: decay is outside [0, 1].
+        SSHPEError: decay is outside [0, 1], ramp is below 0, or it is asked for beside warmup.
     """
 
     learns = False
@@ -113,6 +113,10 @@ class EMA:
     ) -> None:
         if not 0 <= decay <= 1:
             raise SSHPEError(f"decay={decay}; the share that the teacher keeps lies in [0, 1]")
+        if ramp < 0:
+            raise SSHPEError(f"ramp={ramp}; it is a number of updates, 0 for none")
+        if warmup and ramp:
+            raise SSHPEError("warmup and ramp are two ways to raise the decay; choose one")
         self.network = copy.deepcopy(student).requires_grad_(False)
         _widen(self.network)
         self.step = 0
@@ -120,6 +124,8 @@ class EMA:
         self._warmup = warmup
         self._ramp = ramp
         self._pairs: Pairs | None = None
+        # Whole: parts that the student keeps in another mode, as a frozen batch norm, would stay in it.
+        self.network.train(self._train_mode)
 
     def decay_at(self, step: int) -> float:
         """tau at update `step`, counted from 0."""
@@ -234,7 +240,7 @@ class EMAN(EMA):
             reference implementation does.
 
     Raises:
-        SSHPEError: decay is outside [0, 1].
+        SSHPEError: as `EMA`.
     """
 
     _train_mode = False
@@ -250,7 +256,6 @@ class EMAN(EMA):
     ) -> None:
         super().__init__(student, decay, warmup=warmup, ramp=ramp)
         self._std = std
-        self.network.eval()
 
     def _role(self, name: str, tensor: Tensor, trainable: bool) -> str | None:
         if not tensor.is_floating_point():

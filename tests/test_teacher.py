@@ -120,6 +120,16 @@ def test_ema_predicts_with_the_statistics_of_the_batch() -> None:
     assert student.bn1.num_batches_tracked == 0
 
 
+def test_ema_predicts_with_the_statistics_of_the_batch_where_the_student_is_frozen() -> None:
+    student = small().train()
+    student.bn1.eval()
+    teacher = EMA(student)
+    first = teacher.predict(images())
+    teacher.network.eval()
+    assert torch.equal(teacher.predict(images()), first)
+    assert not student.bn1.training
+
+
 def test_eman_predicts_with_its_running_statistics_and_leaves_them_alone() -> None:
     student = small()
     disturb(student, 1)
@@ -299,6 +309,18 @@ def test_settings_beside_the_decay_are_named(kind: type[EMA]) -> None:
 def test_an_impossible_decay_is_refused(decay: float) -> None:
     with pytest.raises(SSHPEError, match=r"decay=.*\[0, 1\]"):
         EMAN(small(), decay=decay)
+
+
+@pytest.mark.parametrize("kind", [EMA, EMAN])
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [({"ramp": -1}, "ramp=-1; it is a number of updates"), ({"warmup": True, "ramp": 10}, "choose one")],
+)
+def test_a_rise_of_the_decay_that_is_impossible_is_refused(
+    kind: type[EMA], settings: dict, told: str
+) -> None:
+    with pytest.raises(SSHPEError, match=told):
+        kind(nn.Linear(1, 1), 0.9, **settings)
 
 
 def test_tensors_that_were_replaced_are_gathered_again() -> None:
