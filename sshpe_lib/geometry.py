@@ -225,5 +225,14 @@ def flip_images(images: torch.Tensor) -> torch.Tensor:
 
 
 def flip_heatmaps(heatmaps: torch.Tensor, flip_order: Sequence[int]) -> torch.Tensor:
-    """Mirror heatmaps (B, K, ..., H, W) left to right, and exchange left and right joints."""
-    return heatmaps[:, list(flip_order)].flip(-1)
+    """Mirror heatmaps (B, K, ..., H, W) left to right, and exchange left and right joints.
+
+    Raises:
+        SSHPEError: the order is not one of K joints.
+    """
+    order = list(flip_order)
+    if sorted(order) != list(range(heatmaps.shape[1])):
+        raise SSHPEError(
+            f"{order} is no order of {heatmaps.shape[1]} joints; give skeleton.flip_order, one index for each"
+        )
+    return heatmaps[:, order].flip(-1)

@@ -37,9 +37,10 @@ def heatmap_mse(
     `0.5 * MSE(w p, w t)` per keypoint, and `JointsOHKMMSELoss` of HRNet, after CPN (Chen et al. 2018).
 
     Raises:
-        SSHPEError: other shapes; fewer than `top` keypoints, or `top` below 1.
+        SSHPEError: other shapes, or nothing to average; fewer than `top` keypoints, or `top` below 1.
     """
     _check_shapes(predicted, target, weight)
+    _check_any(predicted)
     if top is None and _learned(predicted, target):
         return _MeanSquares.apply(predicted, target, lambda errors: _of_heat(errors, weight), 0.5)
     dtype = torch.promote_types(predicted.dtype, target.dtype)
@@ -62,9 +63,10 @@ def offset_mse(
     over the batch. Source: `JointsMSELoss_offset` of UDP; the choice of the hardest is `heatmap_mse`'s.
 
     Raises:
-        SSHPEError: other shapes; fewer than `top` keypoints, or `top` below 1.
+        SSHPEError: other shapes, or nothing to average; fewer than `top` keypoints, or `top` below 1.
     """
     _check_shapes(predicted, target, weight, channels=3)
+    _check_any(predicted)
     if top is None and _learned(predicted, target):
         return _MeanSquares.apply(predicted, target, lambda errors: _of_offsets(errors, target, weight), 1.5)
     predicted, target = predicted.unflatten(1, (-1, 3)), target.unflatten(1, (-1, 3))
@@ -91,6 +93,14 @@ def _check_shapes(predicted: Tensor, target: Tensor, weight: Tensor | None = Non
         raise SSHPEError(
             f"the weight has shape {tuple(weight.shape)}, and heatmaps of {shape} take (B, K), "
             f"({shape[0]}, {shape[1] // channels})"
+        )
+
+
+def _check_any(predicted: Tensor) -> None:
+    """Raises SSHPEError for heatmaps without a pixel, whose mean is no number."""
+    if not predicted.numel():
+        raise SSHPEError(
+            f"heatmaps have shape {tuple(predicted.shape)}, and there is no mean of nothing; give a person at least"
         )
 
 
@@ -190,9 +200,14 @@ def associative_embedding(
     Source: Newell et al. (2017), `AELoss` of HigherHRNet.
 
     Raises:
-        SSHPEError: an unknown push.
+        SSHPEError: an unknown push, or other shapes.
     """
     check_choice("associative embedding's push", push, ("exp", "max"))
+    if tags.ndim != 2 or index.ndim != 3 or len(tags) != len(index):
+        raise SSHPEError(
+            f"tags have shape {tuple(tags.shape)} and their index {tuple(index.shape)}; give (B, N) and (B, P, K) of "
+            "the same images"
+        )
     there = index >= 0
     # In float16, the squares of tags in the hundreds would be infinite.
     read = tags.gather(1, index.clamp_min(0).flatten(1)).view(index.shape)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from sshpe_lib.codec import MSRAHeatmap
+from sshpe_lib.codec import MSRAHeatmap, UDPHeatmap
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.geometry import (
     box_to_center_size,
@@ -23,7 +23,7 @@ from sshpe_lib.geometry import (
     warp,
     warp_batch,
 )
-from sshpe_lib.skeleton import COCO17
+from sshpe_lib.skeleton import COCO17, CROWDPOSE14
 from tests.goldens import load
 
 OUTPUTS = {"256x192": (192, 256), "384x288": (288, 384)}
@@ -419,6 +419,16 @@ def test_flips_are_involutions_and_leave_their_input_alone():
     assert torch.equal(heatmaps, before) and not torch.equal(once, before)
     assert torch.equal(flip_heatmaps(once, COCO17.flip_order), heatmaps)
     assert torch.equal(flip_images(flip_images(heatmaps)), heatmaps)
+
+
+@pytest.mark.parametrize("order", [COCO17.flip_pairs, CROWDPOSE14.flip_order, [0] * 17])
+def test_another_order_of_joints_is_refused(order):
+    with pytest.raises(
+        SSHPEError, match=r"is no order of 17 joints; give skeleton.flip_order, one index for"
+    ):
+        flip_heatmaps(torch.zeros(2, 17, 8, 6), order)
+    with pytest.raises(SSHPEError, match="is no order of 17 joints"):
+        UDPHeatmap(target="offset").flip(torch.zeros(2, 51, 64, 48), order)
 
 
 def test_heatmaps_flip_as_the_points_they_mark():

@@ -124,6 +124,14 @@ def test_a_weight_of_another_shape_is_refused(loss, keypoints: int) -> None:
             loss(MAPS, MAPS, torch.ones(shape))
 
 
+@pytest.mark.parametrize("loss", [heatmap_mse, offset_mse])
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_heatmaps_of_nobody_have_no_mean(loss, device: str) -> None:
+    nobody = torch.zeros(0, 6, 8, 4, device=device, requires_grad=True)
+    with pytest.raises(SSHPEError, match=r"shape \(0, 6, 8, 4\), and there is no mean of nothing"):
+        loss(nobody, nobody.detach())
+
+
 def test_offsets_come_in_threes() -> None:
     with pytest.raises(SSHPEError, match=r"give two of one shape, \(B, 3 K, H, W\)"):
         offset_mse(MAPS[:, :5], MAPS[:, :5])
@@ -215,6 +223,12 @@ def test_tags_of_half_precision_are_summed_up_in_float32(dtype: torch.dtype, for
 def test_an_unknown_push_is_refused() -> None:
     with pytest.raises(SSHPEError, match="embedding's push is 'Exp'; choose 'exp' or 'max'"):
         associative_embedding(torch.zeros(1, 4), torch.zeros(1, 1, 1, dtype=torch.long), "Exp")
+
+
+@pytest.mark.parametrize(("tags", "index"), [((5, 8), (2, 3, 4)), ((2, 4, 2), (2, 3, 4)), ((2, 8), (2, 12))])
+def test_tags_of_other_images_are_refused(tags: tuple[int, ...], index: tuple[int, ...]) -> None:
+    with pytest.raises(SSHPEError, match=r"tags have shape .* and their index .*; give \(B, N\)"):
+        associative_embedding(torch.zeros(tags), torch.zeros(index, dtype=torch.long))
 
 
 def test_a_tag_is_read_at_the_first_pixel_too() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from sshpe_lib.codec.shapes import set_sizes
 from sshpe_lib.errors import SSHPEError
 
 
@@ -25,6 +26,7 @@ class CrowdHeatmap:
     unbiased: bool = False
 
     def __post_init__(self) -> None:
+        set_sizes(self, heatmap_size=self.heatmap_size)
         if min(self.heatmap_size) < 1 or not self.sigma > 0:
             raise SSHPEError(
                 f"heatmaps of {self.heatmap_size} with a sigma of {self.sigma}: give sizes of at least 1 and a "

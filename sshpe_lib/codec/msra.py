@@ -9,7 +9,7 @@ import torch
 
 from sshpe_lib.codec.gaussian import bells
 from sshpe_lib.codec.peaks import highest_pixels
-from sshpe_lib.codec.shapes import check_heatmaps
+from sshpe_lib.codec.shapes import check_heatmaps, check_points, set_sizes
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.geometry import flip_heatmaps, stride
 from sshpe_lib.losses import heatmap_mse
@@ -32,6 +32,7 @@ class MSRAHeatmap:
     sigma: float = 2.0
 
     def __post_init__(self) -> None:
+        set_sizes(self, input_size=self.input_size, heatmap_size=self.heatmap_size)
         if min(*self.input_size, *self.heatmap_size) < 1:
             raise SSHPEError(
                 f"MSRAHeatmap has an input_size of {self.input_size} and a heatmap_size of {self.heatmap_size}; give "
@@ -64,9 +65,12 @@ class MSRAHeatmap:
         points: (B, K, 2) crop px; visible: (B, K), a joint counts where it is > 0. Returns heatmaps (B, K, H, W),
         channels last in memory, and weights (B, K), 0 or 1: a joint that does not count, or whose window lies outside
         the map, has an empty heatmap and weight 0. Both have the points' device and, if float32 or float64, dtype. A
-        visible joint at NaN gives a NaN heatmap rather than a silent zero. Source: `generate_target` of
-        HRNet.
+        visible joint at NaN gives a NaN heatmap rather than a silent zero. Source: `generate_target` of HRNet.
+
+        Raises:
+            SSHPEError: other shapes.
         """
+        check_points(points, visible)
         points = points.to(torch.promote_types(points.dtype, torch.float32))
         # Truncation, not floor: just left of the frame, (-1.5, -0.5] strides, still rounds to pixel 0.
         centers = (points / constant(self.stride, points.device, points.dtype) + 0.5).trunc()

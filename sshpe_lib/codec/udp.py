@@ -11,7 +11,7 @@ import torch
 from sshpe_lib.codec.dark import dark_refine
 from sshpe_lib.codec.gaussian import bells, blur_around
 from sshpe_lib.codec.peaks import highest_blurred_pixels, highest_pixels
-from sshpe_lib.codec.shapes import check_heatmaps
+from sshpe_lib.codec.shapes import check_heatmaps, check_points, set_sizes
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.geometry import flip_heatmaps, stride
 from sshpe_lib.losses import heatmap_mse, offset_mse
@@ -44,6 +44,7 @@ class UDPHeatmap:
     rescale: bool = False
 
     def __post_init__(self) -> None:
+        set_sizes(self, input_size=self.input_size, heatmap_size=self.heatmap_size)
         if self.target not in ("gaussian", "offset"):
             raise SSHPEError(f"UDPHeatmap has no target {self.target!r}; use 'gaussian' or 'offset'")
         if min(*self.input_size, *self.heatmap_size) < 2:
@@ -92,7 +93,11 @@ class UDPHeatmap:
         map. A disc has heat 1 and offsets (mean - pixel) / radius, all else is 0; its weight is 0 only where the joint
         does not count, so an empty map teaches that a joint outside the frame is not seen (as in the reference).
         Dtype, device and NaN as in `MSRAHeatmap`. Source: `generate_target` of UDP.
+
+        Raises:
+            SSHPEError: other shapes.
         """
+        check_points(points, visible)
         points = points.to(torch.promote_types(points.dtype, torch.float32))
         means = points / constant(self.stride, points.device, points.dtype)
         if self.target == "gaussian":

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from sshpe_lib.codec import Codec, MSRAHeatmap, UDPHeatmap, dark_refine
+from sshpe_lib.codec.crowd import CrowdHeatmap
+from sshpe_lib.errors import SSHPEError
 
 CODECS = [MSRAHeatmap(), UDPHeatmap(), UDPHeatmap(rescale=True), UDPHeatmap(target="offset")]
 
@@ -44,6 +48,32 @@ class Decoded(nn.Module):
 
     def forward(self, heatmaps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return self.codec.decode(heatmaps)
+
+
+def test_a_codec_is_compiled_into_one_graph():
+    codec, heatmaps = UDPHeatmap(), drawn(UDPHeatmap(), 0, batch=1)
+    found = torch.compile(codec.decode, fullgraph=True, backend="eager")(heatmaps)
+    for one, alone in zip(found, codec.decode(heatmaps), strict=True):
+        torch.testing.assert_close(one, alone, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=repr)
+def test_sizes_in_a_list_are_those_of_a_tuple(codec):
+    listed = replace(codec, input_size=list(codec.input_size), heatmap_size=list(codec.heatmap_size))
+    assert listed == codec and hash(listed) == hash(codec)
+    points, visible = torch.zeros(2, 17, 2, device="meta"), torch.ones(2, 17, device="meta")
+    assert listed.encode(points, visible)[0].is_meta
+    assert CrowdHeatmap([8, 6]) == CrowdHeatmap((8, 6))
+
+
+@pytest.mark.parametrize("codec", [MSRAHeatmap(), UDPHeatmap(), UDPHeatmap(target="offset")], ids=repr)
+@pytest.mark.parametrize(
+    ("points", "visible"),
+    [((2, 17, 3), (2, 17)), ((2, 17, 2), (2, 17, 1)), ((2, 17, 2), (2, 1)), ((17, 2), (17,))],
+)
+def test_points_of_other_shapes_are_refused(codec, points, visible):
+    with pytest.raises(SSHPEError, match=r"points have shape .* and visibilities .*; give \(B, K, 2\) and"):
+        codec.encode(torch.zeros(points), torch.ones(visible))
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # sizes are checked, and become constants
