@@ -25,8 +25,8 @@ class HardAffine:
     frame is background (0).
 
     legacy: the reference implementation's form, where the rotation matrix stands in normalised coordinates,
-    which shears a crop that is not square and turns scale upside down. unbiased: heatmaps are those of UDP, whose
-    stride is a ratio of distances between pixels.
+    which shears a crop that is not square and turns scale upside down. unbiased: heatmaps are those of UDP's
+    Gaussians, whose stride is a ratio of distances between pixels; its discs' offsets would have to be turned, too.
 
     Raises:
         SSHPEError: a scale that is not from 0 to below 1, a rotation below 0, a probability outside [0, 1].

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sshpe_lib.errors import SSHPEError
 from sshpe_lib.transfer import sent
 
 
@@ -15,11 +16,18 @@ class Draw:
     batch. `generator` is a CPU generator, and the numbers stay on the CPU, so that a GPU's run sees the same. What
     follows from them alone is best computed there too, and what has become of them sent to `device` together: a GPU
     takes as long for a few numbers as for many.
+
+    Raises:
+        SSHPEError: the rank is none of `world`.
     """
 
     def __init__(
         self, generator: torch.Generator, rank: int = 0, world: int = 1, device: str | torch.device = "cpu"
     ):
+        if not 0 <= rank < world:
+            raise SSHPEError(
+                f"rank {rank} of {world}; ranks count from 0, and world is how many share the batch"
+            )
         self.generator, self.rank, self.world, self.device = generator, rank, world, device
 
     def _share(self, whole: Tensor, count: int) -> Tensor:
@@ -27,15 +35,26 @@ class Draw:
 
     def rand(self, count: int, *shape: int) -> Tensor:
         """Uniform in [0, 1), (count, ...)."""
-        return self._share(torch.rand(count * self.world, *shape, generator=self.generator), count)
+        whole = torch.rand(count * self.world, *shape, generator=self.generator, device="cpu")
+        return self._share(whole, count)
 
     def randn(self, count: int, *shape: int) -> Tensor:
         """Standard normal, (count, ...)."""
-        return self._share(torch.randn(count * self.world, *shape, generator=self.generator), count)
+        whole = torch.randn(count * self.world, *shape, generator=self.generator, device="cpu")
+        return self._share(whole, count)
 
     def coin(self, probability: float) -> bool:
         """One toss for the whole global batch."""
-        return torch.rand((), generator=self.generator).item() < probability
+        return torch.rand((), generator=self.generator, device="cpu").item() < probability
+
+    def check(self, images: Tensor) -> None:
+        """Raises SSHPEError where the images are not on `device`, so that what is sent could not meet them."""
+        device = torch.device(self.device)
+        if images.device.type != device.type:
+            raise SSHPEError(
+                f"the images are on {images.device}, and what is drawn goes to {device}; give Draw "
+                f"device={str(images.device)!r}"
+            )
 
     def send(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """What was made of such numbers on the CPU, on `device`."""

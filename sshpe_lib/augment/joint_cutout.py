@@ -26,7 +26,8 @@ class JointCutout:
 
     legacy_clamp: the reference implementation's slip, which swaps height and width where it clips boxes to
     the crop: of a 192x256 crop the rows from 192 on (ankles and often knees) are never cut. unbiased: heatmaps are
-    those of UDP, whose stride is a ratio of distances between pixels.
+    those of UDP's Gaussians, whose stride is a ratio of distances between pixels; of its discs the offsets would be
+    taken for joints.
 
     Raises:
         SSHPEError: less than one joint, a jitter below 0, half sizes below 1 or the larger first.

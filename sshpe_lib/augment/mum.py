@@ -5,6 +5,7 @@ MUM is Pose-MUM with no sites (Sec. 3.1 and 3.2 of Pose-MUM).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +15,7 @@ from torch.utils._pytree import tree_map
 
 from sshpe_lib.augment import tiles
 from sshpe_lib.augment.draw import Draw
-from sshpe_lib.augment.limits import check_choice, check_limits
+from sshpe_lib.augment.limits import check_choice, check_count, check_limits
 from sshpe_lib.augment.view import View
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models.stages import Features
@@ -36,8 +37,9 @@ class PoseMUM:
     for every group, and a group that is not mixed at a site keeps its arrangement there.
 
     Raises:
-        SSHPEError: `stages` or `toss` is none of these, a number of tiles or of images is below 1, a probability is
-            outside [0, 1], `sites` is a string, or a site is named twice or is the unmix.
+        SSHPEError: `stages` or `toss` is none of these, a number of tiles or of images is not whole or below 1, tiles
+            are not two numbers, a probability is outside [0, 1], `sites` is a string, or a site is named twice or is
+            the unmix.
     """
 
     group: int = 4
@@ -49,10 +51,11 @@ class PoseMUM:
     toss: Literal["batch", "group"] = "batch"
 
     def __post_init__(self) -> None:
-        if min(self.group, *self.tiles) < 1:
-            raise SSHPEError(
-                f"Pose-MUM has tiles {self.tiles} and groups of {self.group}; give 1 or more of each"
-            )
+        check_count("Pose-MUM's group", self.group)
+        if not isinstance(self.tiles, Sequence) or len(self.tiles) != 2:
+            raise SSHPEError(f"Pose-MUM's tiles are {self.tiles!r}; give two numbers, rows and columns")
+        for number in self.tiles:
+            check_count("Pose-MUM's number of tiles", number)
         if isinstance(self.sites, str):
             raise SSHPEError(f"Pose-MUM's sites are {self.sites!r}; give a tuple, ({self.sites!r},)")
         if len({*self.sites, self.unmix}) <= len(self.sites):

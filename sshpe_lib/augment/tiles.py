@@ -47,8 +47,8 @@ def permute(features: Tensor, source: Tensor, back: Tensor | None = None) -> Ten
 
     features: (B, C, H, W); source: (rows, cols, B) long, a permutation of the slots for every tile; back: its
     inverse, for the gradient, computed where left out. Where the tiles do not divide H or W, the map is resized
-    (bilinear) to the next smaller multiple, permuted, and resized back, as MUM's code does: this loses detail, and
-    the inverse permutation no longer restores it.
+    (bilinear) to the next smaller multiple or, where it has fewer pixels than tiles, to one pixel a tile, permuted, and
+    resized back, as MUM's code does: this loses detail, and the inverse permutation no longer restores it.
 
     Raises:
         SSHPEError: the features have other than four dimensions, or are of another number of images than the source.

@@ -37,7 +37,11 @@ class Strong:
     operations: Sequence[Operation]
 
     def __call__(self, image: Tensor, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:
-        """image: (B, C, H, W) normalised; heatmaps: (B, K, h, w) of the teacher. Returns the view and its target."""
+        """image: (B, C, H, W) normalised; heatmaps: (B, K, h, w) of the teacher. Returns the view and its target.
+
+        Raises SSHPEError as the operations, and where the images are not on the draw's device.
+        """
+        draw.check(image)
         view = View(image)
         for operation in self.operations:
             view, heatmaps = operation(view, heatmaps, draw)

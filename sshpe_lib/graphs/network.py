@@ -36,6 +36,7 @@ class Graphs:
 
     Every other call, such as an evaluation's or of an odd batch at an epoch's end, runs as it would without.
     network: its own and its parts' `forward` are replaced; parameters and buffers stay where they are, and must.
+    Hooks, as `at_stages` makes them, are recorded with the mask of that moment: give the pass `after_stage=` instead.
     record: records passes with gradients, `torch.cuda.make_graphed_callables` where left out; asked: those without,
     `Replay` where left out.
     """

@@ -62,7 +62,7 @@ def belongs(name: str, modules: Iterable[str]) -> bool:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Weights drawn inside depend on `seed` alone; torch's global generator is left as found."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # another device has numbers of its own
         torch.default_generator.manual_seed(seed)
         yield
 

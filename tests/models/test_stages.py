@@ -14,7 +14,7 @@ from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import resnet
-from sshpe_lib.models.stages import at_stages
+from sshpe_lib.models.stages import at_stages, seeded
 
 
 def test_a_foreign_network_is_mixed_as_our_own() -> None:
@@ -29,6 +29,14 @@ def test_a_foreign_network_is_mixed_as_our_own() -> None:
     assert torch.equal(own, hooked)
     assert not torch.equal(hooked, network(images)), "mixing showed other neighbours to the encoder"
     assert torch.equal(network(images), network(images)), "outside the block nothing is called"
+
+
+def test_seeded_weights_do_not_depend_on_the_default_device() -> None:
+    with seeded(3):
+        expected = torch.rand(4)
+    with torch.device("meta"), seeded(3):
+        found = torch.rand(4)
+    assert torch.equal(found, expected)
 
 
 def test_an_unknown_part_is_told_and_leaves_nothing_behind() -> None:

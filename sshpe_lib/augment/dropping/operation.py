@@ -61,9 +61,10 @@ class Dropping(ABC):
     def __call__(self, view: View, heatmaps: Tensor, draw: Draw) -> tuple[View, Tensor]:
         """image: (B, 3, H, W) normalised, left as it is; heatmaps: (B, K, h, w), returned as they are.
 
-        Raises SSHPEError as `drop`.
+        Raises SSHPEError as `drop`, and where the images are not on the draw's device.
         """
         self._check(view.image)
+        draw.check(view.image)
         batch, _, height, width = view.image.shape
         numbers = draw.send(*self.numbers(batch, width, height, draw))
         return replace(view, image=self.drop(view.image, numbers)), heatmaps
