@@ -40,7 +40,7 @@ def box_to_center_size(
 
 
 def half_body(
-    keypoints: np.ndarray, skeleton: Skeleton, upper: bool, aspect: float, padding: float = 1.5
+    keypoints: np.ndarray, skeleton: Skeleton, upper: bool, aspect: float
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Centre and size of a box around the visible upper or lower body.
 
@@ -60,7 +60,7 @@ def half_body(
         chosen = lower_joints if len(lower_joints) > 2 else upper_joints
     if len(chosen) < 2 or not np.ptp(chosen, axis=0).any():
         return None
-    return chosen.mean(axis=0), _pad(np.ptp(chosen, axis=0), aspect, padding)
+    return chosen.mean(axis=0), _pad(np.ptp(chosen, axis=0), aspect, 1.5)
 
 
 def _pad(sides: np.ndarray, aspect: float, padding: float) -> np.ndarray:

@@ -53,16 +53,7 @@ def kernel_weights(kernel: int, like: torch.Tensor) -> torch.Tensor:
 
     In OpenCV 5 it is a table of binary fractions up to 9 taps, beyond them sigma = 0.3 ((kernel - 1) / 2 - 1) + 0.8.
     """
-    return constant(_taps(kernel), like.device, like.dtype)
-
-
-def _taps(kernel: int) -> tuple[float, ...]:
-    return tuple(cv2.getGaussianKernel(kernel, 0)[:, 0].tolist())
-
-
-# A compiled graph cannot hold OpenCV's call. All that `torch.compiler.assume_constant_result` does, which would import
-# the compiler, and take as long as the rest of this library.
-_taps._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return constant(tuple(cv2.getGaussianKernel(kernel, 0)[:, 0].tolist()), like.device, like.dtype)
 
 
 def reflect(index: torch.Tensor, length: int) -> torch.Tensor:

@@ -50,13 +50,6 @@ class Decoded(nn.Module):
         return self.codec.decode(heatmaps)
 
 
-def test_a_codec_is_compiled_into_one_graph():
-    codec, heatmaps = UDPHeatmap(), drawn(UDPHeatmap(), 0, batch=1)
-    found = torch.compile(codec.decode, fullgraph=True, backend="eager")(heatmaps)
-    for one, alone in zip(found, codec.decode(heatmaps), strict=True):
-        torch.testing.assert_close(one, alone, rtol=1e-4, atol=1e-3)
-
-
 @pytest.mark.parametrize("codec", CODECS, ids=repr)
 def test_sizes_in_a_list_are_those_of_a_tuple(codec):
     listed = replace(codec, input_size=list(codec.input_size), heatmap_size=list(codec.heatmap_size))
