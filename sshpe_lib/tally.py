@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING, cast
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.methods.step import Losses
@@ -26,7 +23,8 @@ class Tally:
     """Sums of the losses since the last `mean`, and a row in the log every so many steps.
 
     A GPU is not waited for: `add` has a step's losses sent here, and `look` reads those that should be there.
-    steps: of the whole run, whose last has a row of its own. sums: of this process, for a checkpoint.
+    Losses are of all processes, as `add` is given them, so that every process has the same sums.
+    steps: of the whole run, whose last has a row of its own. sums: for a checkpoint.
     """
 
     def __init__(self, fabric: Fabric, log: TrainingLog, steps: int) -> None:
@@ -50,15 +48,13 @@ class Tally:
             self._count(*self._readings.popleft())
 
     def mean(self, taught: int) -> dict[str, float]:
-        """The means of all steps counted since the last call, of all processes; counts from 0 again.
+        """The means of all steps counted since the last call; counts from 0 again.
 
         taught: steps of the run that a teacher had a part in, the last ones; the consistency is the mean of those.
         """
-        sums = torch.tensor(list(self.sums.values()), dtype=torch.float64, device=self._fabric.device)
-        totals = cast(Tensor, self._fabric.all_reduce(sums, reduce_op="mean")).tolist()
         count = max(self.sums["count"], 1)
         counts = {"consistency": max(min(taught, count), 1)}
-        mean = {name: total / counts.get(name, count) for name, total in zip(self.sums, totals, strict=True)}
+        mean = {name: total / counts.get(name, count) for name, total in self.sums.items()}
         self.sums = dict.fromkeys(self.sums, 0)
         return mean
 

@@ -35,7 +35,7 @@ from sshpe_lib.training_log import TrainingLog
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-# A run that is killed loses at most this much work, and the step that it was at.
+# A run that is killed loses at most so much training, and the step or the evaluation that it was at.
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 # Whose losses are not read yet: so much work a GPU has while the CPU waits for a batch, or for its turn. Their batches
 # stay where they are so long.
@@ -164,8 +164,7 @@ class Trainer:
         """One step on a batch that is anywhere. A GPU is given the step and not waited for."""
         self._set_rate()
         with self.graphs.step():
-            losses = self._forward(self._prepared(batch))
-            self._update(losses)
+            losses = self._update(self._forward(self._prepared(batch)))
         self.step += 1
         self.tally.add(self.step, self.rate, losses)
         self.tally.look(but=STEPS_AHEAD)
@@ -199,7 +198,8 @@ class Trainer:
         generator = torch_stream(self.seed, stream, self.step)
         return Draw(generator, self.fabric.global_rank, self.fabric.world_size, self.fabric.device)
 
-    def _update(self, losses: Losses) -> None:
+    def _update(self, losses: Losses) -> Losses:
+        """Learn from a step's losses; returns them, of several processes their means."""
         self.optimizer.zero_grad(set_to_none=True)
         if losses.consistency is None or self.train.forward == "joint":
             self.backward(losses.total)
@@ -207,9 +207,10 @@ class Trainer:
             self.backward(losses.total, losses.supervised, self.train.consistency * losses.consistency)
         self.optimizer.step()
         if self.fabric.world_size > 1:
-            self._average_statistics()
+            losses = self._averaged(losses)
         if self.teacher is not None and self.step >= self.burn_in:
             self.teacher.update(self.network)
+        return losses
 
     def backward(self, loss: Tensor, *terms: Tensor) -> None:
         """Gradients of a loss; terms: what it is the sum of, where these have nothing in common but weights."""
@@ -218,19 +219,23 @@ class Trainer:
         else:
             self.fabric.backward(loss)
 
-    def _average_statistics(self) -> None:
-        """Give every rank the mean of the ranks' batch-norm statistics, in one message.
+    def _averaged(self, losses: Losses) -> Losses:
+        """The means of the ranks' losses; the means of their batch-norm statistics, in the same message, are set.
 
-        An EMA teacher moves its own, as it predicts in training mode; those of EMAN follow from the student's.
+        An EMA teacher moves its own, as it predicts in training mode; those of EMAN follow from the student's. Losses
+        are those of all from here on, so that one checkpoint holds what every rank has counted.
         """
         moved = [network for network in self.all_networks if network.training]
         buffers = [b for network in moved for b in network.buffers() if b.is_floating_point()]
+        terms = [term.detach() for term in losses if term is not None]
+        ours = torch.cat([one.flatten() for one in (*buffers, *terms)])
+        # Not Fabric's, which has the processes meet before, and for that a GPU drained, at every step.
+        torch.distributed.all_reduce(ours)
+        parts = ours.div_(self.fabric.world_size).split([one.numel() for one in (*buffers, *terms)])
+        means = [part.view_as(one) for part, one in zip(parts, (*buffers, *terms), strict=True)]
         if buffers:
-            ours = torch.cat([buffer.flatten() for buffer in buffers])
-            # Not Fabric's, which has the processes meet before, and for that a GPU drained, at every step.
-            torch.distributed.all_reduce(ours)
-            parts = ours.div_(self.fabric.world_size).split([buffer.numel() for buffer in buffers])
-            torch._foreach_copy_(buffers, [part.view_as(b) for part, b in zip(parts, buffers, strict=True)])
+            torch._foreach_copy_(buffers, means[: len(buffers)])
+        return Losses(*means[len(buffers) :])
 
     def _set_rate(self) -> None:
         passed = sum(self.step >= round(fraction * self.steps) for fraction in self.train.milestones)
@@ -249,7 +254,7 @@ class Trainer:
     def _look_back(self) -> None:
         """Read the losses of all steps, and see that their updates left only numbers.
 
-        A gradient may be infinite, and another process's loss, where every loss of this one is finite.
+        A gradient may be infinite where every loss is finite.
         """
         self.tally.look()
         state = [

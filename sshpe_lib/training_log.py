@@ -12,7 +12,7 @@ FIELDS = ("step", "rate", "loss", "supervised", "consistency")
 
 
 class TrainingLog:
-    """`log.csv` in a run's folder: of several processes, the first one's share of the losses.
+    """`log.csv` in a run's folder: the losses of all processes, written by the first.
 
     Every method raises SSHPEError where the file cannot be read or written.
     """
@@ -48,7 +48,8 @@ class TrainingLog:
         except OSError as error:
             raise SSHPEError(f"{self.file}: {error.strerror}; make it readable, or delete it") from error
         # By the names of a log's own fields: somebody may have emptied the file meanwhile, and its header with it.
-        found = csv.DictReader(lines, FIELDS, restkey="more")
+        # Numbers have no quotes, and one in a damaged row would take in all that follows.
+        found = csv.DictReader(lines, FIELDS, restkey="more", quoting=csv.QUOTE_NONE)
         whole = (row for row in found if "more" not in row and None not in row.values())
         rows = [row for row in whole if row["step"].isdecimal() and int(row["step"]) <= step]
         with written_whole(self.file, alone=True) as partial, partial.open("w", newline="") as file:

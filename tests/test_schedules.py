@@ -155,10 +155,10 @@ def test_a_second_stage_that_was_stopped_ends_as_if_it_had_not_been(
     whole = train(made("S3"), QUIET, tmp_path / "whole" / "run")
     update = Trainer._update
 
-    def stopped(self: Trainer, losses: Losses) -> None:
+    def stopped(self: Trainer, losses: Losses) -> Losses:
         if self.step == 3 and self.key == made("S3").key():
             raise KeyboardInterrupt  # the checkpoint is that of the evaluation after two steps
-        update(self, losses)
+        return update(self, losses)
 
     monkeypatch.setattr(Trainer, "_update", stopped)
     with pytest.raises(KeyboardInterrupt):

@@ -126,7 +126,9 @@ def row(step: int) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(("teacher", "networks"), [("single", 1), ("eman", 2), ("dual", 2)])
-def test_statistics_of_each_network_are_sent_once(tmp_path, monkeypatch, teacher, networks):
+def test_statistics_of_each_network_are_sent_once_and_the_losses_with_them(
+    tmp_path, monkeypatch, teacher, networks
+):
     made, sent = trainer(tmp_path, teacher=teacher), []
     assert len(made.all_networks) == networks
 
@@ -138,8 +140,8 @@ def test_statistics_of_each_network_are_sent_once(tmp_path, monkeypatch, teacher
     moving = [one for one in made.all_networks if one.training]  # an EMAN teacher predicts with what it has
     statistics = [b for one in moving for b in one.buffers() if b.is_floating_point()]
     before = [buffer.clone() for buffer in statistics]
-    made._average_statistics()
-    assert sent == [sum(buffer.numel() for buffer in statistics)]
+    losses = made._averaged(Losses(torch.tensor(3.0), torch.tensor(2.0)))
+    assert sent == [sum(buffer.numel() for buffer in statistics) + 2] and losses == (4, 3, None)
     assert all(torch.equal(now, old + 1) for now, old in zip(statistics, before, strict=True))
 
 
@@ -248,7 +250,7 @@ def test_the_burn_in_ends_with_a_copy_of_the_student(tmp_path):
 def rates(made: Trainer) -> list[float]:
     """What the optimizer learns with, step by step, in a whole run."""
     used, update = [], made._update
-    made._update = lambda losses: (used.append(made.optimizer.param_groups[0]["lr"]), update(losses))
+    made._update = lambda losses: (used.append(made.optimizer.param_groups[0]["lr"]), update(losses))[1]
     made.fit()
     return used
 
@@ -324,7 +326,7 @@ def test_mean_losses_are_those_of_the_steps_since_the_last_evaluation(tmp_path):
         for loss in losses:
             counted.add(1, 1e-3, Losses(torch.tensor(loss), torch.tensor(loss / 2)))
         counted.look()
-        found = counted.mean()
+        found = counted.mean(0)
         return found["loss"], found["supervised"]
 
     assert mean(1.0, 3.0) == (2, 1)
@@ -393,13 +395,15 @@ def test_a_process_that_finds_another_checkpoint_than_the_first_is_told(tmp_path
         elsewhere.fit()
 
 
-@pytest.mark.parametrize("cut", range(1, 26, 3))
-def test_a_row_that_was_half_written_is_forgotten(tmp_path, cut):
+@pytest.mark.parametrize(
+    ("cut", "left"), [*((cut, b"") for cut in range(1, 26, 3)), (22, b'"' + 2000 * (99 * b"a" + b"\n"))]
+)
+def test_a_row_that_was_half_written_is_forgotten(tmp_path, cut, left):
     log = TrainingLog(tmp_path)
     for step in (20, 40, 120):
         log.add(row(step))
     whole = log.file.read_bytes()
-    log.file.write_bytes(whole[:-cut])
+    log.file.write_bytes(whole[:-cut] + left)
     log.forget_after(120)  # of 120 may be left 12, or 1, and its last number may lack digits
     assert log.file.read_bytes() == whole[: whole.index(b"120")]
 

@@ -59,6 +59,13 @@ def test_world_size_two_is_world_size_one(kind, request):
     assert first["losses"] == second["losses"] == pytest.approx(one["losses"], rel=1e-4)
 
 
+def test_two_processes_go_on_with_the_losses_of_both(plain):
+    """The first alone writes what was counted before."""
+    for ranks in plain:
+        for ended in ranks:
+            assert ended["parted"] == ended["losses"]
+
+
 def test_two_processes_predict_every_person_once(plain):
     (one,), (first, second) = plain
     assert torch.equal(first["predicted"], second["predicted"])

@@ -4,7 +4,9 @@ Usage: world.py FOLDER NETWORK, NETWORK being "plain" (no batch norm), "whole" (
 or "ema" (that with a teacher whose batch norms keep statistics of their own).
 """
 
+import copy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
@@ -67,6 +69,19 @@ def losses_of(curve: list[Point]) -> list[float]:
     return [curve[-1].loss, curve[-1].supervised, curve[-1].consistency]
 
 
+def parted(begin: Callable[[], Trainer], batches: Batches) -> list[float]:
+    """The losses of a run that was stopped after 4 steps and goes on from its checkpoint."""
+    first = begin()
+    first.students[0].train()
+    for step in range(4):
+        first.take_step(batches[step])
+    if first.fabric.is_global_zero:
+        first.folder.mkdir()
+    first.save()
+    first.fabric.barrier()
+    return losses_of(begin().fit())
+
+
 def whole(folder: Path, fabric) -> None:
     """A bottom-up network and its teacher on whole images."""
     torch.manual_seed(0)
@@ -122,12 +137,16 @@ def main() -> None:
         rank=fabric.global_rank, world=fabric.world_size,
         reduce=lambda tensor: fabric.all_reduce(tensor, reduce_op="sum"),
     )  # fmt: skip
-    teacher = (EMA if kind == "ema" else EMAN)(network, 0.6)
-    trainer = Trainer(
-        fabric, network, teacher, batches, Supervision(codec), Train(steps=6, batch_size=8),
-        lambda networks: {name: {"AP": 0.0} for name in networks}, key="world", folder=folder / "run",
-        strong=Strong([HardAffine(), PoseMUM(sites=("layer1",))]), progress=False,
-    )  # fmt: skip
+
+    def trainer_of(network: nn.Module, run: str) -> Trainer:
+        return Trainer(
+            fabric, network, (EMA if kind == "ema" else EMAN)(network, 0.6), batches, Supervision(codec),
+            Train(steps=6, batch_size=8), lambda networks: {name: {"AP": 0.0} for name in networks}, key="world",
+            folder=folder / run, strong=Strong([HardAffine(), PoseMUM(sites=("layer1",))]), progress=False,
+        )  # fmt: skip
+
+    trainer = trainer_of(network, "run")
+    begun = copy.deepcopy(network)
     with mock.patch.object(torch.distributed, "barrier", wraps=torch.distributed.barrier) as barrier:
         curve = trainer.fit()
     waits = barrier.call_count
@@ -139,6 +158,8 @@ def main() -> None:
         "waits": waits,
         "predicted": predicted,
     }
+    if kind == "plain":
+        state["parted"] = parted(lambda: trainer_of(copy.deepcopy(begun), "parted"), batches)
     torch.save(state, folder / f"rank{fabric.global_rank}.pt")
 
 
