@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from sshpe_lib.errors import SSHPEError
+from sshpe_lib.errors import SSHPEError, in_one_line
 from sshpe_lib.models import weights
 from sshpe_lib.writing import written_whole
 
@@ -35,8 +35,7 @@ def read(path: Path, key: str, device: torch.device | str = "cpu") -> dict:
     try:
         state = weights.load_plain(path, device, checksums=True)
     except Exception as error:  # torch raises many kinds for a truncated zip or a refused pickle
-        reason = f"{type(error).__name__}: {error}".strip().split("\n")[0]
-        raise SSHPEError(f"{path}: not a readable checkpoint ({reason}); {CURE}") from None
+        raise SSHPEError(f"{path}: not a readable checkpoint ({in_one_line(error)}); {CURE}") from None
     if not isinstance(state, dict) or state.get("key") != key:
         found = state.get("key") if isinstance(state, dict) else None
         raise SSHPEError(f"{path}: belongs to experiment {found}, not {key}; {CURE}")

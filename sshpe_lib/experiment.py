@@ -120,7 +120,7 @@ def _train(experiment: Experiment, machine: Machine, folder: Path) -> Record:
         parts.supervision_of(experiment), experiment.train, evaluation, key=experiment.key(), folder=folder,
         strong=parts.strong_of(experiment), dropping=parts.dropping_of(experiment), seed=experiment.stream_seed,
         evaluations=experiment.evaluate.times, workers=machine.workers, progress=machine.progress,
-        cuda_graphs=machine.cuda_graphs,
+        cuda_graphs=machine.cuda_graphs, part=provenance.part(fabric, started, precision, code),
     )  # fmt: skip
     curve = trainer.fit()
     headline = "teacher" if experiment.teacher.kind in ("ema", "eman") else "student"
@@ -134,14 +134,7 @@ def _train(experiment: Experiment, machine: Machine, folder: Path) -> Record:
         curve=records.thin(curve),
         **_shown(experiment, evaluation, networks[headline]),
         provenance=provenance.collect(
-            fabric,
-            experiment.key(),
-            facts,
-            started,
-            trainer.seconds,
-            state_sha256(networks[headline]),
-            precision,
-            code,
+            trainer.parts, experiment.key(), facts, trainer.seconds, state_sha256(networks[headline])
         ),
     )
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sshpe_lib.records import Provenance
 
@@ -26,39 +27,48 @@ PACKAGES = (
 )
 
 
-def collect(
-    fabric: Fabric,
-    key: str,
-    facts: dict[str, str | int],
-    started: datetime,
-    seconds: float,
-    checkpoint: str,
-    precision: str,
-    code: tuple[str, bool] | None = None,
-) -> Provenance:
-    """The provenance of a finished run.
+def part(fabric: Fabric, started: datetime, precision: str, code: tuple[str, bool]) -> dict[str, Any]:
+    """What a run, or one part of it, is trained by: facts of `Provenance` by name, for a checkpoint to keep.
 
-    facts: of its data; seconds: of training and evaluation; checkpoint: `experiment.state_sha256` of the network that
-    tables quote, not the hash of a file; code: the `revision` when the run began, as the checkout may move on
-    meanwhile; the one of now where left out.
+    precision: that training has here; code: the `revision` when it began, as the checkout may move on meanwhile.
     """
     import torch
 
-    commit, dirty = revision() if code is None else code
+    commit, dirty = code
+    return {
+        "started": started.isoformat(timespec="seconds"),
+        "commit": commit,
+        "dirty": dirty,
+        "versions": versions(),
+        "device": device_name(fabric.device),
+        "threads": torch.get_num_threads(),
+        "world_size": fabric.world_size,
+        "precision": precision,
+        "instructions": instructions(fabric.device),
+    }
+
+
+def collect(
+    parts: Sequence[dict[str, Any]], key: str, facts: dict[str, str | int], seconds: float, checkpoint: str
+) -> Provenance:
+    """The provenance of a finished run.
+
+    parts: each `part` of it, in order; facts: of its data; seconds: of training and evaluation; checkpoint:
+    `experiment.state_sha256` of the network that tables quote, not the hash of a file.
+    """
+    *before, last = parts
+    earlier: list[dict[str, Any]] = []
+    for one in before:
+        other = {name: fact for name, fact in one.items() if name != "started" and fact != last.get(name)}
+        if other and other not in earlier:
+            earlier.append(other)
     return Provenance(
-        commit=commit,
-        dirty=dirty,
-        versions=versions(),
-        device=device_name(fabric.device),
-        threads=torch.get_num_threads(),
-        world_size=fabric.world_size,
+        **last | {"started": parts[0]["started"], "dirty": any(one["dirty"] for one in parts)},
         seconds=round(seconds, 1),
-        started=started.isoformat(timespec="seconds"),
         checkpoint_sha256=checkpoint,
         data=facts,
         command=f"sshpe reproduce {key}",
-        precision=precision,
-        instructions=instructions(fabric.device),
+        earlier=tuple(earlier),
     )
 
 

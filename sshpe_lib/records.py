@@ -6,12 +6,12 @@ import json
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
 from sshpe_lib.config import Experiment, Frozen
-from sshpe_lib.errors import SSHPEError
+from sshpe_lib.errors import SSHPEError, in_one_line
 from sshpe_lib.writing import written_whole
 
 MAX_BYTES = 20_000
@@ -56,7 +56,9 @@ class Provenance(Frozen):
 
     checkpoint_sha256: of the state of the network that tables quote (`experiment.state_sha256`); the hash of the file
     checkpoint.pt, which holds more, is another. precision: what the run had, float32 where a processor without
-    bfloat16 was asked for that.
+    bfloat16 was asked for that. Of a run that was interrupted, started is the first part's, dirty tells of any, and
+    what else runs differ in is the last one's. earlier: the fields that parts before had otherwise, by name, of each
+    part that was another.
     """
 
     commit: str
@@ -72,6 +74,8 @@ class Provenance(Frozen):
     command: str
     precision: str | None = None  # None in records from before it was noted: the experiment's
     instructions: str | None = None  # of a CPU, such as AVX2: they decide the last bits
+    # Not written where it is empty, so that a record of one part has the bytes that it always had.
+    earlier: tuple[dict[str, Any], ...] = Field((), exclude_if=lambda earlier: not earlier)
 
 
 class Record(Frozen):
@@ -153,9 +157,9 @@ def read(path: Path) -> Record:
         status = path.stat()
         return _parse(path, status.st_size, status.st_mtime_ns)
     except (OSError, UnicodeDecodeError, ValidationError) as error:
-        first = str(error).splitlines()[0]
         raise SSHPEError(
-            f"{path}: not a readable record ({first}); delete it and run the experiment again"
+            f"{path}: not a readable record ({in_one_line(error)}); it is of another version, or no record: update "
+            "sshpe, move it out of the folder, or run the experiment again"
         ) from None
 
 

@@ -51,7 +51,10 @@ class Comparison:
         """Same processor, precision, threads, processes and versions: bit equality is then expected.
 
         None where all that both note is the same, and one does not note the rest, as records from before it was noted.
+        False too where a run went on elsewhere, or with other code: no other run is trained in such parts.
         """
+        if self.old.provenance.earlier or self.new.provenance.earlier:
+            return False
         changes = self._changes()
         if any(None not in (before, after) for _, before, after in changes):
             return False
@@ -72,6 +75,10 @@ class Comparison:
         surely = self.same_machine is False
         where = "another machine or other versions" if surely else "what may be another machine"
         changes = [f"{name} {_told(after)}, was {_told(before)}" for name, before, after in self._changes()]
+        for which, record in (("recorded", self.old), ("new", self.new)):
+            if record.provenance.earlier:
+                differ = dict.fromkeys(name for part in record.provenance.earlier for name in part)
+                changes.append(f"the {which} run went on with other {', '.join(differ)}")
         verdict = "within" if self.agrees else "DIFFERS by more than"
         return f"{head}: {verdict} the tolerance of {self.tolerance:.1f} AP on {where} ({', '.join(changes)})"
 

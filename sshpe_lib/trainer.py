@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from sshpe_lib.augment.dropping import InformationDropping
 from sshpe_lib.augment.view import Strong
 from sshpe_lib.config import Train
 from sshpe_lib.data.loaders import IN_USE, TrainBatch, lost_workers_told, usual_step
-from sshpe_lib.errors import SSHPEError
+from sshpe_lib.errors import SSHPEError, in_one_line
 from sshpe_lib.feed import Feed
 from sshpe_lib.graphs import StepGraphs, add_up
 from sshpe_lib.methods import semi_supervised, supervised
@@ -64,7 +64,8 @@ class Trainer:
     run inside the checkpoint. `evaluate` maps {"student": network, "teacher": network} to COCO statistics
     in percent; it is called `evaluations` times, the last time after the last step. `strong` makes the student's
     view of unlabelled crops, `dropping` drops information from labelled ones; both draw from `seed`, the run's own
-    where left out. `cuda_graphs` gives a GPU each pass whole (`graphs`).
+    where left out. `cuda_graphs` gives a GPU each pass whole (`graphs`). `part` says what trains now
+    (`provenance.part`); checkpoints keep it, and `parts` holds those of a run that went on in order.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Trainer:
         workers: int = 0,
         progress: bool = True,
         cuda_graphs: bool = False,
+        part: dict[str, Any] | None = None,
     ):
         self.layout = torch.channels_last if train.channels_last else torch.contiguous_format
         # The unwrapped networks that learn, the student first: teachers and checkpoints see these.
@@ -119,6 +121,7 @@ class Trainer:
         self.step, self.seconds = 0, 0.0
         self.curve: list[Point] = []
         self.metrics: dict[str, dict[str, float]] = {}
+        self.parts = [] if part is None else [part]
         self.tally = Tally(fabric, self.log, self.steps)
         self.preparation = Preparation(teaching, dropping, self.layout)
         self._feed = Feed(fabric.device)
@@ -293,6 +296,7 @@ class Trainer:
             "sums": self.tally.sums,
             "curve": [point.model_dump() for point in self.curve],
             "metrics": self.metrics,
+            "parts": self.parts,
             "student": self.network.state_dict(),
             "teacher": self.teacher.state() if self.teacher is not None else None,
             "optimizer": self.optimizer.state_dict(),
@@ -317,13 +321,19 @@ class Trainer:
 
     def _take_over(self) -> None:
         state = checkpoints.read(self.checkpoint, self.key, self.fabric.device)
-        self.network.load_state_dict(state["student"])
-        if self.teacher is not None:
-            self.teacher.load(state["teacher"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.seconds = state["step"], state["seconds"]
-        self.tally.sums, self.metrics = state["sums"], state["metrics"]
-        self.curve = [Point.model_validate(point) for point in state["curve"]]
+        try:
+            self.network.load_state_dict(state["student"])
+            if self.teacher is not None:
+                self.teacher.load(state["teacher"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.seconds = state["step"], state["seconds"]
+            self.tally.sums, self.metrics = state["sums"], state["metrics"]
+            self.curve = [Point.model_validate(point) for point in state["curve"]]
+            self.parts = [*state.get("parts", ()), *self.parts]  # none from before they were noted
+        except Exception as error:  # of many kinds: what another version kept is not known here
+            raise SSHPEError(
+                f"{self.checkpoint}: of another version of the code ({in_one_line(error)}); {checkpoints.CURE}"
+            ) from None
         if self.fabric.is_global_zero:
             self.log.forget_after(self.step)
 

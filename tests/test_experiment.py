@@ -25,6 +25,7 @@ from sshpe_lib.evaluate.bottom_up import BottomUpEvaluation
 from sshpe_lib.evaluate.top_down import TopDownEvaluation
 from sshpe_lib.experiment import PEOPLE_OF_A_SCENE, _batches, examples, run, scenes, train
 from sshpe_lib.machine import Machine
+from sshpe_lib.reproduce import Comparison
 from sshpe_lib.skeleton import COCO17
 from sshpe_lib.trainer import Trainer
 from tests import choices, toy
@@ -167,6 +168,45 @@ def test_the_commit_is_that_of_the_start(tmp_path, monkeypatch):
     )
     assert (record.provenance.commit, record.provenance.dirty) == ("a" * 40, False)
     assert next(commits) == ("b" * 40, True)  # asked once, and not at the end
+
+
+def test_a_record_tells_of_all_parts_of_a_run(tmp_path, monkeypatch):
+    """The first on two threads, in code that was not committed."""
+    experiment = smoke("supervised", train__steps=2, evaluate__times=2)
+    folders = {"records_folder": tmp_path / "records", "runs_folder": tmp_path / "runs"}
+    save = Trainer.save
+
+    def stopping(self):
+        save(self)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "save", stopping)
+        patched.setattr("sshpe_lib.provenance.revision", lambda: ("a" * 40, True))
+        with pytest.raises(KeyboardInterrupt):
+            run(experiment, replace(QUIET, threads=2), **folders)
+    (kept,) = tmp_path.glob("runs/*/checkpoint.pt")
+    begun = torch.load(kept, weights_only=True)["parts"][0]["started"]
+    monkeypatch.setattr("sshpe_lib.provenance.revision", lambda: ("b" * 40, False))
+    parts = run(experiment, QUIET, **folders)
+    made = parts.provenance
+    assert made.earlier == ({"commit": "a" * 40, "dirty": True, "threads": 2},)
+    assert (made.started, made.commit, made.dirty, made.threads) == (begun, "b" * 40, True, 1)
+    assert records.find(tmp_path / "records", parts.key) == parts
+    changed = made.model_copy(update={"earlier": (), "dirty": False, "checkpoint_sha256": "0"})
+    whole = parts.model_copy(update={"provenance": changed})
+    for compared in (Comparison(parts, whole), Comparison(whole, parts)):
+        assert compared.same_machine is False and compared.agrees
+        assert "run went on with other commit, dirty, threads)" in compared.describe()
+
+
+def test_a_checkpoint_from_before_parts_were_noted_is_gone_on_with(tmp_path):
+    experiment = smoke("supervised", train__steps=1, evaluate__times=1)
+    train(experiment, QUIET, tmp_path)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del state["parts"]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    assert not train(experiment, QUIET, tmp_path).provenance.earlier
 
 
 def test_a_run_gives_torch_its_threads_back(tmp_path):

@@ -17,21 +17,17 @@ FABRIC = SimpleNamespace(device=torch.device("cpu"), world_size=2)
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def collect(**code: tuple[str, bool]) -> Provenance:
-    return provenance.collect(FABRIC, "abcd", {"labeled": 48}, STARTED, 61.26, "ab" * 32, "32-true", **code)
+def part(**other: object) -> dict:
+    return provenance.part(FABRIC, STARTED, "32-true", ("a" * 40, False)) | other
 
 
-def test_a_run_is_of_the_code_that_it_began_with(monkeypatch: pytest.MonkeyPatch) -> None:
-    began = "a" * 40, True
-    monkeypatch.setattr(provenance, "revision", lambda: ("b" * 40, False))  # a commit while it trained
-    found = collect(code=began)
-    assert (found.commit, found.dirty) == began
-    now = collect()
-    assert (now.commit, now.dirty) == ("b" * 40, False)
+def collect(*parts: dict) -> Provenance:
+    return provenance.collect(parts, "abcd", {"labeled": 48}, 61.26, "ab" * 32)
 
 
 def test_what_is_noted_of_a_run() -> None:
-    found = collect()
+    found = collect(part())
+    assert (found.commit, found.dirty, found.earlier) == ("a" * 40, False, ())
     assert (found.world_size, found.threads, found.seconds) == (2, torch.get_num_threads(), 61.3)
     assert (found.started, found.command) == ("2026-01-01T00:00:00+00:00", "sshpe reproduce abcd")
     assert (found.checkpoint_sha256, found.data, found.precision) == ("ab" * 32, {"labeled": 48}, "32-true")
@@ -40,6 +36,19 @@ def test_what_is_noted_of_a_run() -> None:
         "python", "sshpe", "torch", "torchvision", "lightning-fabric", "numpy", "opencv-python-headless",
         "pycocotools", "faster-coco-eval",
     }  # fmt: skip
+
+
+def test_parts_that_are_alike_are_one() -> None:
+    found = collect(part(), part(started="later"))
+    assert found == collect(part()) and "earlier" not in found.model_dump(mode="json")
+
+
+def test_what_parts_had_otherwise_is_told_once_and_in_order() -> None:
+    there = part(device="another", threads=9)
+    found = collect(there, part(dirty=True), there, part(started="later"))
+    assert found.earlier == ({"device": "another", "threads": 9}, {"dirty": True})
+    assert found.dirty and found.device == part()["device"]
+    assert Provenance.model_validate(found.model_dump(mode="json")) == found
 
 
 @pytest.fixture

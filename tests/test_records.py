@@ -117,6 +117,25 @@ def test_a_file_that_is_no_record_is_one_error(tmp_path: Path, record: Record, c
     assert "\n" not in str(caught.value) and "run the experiment again" in str(caught.value)
 
 
+def test_a_record_of_another_version_is_told_with_the_field_that_is_new(
+    tmp_path: Path, record: Record
+) -> None:
+    path = records.write(tmp_path, record)
+    path.write_text(unknown_field(path.read_text()))
+    told = r"record \(remark: Extra inputs are not permitted\); it is of another version, .*: update sshpe, move it"
+    with pytest.raises(SSHPEError, match=told):
+        records.find(tmp_path, record.key)
+
+
+def test_a_record_of_several_parts_is_found_again(tmp_path: Path, record: Record) -> None:
+    earlier = ({"commit": "f" * 40, "dirty": True, "versions": {"torch": "2.12.0"}},)
+    facts = record.provenance.model_copy(update={"earlier": earlier})
+    parted = record.model_copy(update={"provenance": facts})
+    records.write(tmp_path, parted)
+    assert records.find(tmp_path, record.key) == parted
+    assert "earlier" not in records.write(tmp_path, record).read_text()
+
+
 @pytest.mark.parametrize(
     "metrics",
     [

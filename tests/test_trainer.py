@@ -386,6 +386,29 @@ def test_a_foreign_checkpoint_is_refused(tmp_path):
         other.fit()
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda kept: kept.pop("sums"), "KeyError: 'sums'"),
+        (lambda kept: kept.update(student={"x": torch.zeros(1)}), "RuntimeError: Error.* loading state_dict"),
+        (lambda kept: kept["curve"][0].update(new=1), "new: Extra inputs are not permitted"),
+        (lambda kept: kept.update(teacher=None), "AttributeError: .*None"),
+        (lambda kept: kept["teacher"].update(teacher="EMA"), "the checkpoint's teacher is EMA, not EMAN"),
+    ],
+)
+def test_a_checkpoint_of_another_version_is_named_with_the_cure(tmp_path, change, told):
+    made = trainer(tmp_path, steps=1, burn_in=0, evaluations=1)
+    made.fit()
+    kept = state(made)
+    change(kept)
+    torch.save(kept, made.checkpoint)
+    with pytest.raises(
+        SSHPEError, match=f"of another version of the code .{told}.*; move the file"
+    ) as caught:
+        trainer(tmp_path, steps=1, burn_in=0, evaluations=1).fit()
+    assert str(caught.value).startswith(f"{made.checkpoint}: ") and "\n" not in str(caught.value)
+
+
 def test_a_process_that_finds_another_checkpoint_than_the_first_is_told(tmp_path, monkeypatch):
     trainer(tmp_path).fit()
     elsewhere = trainer(tmp_path / "not shared")

@@ -355,6 +355,17 @@ def test_runs_list_every_record_once_with_its_provenance() -> None:
     assert first["precision"] == "bf16-mixed"  # the profile's
 
 
+def test_runs_tell_of_all_parts() -> None:
+    made = fakes.study(seeds=1)
+    one = made.baselines[0].records[0]
+    parts = {"dirty": True, "earlier": ({"commit": "f" * 40, "threads": 1}, {"threads": 1, "device": "b"})}
+    one = one.model_copy(update={"provenance": one.provenance.model_copy(update=parts)})
+    made = replace(made, baselines=(replace(made.baselines[0], records=(one,)), *made.baselines[1:]))
+    found = report.runs(made).iloc[0]
+    assert (found["commit"], found["threads"]) == ("fffffffff, 012345678+", "1, 2")
+    assert (found["device"], found["torch"]) == ("a\u00a0processor, b", "2.13.0")
+
+
 def test_runs_name_the_column_where_there_are_several() -> None:
     cells = tuple(Cell(row="mum", column=name, method="mum", amount=name) for name in ("1K", "5K"))
     table = tables.load_table("table4").model_copy(update={"cells": cells, "baseline": None})
