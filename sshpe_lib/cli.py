@@ -198,7 +198,9 @@ def reproduce(
     workers: WorkersOption = 0,
     accelerator: AcceleratorOption = "auto",
     devices: DevicesOption = "auto",
-    keep: Annotated[bool, typer.Option(help="keep the trained network as the run's checkpoint")] = False,
+    keep: Annotated[
+        bool, typer.Option(help="keep the trained network as the run's checkpoint, unless the two differ")
+    ] = False,
 ) -> None:
     """Train a record again, as if there were none, and compare; exit code 1 where they differ."""
     from sshpe_lib import paths, records
@@ -206,7 +208,10 @@ def reproduce(
 
     if threads is None:
         threads = records.only(paths.records(), key).provenance.threads
-    _show([train_again(key, machine_of(threads, workers, accelerator, devices), keep=keep)])
+    made = train_again(key, machine_of(threads, workers, accelerator, devices), keep=keep)
+    if keep and not made.agrees:
+        typer.echo(f"{made.old.key}: the trained network is not kept, as it is not the record's")
+    _show([made])
 
 
 @app.command()

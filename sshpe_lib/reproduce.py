@@ -122,17 +122,18 @@ def reproduce(
 
     The run starts without checkpoints, its first stage too, and leaves none: what an earlier, interrupted
     reproduction left must not be part of this one. With `keep` its last checkpoint becomes the run's
-    own. For a run too long for that: `sshpe run` with SSHPE_RECORDS and SSHPE_RUNS at empty folders, then `sshpe
-    compare`.
+    own, where the two agree. For a run too long for that: `sshpe run` with SSHPE_RECORDS and SSHPE_RUNS at empty
+    folders, then `sshpe compare`.
 
     Raises SSHPEError where no record, or more than one, has such a key, its data is not here, the folder of runs takes
-    no files, or several processes of torchrun ask for it.
+    no files or locks, or several processes of torchrun ask for it.
     """
     folder = folder or paths.records()
     old = records.only(folder, key)
     experiment = sources.pin(old.experiment)
     from sshpe_lib import checkpoints
     from sshpe_lib.experiment import train  # torch is not needed to say that there is no such record
+    from sshpe_lib.folder_lock import locked
     from sshpe_lib.machine import Machine, processes
 
     if processes() > 1:
@@ -145,27 +146,29 @@ def reproduce(
     )  # now: it reads every record, and one that is broken must not cost a training
     check_writable(paths.runs())
     _sweep(paths.runs(), old.key)
+    machine = machine or Machine(threads=old.provenance.threads)
     with (
         TemporaryDirectory(dir=paths.runs(), prefix=f"reproduce-{old.key}-") as fresh,
-        FileLock(Path(fresh) / "lock"),
+        locked(Path(fresh), machine),
     ):
-        machine = machine or Machine(threads=old.provenance.threads)
         run = Path(fresh) / old.key
         run.mkdir()
         new = records.fitting(train(experiment, machine, run))  # as the old one was written
-        if keep:
+        comparison = Comparison(old, new, allowed)
+        if keep and comparison.agrees:
             kept = paths.runs() / old.key
             kept.mkdir(exist_ok=True)
             os.replace(checkpoints.of(run), checkpoints.of(kept))
-        return Comparison(old, new, allowed)
+        return comparison
 
 
 def _sweep(runs: Path, key: str) -> None:
     """Remove what reproductions left that were killed: nobody holds its lock, and none is about to take it."""
     for folder in runs.glob(f"reproduce-{key}-*"):
-        if time.time() - folder.stat().st_mtime > MINUTE:
-            with suppress(Timeout), FileLock(folder / "lock", timeout=0):
-                rmtree(folder)
+        with suppress(Timeout, OSError):  # of one that ends meanwhile, or that is somebody else's
+            if time.time() - folder.stat().st_mtime > MINUTE:
+                with FileLock(folder / "lock", timeout=0):
+                    rmtree(folder)
 
 
 def compare_folders(committed: Path, fresh: Path) -> list[Comparison]:

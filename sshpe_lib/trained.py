@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import safetensors
 import torch
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 from sshpe_lib import checkpoints, initial, parts, paths, records
 from sshpe_lib.config import Experiment, HigherHRNet, HRNet
 from sshpe_lib.data import sources
-from sshpe_lib.errors import SSHPEError
+from sshpe_lib.errors import SSHPEError, in_one_line
+from sshpe_lib.experiment import state_sha256
 from sshpe_lib.models import weights
 from sshpe_lib.records import Record
 from sshpe_lib.skeleton import Skeleton
@@ -29,7 +31,8 @@ class Trained:
     """A network in evaluation mode, and what made it.
 
     skeleton: of the people it finds; key: of its record; metrics: the record's, in percent; commit: its code. A network
-    that was trained elsewhere has none of these, and an `origin` in words.
+    that was trained elsewhere has none of these, and an `origin` in words; one that was trained again and is another
+    than the record's has an origin, and its own metrics and commit.
     """
 
     network: nn.Module
@@ -63,11 +66,19 @@ def networks(record: Record, skeleton: Skeleton, runs_folder: Path | None = None
     skeleton: of the people it was trained on; runs_folder: `paths.runs()` where left out.
     Raises SSHPEError where the run has no checkpoint of its end, or where its networks do not have these keypoints.
     """
-    return _filled(record, skeleton, *_checkpoint(record, runs_folder))
+    return _filled(record, skeleton, _checkpoint(record, runs_folder))
 
 
-def _checkpoint(record: Record, runs_folder: Path | None = None) -> tuple[Path, dict[str, dict]]:
-    """The checkpoint of a run that is over, and the states of its networks by name."""
+class _Kept(NamedTuple):
+    """Of the checkpoint of a run that is over: where it is, its networks' states and measurements by name, its code."""
+
+    path: Path
+    states: dict[str, dict]
+    metrics: dict[str, dict[str, float]]
+    commit: str
+
+
+def _checkpoint(record: Record, runs_folder: Path | None = None) -> _Kept:
     path = checkpoints.of((runs_folder or paths.runs()) / record.key)
     state = checkpoints.finished(path, record.key)
     cure = f"train it again: sshpe reproduce {record.key} --keep"
@@ -76,18 +87,19 @@ def _checkpoint(record: Record, runs_folder: Path | None = None) -> tuple[Path, 
     states = {"student": state["student"]}
     if "network" in (state["teacher"] or {}):
         states["teacher"] = state["teacher"]["network"]
-    return path, states
+    parts = state.get("parts") or [{"commit": "unknown"}]  # none from before they were noted
+    return _Kept(path, states, state["metrics"], parts[-1]["commit"])
 
 
-def _filled(record: Record, skeleton: Skeleton, path: Path, states: dict[str, dict]) -> dict[str, nn.Module]:
-    made = {name: empty(record.experiment, skeleton) for name in states}
+def _filled(record: Record, skeleton: Skeleton, kept: _Kept) -> dict[str, nn.Module]:
+    made = {name: empty(record.experiment, skeleton) for name in kept.states}
     for name, network in made.items():
         try:
-            network.load_state_dict(states[name])
+            network.load_state_dict(kept.states[name])
         except RuntimeError:
             raise SSHPEError(
-                f"{path}: its {name} is not a network of the {len(skeleton)} keypoints of {skeleton.name}; choose a "
-                "record of people with those"
+                f"{kept.path}: its {name} is not a network of the {len(skeleton)} keypoints of {skeleton.name}; choose "
+                "a record of people with those"
             ) from None
     return {name: network.eval() for name, network in made.items()}
 
@@ -100,20 +112,24 @@ def empty(experiment: Experiment, skeleton: Skeleton) -> nn.Module:
 
 def from_record(record: Record, skeleton: Skeleton, runs_folder: Path | None = None) -> Trained:
     """The same with everything that is known of it. Arguments and errors as of `of_record`."""
-    return _known(record, skeleton, of_record(record, skeleton, runs_folder))
+    return _known(record, skeleton, _checkpoint(record, runs_folder))
 
 
-def _known(record: Record, skeleton: Skeleton, network: nn.Module) -> Trained:
-    about = record.key, record.metrics[record.headline], record.provenance.commit
-    return Trained(network, record.experiment, skeleton, *about)
+def _known(record: Record, skeleton: Skeleton, kept: _Kept) -> Trained:
+    network = _filled(record, skeleton, kept)[record.headline]
+    about = record.experiment, skeleton, record.key
+    if state_sha256(network) == record.provenance.checkpoint_sha256:
+        return Trained(network, *about, record.metrics[record.headline], record.provenance.commit)
+    metrics = {name: round(value, 3) for name, value in kept.metrics[record.headline].items()}
+    origin = f"trained again after record {record.key}, AP {metrics['AP']:.1f} (AP {record.ap:.1f} there)"
+    return Trained(network, *about, metrics, kept.commit, origin)
 
 
 def of_key(key: str) -> Trained:
     """The network of the record whose key begins so. Raises SSHPEError as `records.only` and `of_record`."""
     record = records.only(paths.records(), key)
     kept = _checkpoint(record)  # before the people, who may have to be drawn, or fetched by hand
-    skeleton = sources.skeleton(sources.pin(record.experiment).data.labeled)
-    return _known(record, skeleton, _filled(record, skeleton, *kept)[record.headline])
+    return _known(record, sources.skeleton(sources.pin(record.experiment).data.labeled), kept)
 
 
 def named(which: str) -> Trained:
@@ -234,8 +250,7 @@ def _about(path: Path) -> _About:
     try:
         return _About.model_validate(about)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise _unreadable(path, ": ".join([*map(str, first["loc"]), first["msg"]])) from None
+        raise _unreadable(path, in_one_line(error)) from None
 
 
 def _unreadable(path: Path, reason: str) -> SSHPEError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import functools
 import json
 import os
@@ -555,6 +556,28 @@ def test_reproduce_keeps_the_network_where_asked(sshpe, saved: Record, training:
     assert not kept.exists()
     assert sshpe("reproduce", saved.key, "--keep")[0] == 0
     assert kept.exists() and not training.folder.exists()
+
+
+def test_reproduce_keeps_no_network_that_differs(sshpe, saved: Record, training: SimpleNamespace) -> None:
+    training.result = changed(saved, 23.0, checkpoint_sha256="cd" * 32)
+    code, out, _ = sshpe("reproduce", saved.key, "--keep")
+    assert code == 1 and f"{saved.key}: the trained network is not kept" in out
+    assert not checkpoints.of(paths.runs() / saved.key).exists()
+
+
+def test_reproduce_refuses_runs_that_cannot_be_locked(
+    sshpe, saved: Record, training: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = paths.runs() / f"reproduce-{saved.key}-left"
+    left.mkdir(parents=True)
+    os.utime(left, (0, 0))
+
+    def refused(*_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    assert_refused(sshpe("reproduce", saved.key), "lock cannot be locked: No locks available", "SSHPE_RUNS")
+    assert training.experiment is None
 
 
 def test_reproduce_removes_what_a_killed_one_left_and_no_other(sshpe, saved: Record, training) -> None:

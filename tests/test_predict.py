@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from sshpe_lib import cli, initial, predict, records, tables, trained
+from sshpe_lib import checkpoints, cli, initial, predict, records, tables, trained
 from sshpe_lib.data import named_boxes
 from sshpe_lib.data.images import SUFFIXES, read_image
 from sshpe_lib.data.synthetic import SyntheticPeople, build
@@ -27,7 +27,7 @@ from sshpe_lib.experiment import run, state_sha256
 from sshpe_lib.machine import Machine
 from sshpe_lib.models import weights
 from sshpe_lib.skeleton import COCO17
-from tests import choices, processes
+from tests import choices, fakes, processes
 
 QUIET = Machine(threads=1, progress=False, accelerator="cpu")
 EASY = SyntheticPeople(images=12, seed=77, difficulty=0.2)
@@ -64,6 +64,19 @@ def test_a_file_holds_the_network_that_the_record_quotes(project, method, chosen
     assert loaded.experiment == record.experiment and loaded.skeleton == COCO17 and loaded.key == record.key
     assert state_sha256(loaded.network) == record.provenance.checkpoint_sha256
     assert not loaded.network.training and loaded.learned_from == "drawn people"
+
+
+def test_a_network_that_was_trained_again_is_told_from_the_records(project) -> None:
+    record = fakes.record(train_one(project).experiment, ap=24.0)  # whose network nobody has
+    records.write(project / "records", record)
+    path = checkpoints.of(project / "runs" / record.key)
+    state = checkpoints.read(path, record.key)
+    state["metrics"]["teacher"] = fakes.statistics(22.0004)
+    checkpoints.write(path, state | {"parts": [{"commit": "f" * 40}]})
+    trained.save(trained.of_key(record.key), project / "again.safetensors")
+    for made in (trained.of_key(record.key), trained.load(project / "again.safetensors")):
+        assert made.about == f"trained again after record {record.key}, AP 22.0 (AP 24.0 there)"
+        assert (made.key, made.metrics["AP"], made.commit) == (record.key, 22.0, "f" * 40)
 
 
 def test_a_network_is_loaded_without_a_draw() -> None:
