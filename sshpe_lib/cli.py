@@ -239,7 +239,7 @@ def _ended_in_order() -> Iterator[None]:
     What the program started is then ended too, as after an interrupt. Processes of torchrun die at once: those that
     wait for one another could not see the exception, and torchrun ends all of them.
     """
-    if "WORLD_SIZE" in os.environ:
+    if os.environ.get("WORLD_SIZE"):
         yield
         return
     owner = os.getpid()
@@ -261,11 +261,15 @@ def _ended_in_order() -> Iterator[None]:
 def main() -> None:
     """Run the command; a mistake in the input is one line on stderr and exit code 2, SIGTERM exit code 143.
 
-    A process or machine of the same run that can no longer be reached is told like a mistake in the input.
+    A process or machine of the same run that can no longer be reached is told like a mistake in the input, and so is a
+    file that the system refuses.
     """
     try:
         with _ended_in_order(), connected():
             app()
     except SSHPEError as error:
         typer.echo(f"sshpe: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:  # other people's folders, names too long: wherever a path is asked for
+        typer.echo(f"sshpe: {error.filename or 'output'}: {error.strerror or error}", err=True)
         sys.exit(2)

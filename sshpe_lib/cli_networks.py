@@ -106,9 +106,12 @@ def train(
 ) -> None:
     """Train a network on your own people, measure it, and write it for `sshpe predict`."""
     from sshpe_lib.data.sources import own
+    from sshpe_lib.errors import SSHPEError
     from sshpe_lib.profiles import assignments
     from sshpe_lib.training import run as train_on
 
+    if unlabeled is None and unlabeled_images is not None:
+        raise SSHPEError("--unlabeled-images is the folder of a further file; name it by --unlabeled")
     told, made = train_on(
         output, machine_of(threads, workers, accelerator, devices, tensorboard, pack, cuda_graphs),
         own(people, images, category), own(val, val_images, category), method, profile, labels=labels,

@@ -84,7 +84,9 @@ def write(made: Trained, path: Path) -> None:
         return
     with written_whole(path, suffix=path.suffix) as partial:
         if path.suffix == ".pt2":
-            torch.export.save(program(made), partial)
+            file = io.BytesIO()  # of a full disk, torch's own writing tells in a page of C++
+            torch.export.save(program(made), file)
+            partial.write_bytes(file.getbuffer())
         else:
             _onnx(made).save(partial)
 

@@ -73,4 +73,8 @@ def data() -> Path | None:
 
 
 def _folder(variable: str, default: Path | str) -> Path:
-    return Path(os.environ.get(variable) or default).expanduser().absolute()
+    folder = Path(os.environ.get(variable) or default)
+    try:
+        return folder.expanduser().absolute()
+    except RuntimeError:
+        raise SSHPEError(f"{variable}={folder}: no home is known for its ~; name the whole path") from None

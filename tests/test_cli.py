@@ -616,6 +616,25 @@ def test_reproduce_refuses_a_record_that_was_edited(sshpe, folder: Path, saved: 
     assert training.experiment is None
 
 
+@pytest.mark.parametrize("words", [("status", "--profile", "x" * 300), ("table", "x" * 300)])
+def test_a_name_that_the_system_refuses_is_one_line(sshpe, words: tuple[str, ...]) -> None:
+    assert_refused(sshpe(*words), "x.yaml: File name too long")
+
+
+def test_a_home_that_nobody_has_is_one_line(sshpe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSHPE_CACHE", "~nobodyhere/x")
+    assert_refused(sshpe("weights", "list"), "SSHPE_CACHE=~nobodyhere/x: no home is known")
+
+
+def test_somebody_elses_folder_is_one_line(sshpe, saved: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refused)  # root may enter every folder
+    told = f"{records.path_of(paths.records(), saved.key)}: Permission denied"
+    assert_refused(sshpe("compare", paths.records(), paths.records()), told)
+
+
 @pytest.mark.parametrize(("fatal", "code"), [(True, 1), (False, 0)])
 def test_data_check_fails_on_fatal_faults_only(
     sshpe, monkeypatch: pytest.MonkeyPatch, fatal: bool, code: int

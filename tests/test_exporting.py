@@ -20,6 +20,7 @@ from sshpe_lib.machine import Machine
 from sshpe_lib.skeleton import COCO17
 from sshpe_lib.trained import Trained
 from tests import choices
+from tests.disks import small_disk
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the exporter's own deprecations
 
@@ -180,6 +181,15 @@ def test_a_graph_is_told_to_make_no_flip_test(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(exporting, "write", lambda *_: None)
     assert "with a flip test, which a graph does not make" in exporting.export("0", tmp_path / "graph.onnx")
     assert "flip" not in exporting.export("0", tmp_path / "graph.safetensors")
+
+
+def test_a_graph_on_a_full_disk_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = torch.export.export(torch.nn.Linear(64, 64), (torch.zeros(1, 64),))
+    monkeypatch.setattr(exporting, "program", lambda made: graph)
+    with small_disk(tmp_path / "full", "4k"):
+        with pytest.raises(SSHPEError, match=r"graph.pt2: cannot be written \(No space left on device\)"):
+            exporting.write(trained.load(trained.shipped()), tmp_path / "full" / "graph.pt2")
+        assert not list((tmp_path / "full").iterdir())
 
 
 class Away(torch.nn.Module):

@@ -197,6 +197,12 @@ def test_the_command_as_typed(files: tuple[Path, Path], tmp_path: Path) -> None:
     assert about["key"] == network.key and about["metrics"] == network.metrics
 
 
+def test_images_of_no_further_file_are_refused(files: tuple[Path, Path], tmp_path: Path) -> None:
+    typed = ["train", str(files[0]), "--val", str(files[1]), "--unlabeled-images", str(tmp_path)]
+    refused = CliRunner().invoke(cli.app, typed)
+    assert str(refused.exception).startswith("--unlabeled-images is the folder of a further file")
+
+
 @pytest.mark.parametrize(
     ("category", "backbone"), [("body", "resnet18"), ("4", "resnet18"), ("body", "higherhrnet-w32")]
 )
