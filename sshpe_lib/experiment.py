@@ -95,10 +95,8 @@ def _train(experiment: Experiment, machine: Machine, folder: Path) -> Record:
     started, code = datetime.now(UTC), provenance.revision()  # now: files may change while this trains
     data = roles.load(experiment, machine.pack, machine.progress)
     sources.pin(experiment)  # again: a file may have changed while this run waited for its turn, or read it
-    fabric, precision = (
-        machine.fabric(experiment.train.precision, folder),
-        machine.precision(experiment.train.precision),
-    )
+    fabric = machine.fabric(experiment.train.precision, folder)
+    precision = machine.precision(experiment.train.precision)
     channels = parts.channels_of(experiment, len(data.skeleton))
     evaluation = parts.evaluation_of(
         experiment, data.val, data.ground_truth, data.skeleton, fabric, data.cache

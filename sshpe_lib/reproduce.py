@@ -141,9 +141,8 @@ def reproduce(
             f"{old.key} is trained again in one process, and torchrun started {processes()}; leave torchrun out, or "
             "give it `sshpe run` with SSHPE_RECORDS and SSHPE_RUNS at empty folders, then `sshpe compare` the records"
         )
-    allowed = tolerance(
-        old, folder
-    )  # now: it reads every record, and one that is broken must not cost a training
+    # Now: it reads every record, and one that is broken must not cost a training.
+    allowed = tolerance(old, folder)
     check_writable(paths.runs())
     _sweep(paths.runs(), old.key)
     machine = machine or Machine(threads=old.provenance.threads)

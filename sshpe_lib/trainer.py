@@ -104,9 +104,8 @@ class Trainer:
         parameters = [p for network in self.networks for p in network.parameters()]
         self.students = [fabric.setup_module(network) for network in self.networks]
         adam = torch.optim.Adam(parameters, lr=train.learning_rate, fused=True)
-        self.optimizer = cast(
-            torch.optim.Optimizer, fabric.setup_optimizers(adam)
-        )  # wrapped; several for several
+        # Wrapped; several for several.
+        self.optimizer = cast(torch.optim.Optimizer, fabric.setup_optimizers(adam))
         self.fabric, self.teacher, self.batches, self.teaching = fabric, teacher, batches, teaching
         self.pairs: list[tuple[nn.Module, Teacher]] = []
         if teacher is not None:
