@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -73,14 +74,11 @@ def load_profile(name: str | Path, folder: Path | None = None) -> Profile:
 
     Raises SSHPEError with the known names, or with every fault.
     """
-    folder, path = (folder or paths.params()) / "profiles", Path(name)
-    if path.suffix != ".yaml":
-        path = folder / f"{name}.yaml"
-    if not path.exists():
+    folder, name = (folder or paths.params()) / "profiles", str(name)
+    path = Path(name) if name.endswith(".yaml") else folder / f"{name}.yaml"
+    if not os.path.exists(path):  # False for a name that no file can have, too
         known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
-        raise SSHPEError(
-            f"no profile {str(name)!r} in {path.parent}; choose one of: {known}, or a .yaml file"
-        )
+        raise SSHPEError(f"no profile {name!r} in {path.parent}; choose one of: {known}, or a .yaml file")
     return validated(Profile, read_yaml(path), path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -141,10 +142,9 @@ def names(folder: Path | None = None) -> list[str]:
 
 def load_table(name: str | Path, folder: Path | None = None) -> Table:
     """The table params/NAME.yaml, or the one in a file. Raises SSHPEError where it is missing or wrong."""
-    path = Path(name)
-    if path.suffix != ".yaml":
-        path = (folder or paths.params()) / f"{name}.yaml"
-    if not path.exists():
+    name = str(name)
+    path = Path(name) if name.endswith(".yaml") else (folder or paths.params()) / f"{name}.yaml"
+    if not os.path.exists(path):  # False for a name that no file can have, too
         raise SSHPEError(f"no table {path}; choose one of: {', '.join(names(folder))}")
     return validated(Table, {"name": path.stem} | read_yaml(path) | {"file": path}, path)
 

@@ -247,7 +247,7 @@ def test_run_takes_a_file_a_row_a_column_and_the_machine(sshpe, repository: Path
     code, _, _ = sshpe(
         "run", repository / "params" / "table4.yaml", "--profile", "smoke", "--row", "0.9",
         "--column", "resnet18", "--seeds", "2", "--threads", "3", "--workers", "1",
-        "--accelerator", "cpu", "--devices", "2", "--tensorboard", "--jobs", "4",
+        "--accelerator", "cpu", "--devices", "1", "--tensorboard", "--jobs", "4",
     )  # fmt: skip
     assert code == 0
     assert [(one.teacher.decay, one.train.seed) for one, _, _ in asked] == [
@@ -256,7 +256,7 @@ def test_run_takes_a_file_a_row_a_column_and_the_machine(sshpe, repository: Path
         (0.9, 0),
         (0.9, 1),
     ]
-    machine = Machine("cpu", 2, threads=3, workers=1, tensorboard=True)
+    machine = Machine("cpu", 1, threads=3, workers=1, tensorboard=True)
     assert {(how, jobs) for _, how, jobs in asked} == {(machine, 4)}
 
 
@@ -616,9 +616,16 @@ def test_reproduce_refuses_a_record_that_was_edited(sshpe, folder: Path, saved: 
     assert training.experiment is None
 
 
-@pytest.mark.parametrize("words", [("status", "--profile", "x" * 300), ("table", "x" * 300)])
-def test_a_name_that_the_system_refuses_is_one_line(sshpe, words: tuple[str, ...]) -> None:
-    assert_refused(sshpe(*words), "x.yaml: File name too long")
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("status", "--profile", "x" * 300), "no profile 'xxx"),
+        (("table", "x" * 300), "no table "),
+        (("evaluate", "x" * 300 + ".safetensors"), "File name too long"),
+    ],
+)
+def test_a_name_that_the_system_refuses_is_one_line(sshpe, words: tuple[str, ...], told: str) -> None:
+    assert_refused(sshpe(*words), told)
 
 
 def test_a_home_that_nobody_has_is_one_line(sshpe, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,11 @@ class Found:
 
 def look(source: Source) -> Found:
     """What there is of a source; nothing is downloaded or rendered. Raises SSHPEError for a wrong SSHPE_DATA."""
-    return _look_synthetic(source) if isinstance(source, SyntheticSource) else _look_coco(source)
+    if isinstance(source, SyntheticSource):
+        return _look_synthetic(source)
+    if isinstance(source, CocoSource | AIChallengerSource):
+        return _look_coco(source)
+    return _look_taught(source)
 
 
 def roles(experiments: list[Experiment]) -> dict[Source, list[str]]:
@@ -87,6 +91,17 @@ def _look_synthetic(source: SyntheticSource) -> Found:
     state = "in the cache" if file.is_file() else "the first run draws them"
     said = (f"{count:,} synthetic people in {source.images:,} images; {state}",)
     return Found(count, True, said, images=source.images, peopled=peopled)
+
+
+def _look_taught(source: Source) -> Found:
+    """Another format, such as one of a contributor (CONTRIBUTING.md), which is asked for its people."""
+    try:
+        people = sources.instances(source)
+    except SSHPEError as error:
+        return Found(None, False, (f"cannot be used: {error}",))
+    images = len(people.file_names)
+    said = (f"{people.source}: {len(people):,} people in {images:,} images",)
+    return Found(len(people), True, said, len(people.skeleton), images, images)
 
 
 def _look_coco(source: CocoSource | AIChallengerSource) -> Found:
