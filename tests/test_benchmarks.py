@@ -122,7 +122,7 @@ def test_trainings_stand_in_a_line_with_those_of_their_machine_alone():
     assert {place[4:6] for place in places} == {
         ("AVX2", "float32"),
         ("AVX2", "bfloat16"),
-        ("not noted", "bfloat16"),
+        ("instructions not noted", "bfloat16"),
     }
     assert {place[:2] for place in places} == {("synthetic people", "128x96")}
     own = CocoSource(kind="coco", annotations="/home/me/people.json", images="/home/me", fingerprint="0" * 64)
