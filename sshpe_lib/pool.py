@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from sshpe_lib import paths, progress, records
 from sshpe_lib.config import Experiment
-from sshpe_lib.errors import SSHPEError
+from sshpe_lib.errors import SSHPEError, in_one_line
 from sshpe_lib.experiment import busy, run
 from sshpe_lib.machine import Machine, processes
 from sshpe_lib.records import Record
@@ -147,7 +147,7 @@ def _one_after_another(
         except (SSHPEError, torch.OutOfMemoryError) as error:
             if processes() > 1:
                 raise  # the others may not have failed: they would wait for this one in their next step
-            failures.append(f"run {key} failed: {str(error).splitlines()[0]}")
+            failures.append(f"run {key} failed: {in_one_line(error)}")
     if failures:
         raise SSHPEError("; ".join(failures))
     return [made[experiment.key()] for experiment in experiments]

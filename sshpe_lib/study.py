@@ -134,10 +134,8 @@ def check_metrics(table: Table, profile: str) -> None:
     for name in table.others:
         if name not in known:
             raise SSHPEError(f"{where}: others: no metric {name!r}; choose among: {', '.join(sorted(known))}")
-    cells = [
-        *table.cells,
-        *table.baselines(table.cells),
-    ]  # in this order: a fault is told of a cell as written
+    # In this order: a fault is told of a cell as written.
+    cells = [*table.cells, *table.baselines(table.cells)]
     for cell, asked in tables.cell_experiments(table, profile, 1, cells):
         if isinstance(asked, str):
             continue

@@ -246,7 +246,10 @@ def test_a_gpu_without_memory_left_fails_its_own_run_alone(tmp_path, monkeypatch
 
     asked = []
     monkeypatch.setattr(pool, "run", run)
-    with pytest.raises(SSHPEError, match=rf"^run {bad.key()} failed: CUDA out of memory\. Tried .* 9 GiB\.$"):
+    with pytest.raises(
+        SSHPEError,
+        match=rf"^run {bad.key()} failed: OutOfMemoryError: CUDA out of memory\. Tried .* 9 GiB\.$",
+    ):
         run_all([bad, good], QUIET, 1, tmp_path)
     assert asked == [good]
 

@@ -15,9 +15,8 @@ from sshpe_lib.errors import SSHPEError
 
 # File name -> (P, 4) x, y, width, height in pixels; P is 0 where nobody is.
 Boxes = Mapping[str, np.ndarray | Sequence[Sequence[float]]]
-ONE_BY_ONE = (
-    "predict them one after the other, each with an --output of its own"  # the cure for one name of two files
-)
+# The cure for one name of two files.
+ONE_BY_ONE = "predict them one after the other, each with an --output of its own"
 
 
 def read_boxes(path: Path, category: str | int | None = None) -> dict[str, np.ndarray]:

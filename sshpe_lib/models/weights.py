@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from sshpe_lib.errors import SSHPEError
+from sshpe_lib.errors import SSHPEError, in_one_line
 from sshpe_lib.models.stages import belongs
 from sshpe_lib.writing import written_whole
 
@@ -145,10 +145,9 @@ def _load_pickled(path: Path) -> dict[str, Tensor]:
     try:
         state = load_plain(path)
     except Exception as error:  # foreign bytes break the unpickler in every way there is
-        reason = str(error).strip().split("\n")[0]
         raise SSHPEError(
-            f"{path} is no plain file of tensors ({type(error).__name__}: {reason}); pickled objects are not "
-            "run: where you trust the file, save its tensors as .safetensors and name that"
+            f"{path} is no plain file of tensors ({in_one_line(error)}); pickled objects are not run: where "
+            "you trust the file, save its tensors as .safetensors and name that"
         ) from error
     for wrapper in _WRAPPERS * _WRAPPED:
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
