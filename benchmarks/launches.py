@@ -117,7 +117,6 @@ def take_step(trainer: Trainer, batch: TrainBatch) -> None:
     losses.total.backward()
     if trainer.teacher is not None:
         trainer.teacher.update(trainer.network)
-    torch.stack([loss.detach() for loss in losses if loss is not None])  # on its way to the log
 
 
 def count(call: Callable[..., object], *given: object) -> int:

@@ -83,7 +83,12 @@ def bare(trainer: Trainer, batch: Parcel) -> Call:
     """The passes alone; gradients of the mean of the heatmaps."""
     layout = torch.channels_last if trainer.train.channels_last else torch.contiguous_format
     there: TrainBatch = batch.to(trainer.fabric.device).open()
-    seen = [normalize(one.image).contiguous(memory_format=layout) for one in there if one is not None]
+    dtypes = trainer.preparation.dtype, torch.float32
+    seen = [
+        normalize(one.image, dtype).contiguous(memory_format=layout)
+        for one, dtype in zip(there, dtypes, strict=True)
+        if one is not None
+    ]
     teacher = trainer.teacher.network if trainer.teacher is not None else None
     if teacher is not None and teacher is not trainer.network:
         teacher.eval()  # as EMAN's; the student that teaches itself stays in training

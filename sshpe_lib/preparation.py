@@ -22,12 +22,14 @@ from sshpe_lib.parcel import Parcel, pack
 class Preparation:
     """Prepares batches on whatever device they are; what is drawn for one is drawn before.
 
-    teaching: what labelled people teach; dropping: of information, from labelled images; layout: of a network's memory.
+    teaching: what labelled people teach; dropping: of information, from labelled images; layout: of a network's memory;
+    dtype: of labelled images, which nothing but a network reads.
     """
 
     teaching: Supervised
     dropping: InformationDropping
     layout: torch.memory_format
+    dtype: torch.dtype = torch.float32
 
     def drawn(self, batch: TrainBatch | Parcel, draw: Draw) -> Parcel:
         """What a call takes beside the batch where information is dropped, for the draw's device."""
@@ -43,7 +45,7 @@ class Preparation:
         return Prepared(labeled, None if batch.unlabeled is None else normalize(batch.unlabeled.image))
 
     def _labeled(self, batch: CropBatch | SceneBatch) -> Labeled | CrowdLabeled:
-        labeled = self.teaching.label(normalize(batch.image), batch)
+        labeled = self.teaching.label(normalize(batch.image, self.dtype), batch)
         # As a network's answers lie, so that the loss reads both in the order of memory. Some of RSN's are one tensor.
         laid = {target: target.contiguous(memory_format=self.layout) for target in set(labeled.target)}
         return labeled._replace(target=tuple(laid[target] for target in labeled.target))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeVar
@@ -36,6 +37,21 @@ def beside(run: Callable[[], Made], device: torch.device) -> Callable[[], Made]:
     with torch.cuda.stream(stream):
         made = run()
     return lambda: taken_over(made, stream)
+
+
+class Pace:
+    """Has the CPU wait, at each call, for what a GPU was given before the call `ahead` calls ago."""
+
+    def __init__(self, device: torch.device, ahead: int) -> None:
+        self._device, self._ahead = device, ahead
+        self._given: deque[torch.cuda.Event] = deque()
+
+    def __call__(self) -> None:
+        if self._device.type != "cuda":
+            return
+        self._given.append(torch.cuda.current_stream(self._device).record_event())
+        if len(self._given) > self._ahead:
+            self._given.popleft().synchronize()
 
 
 @lru_cache

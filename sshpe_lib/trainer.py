@@ -28,6 +28,7 @@ from sshpe_lib.parcel import Parcel, pack
 from sshpe_lib.preparation import Preparation
 from sshpe_lib.records import Point
 from sshpe_lib.seeding import torch_stream
+from sshpe_lib.streams import Pace
 from sshpe_lib.tally import CURE, Tally
 from sshpe_lib.teacher import Single
 from sshpe_lib.training_log import TrainingLog
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 # A run that is killed loses at most so much training, and the step or the evaluation that it was at.
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
-# Whose losses are not read yet: so much work a GPU has while the CPU waits for a batch, or for its turn. Their batches
+# That a GPU may not have taken yet: so much work it has while the CPU waits for a batch, or for its turn. Their batches
 # stay where they are so long.
 STEPS_AHEAD = IN_USE - 1
 WARMUP_FROM = 1e-3  # of the rate, where it is warmed up
@@ -101,7 +102,11 @@ class Trainer:
             network.to(memory_format=self.layout)  # type: ignore[call-overload]  # of which torch's own types do not know
             if train.sync_batch_norm:
                 _synchronise(network, fabric)
-        parameters = [p for network in self.networks for p in network.parameters()]
+        # The largest first: a GPU's Adam takes so many tensors at a time, and has little to do for a row of small ones.
+        # Each is learned by itself, in any order.
+        parameters = sorted(
+            (p for network in self.networks for p in network.parameters()), key=Tensor.numel, reverse=True
+        )
         self.students = [fabric.setup_module(network) for network in self.networks]
         adam = torch.optim.Adam(parameters, lr=train.learning_rate, fused=True)
         # Wrapped; several for several.
@@ -122,8 +127,9 @@ class Trainer:
         self.metrics: dict[str, dict[str, float]] = {}
         self.parts = [] if part is None else [part]
         self.tally = Tally(fabric, self.log, self.steps)
-        self.preparation = Preparation(teaching, dropping, self.layout)
+        self.preparation = Preparation(teaching, dropping, self.layout, _read_in(fabric))
         self._feed = Feed(fabric.device)
+        self._pace = Pace(fabric.device, STEPS_AHEAD)
         self.graphs = StepGraphs(self.all_networks, cuda_graphs)
 
     @property
@@ -169,6 +175,7 @@ class Trainer:
             losses = self._update(self._forward(self._prepared(batch)))
         self.step += 1
         self.tally.add(self.step, self.rate, losses)
+        self._pace()
         self.tally.look(but=STEPS_AHEAD)
 
     def record(self, batch: TrainBatch | Parcel) -> None:
@@ -325,6 +332,7 @@ class Trainer:
             if self.teacher is not None:
                 self.teacher.load(state["teacher"])
             self.optimizer.load_state_dict(state["optimizer"])
+            self._check_optimizer()
             self.step, self.seconds = state["step"], state["seconds"]
             self.tally.sums, self.metrics = state["sums"], state["metrics"]
             self.curve = [Point.model_validate(point) for point in state["curve"]]
@@ -335,6 +343,20 @@ class Trainer:
             ) from None
         if self.fabric.is_global_zero:
             self.log.forget_after(self.step)
+
+    def _check_optimizer(self) -> None:
+        """PyTorch takes parameters over by their number alone. Raises ValueError where another one has its place."""
+        for parameter, state in self.optimizer.state.items():
+            if state["exp_avg"].shape != parameter.shape:
+                raise ValueError("the optimiser has the parameters in another order")
+
+
+def _read_in(fabric: Fabric) -> torch.dtype:
+    """What a GPU's networks read images in; Fabric casts those of a CPU, and always has."""
+    kind = fabric.device.type
+    with fabric.autocast():
+        mixed = kind == "cuda" and torch.is_autocast_enabled(kind)
+    return torch.get_autocast_dtype(kind) if mixed else torch.float32
 
 
 def _synchronise(network: nn.Module, fabric: Fabric) -> None:

@@ -4,6 +4,7 @@ import csv
 import multiprocessing
 import re
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -75,6 +76,12 @@ def trainer(
 
 def state(made: Trainer) -> dict:
     return torch.load(made.checkpoint, weights_only=True)
+
+
+def turn_round(kept: dict) -> None:
+    """An optimiser's state as one has it that was given its parameters in another order."""
+    parts = list(kept.values())
+    kept.update(zip(kept, reversed(parts), strict=True))
 
 
 def assert_equal(one, other, place="state"):
@@ -333,6 +340,38 @@ def test_mean_losses_are_those_of_the_steps_since_the_last_evaluation(tmp_path):
     assert mean(10.0) == (10, 5)
 
 
+def test_losses_that_a_gpu_sends_together_are_counted_step_by_step(tmp_path, monkeypatch):
+    """All but those of the last steps, when they are there; in their order, and each with its own rate."""
+    monkeypatch.setattr(tally, "STEPS_BETWEEN_LOG_ROWS", 1)
+    monkeypatch.setattr(tally, "STEPS_TOGETHER", 3)
+    fabric = SimpleNamespace(device=torch.device("cuda"), is_global_zero=True, log_dict=lambda *a, **k: None)
+    counted, numbers = tally.Tally(fabric, TrainingLog(tmp_path), steps=8), []
+    for step in range(1, 9):
+        loss = torch.tensor(float(step))
+        counted.add(step, step / 10, Losses(2 * loss, loss, None if step < 5 else loss))
+        counted.look(but=2)
+        numbers.append(counted.sums["count"])
+    assert numbers == [0, 0, 0, 0, 3, 3, 3, 6]
+    counted.look()
+    rows = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
+    assert [(int(row["step"]), float(row["rate"]), float(row["loss"])) for row in rows] == [
+        (step, step / 10, 2 * step) for step in range(1, 9)
+    ]
+    mean = counted.mean(4)
+    assert (mean["loss"], mean["supervised"], mean["consistency"]) == (9, 4.5, 6.5)
+    counted.look()
+    assert counted.sums["count"] == 0
+
+
+def test_adam_is_given_the_largest_parameters_first(tmp_path):
+    """A GPU's takes so many at a time; they are those of both networks where two learn."""
+    for teacher in ("eman", "dual"):
+        made = trainer(tmp_path / teacher, teacher=teacher)
+        sizes = [parameter.numel() for parameter in made.optimizer.param_groups[0]["params"]]
+        assert sizes == sorted(sizes, reverse=True)
+        assert sum(sizes) == sum(p.numel() for network in made.networks for p in network.parameters())
+
+
 @pytest.mark.parametrize("value", ["nan", "inf"])
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path, value):
     made = trainer(tmp_path, evaluations=6)
@@ -394,6 +433,7 @@ def test_a_foreign_checkpoint_is_refused(tmp_path):
         (lambda kept: kept["curve"][0].update(new=1), "new: Extra inputs are not permitted"),
         (lambda kept: kept.update(teacher=None), "AttributeError: .*None"),
         (lambda kept: kept["teacher"].update(teacher="EMA"), "the checkpoint's teacher is EMA, not EMAN"),
+        (lambda kept: turn_round(kept["optimizer"]["state"]), "ValueError: .*parameters in another order"),
     ],
 )
 def test_a_checkpoint_of_another_version_is_named_with_the_cure(tmp_path, change, told):

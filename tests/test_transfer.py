@@ -3,6 +3,7 @@
 import gc
 import weakref
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch.utils._pytree import tree_leaves
@@ -75,6 +76,15 @@ def test_unlabelled_images_are_normalised_and_nothing_is_dropped_from_them():
     made = prepare(batch, prepare.drawn(batch, draw()).open())
     assert torch.equal(made.unlabeled, normalize(batch.unlabeled.image))
     assert not torch.equal(made.labeled.image, normalize(batch.labeled.image))
+
+
+def test_labelled_images_are_rounded_to_what_a_network_reads_once():
+    prepare, batch = preparation(), TrainBatch(crops(2), crops(3))
+    numbers = prepare.drawn(batch, draw()).open()
+    wanted, found = prepare(batch, numbers), replace(prepare, dtype=torch.bfloat16)(batch, numbers)
+    assert found.labeled.image.dtype == torch.bfloat16
+    assert torch.equal(found.labeled.image, wanted.labeled.image.to(torch.bfloat16))
+    assert torch.equal(found.unlabeled, wanted.unlabeled) and found.unlabeled.dtype == torch.float32
 
 
 def test_what_is_dropped_is_drawn_for_the_width_and_the_height_of_a_crop():
