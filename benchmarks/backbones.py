@@ -38,7 +38,9 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], float | None, float | None]] 
     "2xRSN-18": (lambda: EveryUnit(RSN(depth=18, stages=2)), None, None),
     "RSN-18, UDP's": (lambda: EveryUnit(RSN(depth=18, variant="udp", prm=True)), None, None),
     "RSN-50": (lambda: EveryUnit(RSN(depth=50)), None, 6.4),
+    "RSN-50, expansion 4": (lambda: EveryUnit(RSN(depth=50, expansion=4)), None, 6.4),
     "2xRSN-50": (lambda: EveryUnit(RSN(depth=50, stages=2)), None, 13.9),
+    "2xRSN-50, expansion 4": (lambda: EveryUnit(RSN(depth=50, stages=2, expansion=4)), None, 13.9),
 }
 
 

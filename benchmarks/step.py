@@ -144,6 +144,11 @@ def row(
         if machine.on_gpu:
             one = median_ms(in_a_row(forms[1], IN_A_ROW), 1) / IN_A_ROW
             times = max(IN_A_ROW, round(TURN / one))
+            memory = torch.cuda.max_memory_allocated() / 2**30
+        if graphs:
+            trainer.graphs.record(
+                forms[0]
+            )  # whole ones, where a step's are in parts, with features mixed between
         passes, step = (
             np.array(ms) / times for ms in turns([in_a_row(form, times) for form in forms], options.repeats)
         )
@@ -156,7 +161,7 @@ def row(
         flops = cost.step_flops(made, cost.network_of(made, KEYPOINTS).learned)
         rate = flops / (1e9 * np.median(step))
         share = rate / options.peak[made.train.precision]
-        line += f" {rate:8.1f} {share:6.1%} {torch.cuda.max_memory_allocated() / 2**30:6.1f} {adam:7.2f}"
+        line += f" {rate:8.1f} {share:6.1%} {memory:6.1f} {adam:7.2f}"
     print(line, flush=True)
 
 

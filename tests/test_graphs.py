@@ -245,6 +245,23 @@ def test_a_pass_that_mixes_is_never_the_recording_of_one_that_does_not():
     assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
 
 
+def test_a_later_recording_has_the_passes_of_another_step(pretended):
+    """As benchmarks/step.py has those without mixing, of a step that mixes."""
+    net, plain = network(), network()
+    graphs = StepGraphs([net], wanted=True)
+    graphs.record(lambda: (net(IMAGES), net(IMAGES, after_stage=mixed)))
+
+    def bare():
+        with graphs.step():
+            return net(IMAGES), net(IMAGES)
+
+    graphs.record(lambda: (bare(), None)[1])
+    pretended.replayed.clear()
+    found = bare()
+    assert pretended.replayed == [net, net]
+    assert all(torch.equal(one, plain(IMAGES)) for one in found)
+
+
 def test_a_shape_is_recorded_once():
     made, net = Pretended(), network()
     replaying = Graphs(net, made.record, made.replay)
