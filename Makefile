@@ -20,7 +20,7 @@ help:
 	@echo "make test       the tests"
 	@echo "make book       the book from the committed records: book/_build/html/index.html"
 	@echo "make lint       ruff's checks and formatting, mypy's types (make format applies ruff's)"
-	@echo "make bench      every benchmark"
+	@echo "make bench      every benchmark that this machine has the data and the GPU for"
 	@echo "make clean      remove what the targets made, apart from .venv and runs/"
 
 setup: $(READY)
@@ -65,5 +65,5 @@ bench: $(READY)
 	$(BIN)/python book/measure.py
 
 clean:
-	rm -rf book/_build dist build .mypy_cache .pytest_cache .ruff_cache executed notebooks/executed
+	rm -rf book/_build dist build .hypothesis .mypy_cache .pytest_cache .ruff_cache executed notebooks/executed
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

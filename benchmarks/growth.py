@@ -1,10 +1,10 @@
 """How time and memory grow with people, images, joints, pixels, the size of a group, and processes.
 
-    python benchmarks/growth.py [--repeats 15]
+    python benchmarks/growth.py [--repeats 15]    (Linux; where there is a GPU, by book/measure.py, which hides it)
 
 Every point is measured in five processes of its own, sizes taking turns, and the median of these counts: milliseconds
 of CPU, the median of several calls on one thread, and the memory that the calls added at most. The last column is the
-power with which the time grows over the last doubling; 1 is linear. Where little grows with the quantity, the power is
+power with which the time grows over the last step; 1 is linear. Where little grows with the quantity, the power is
 near 0. People of an image stay below 30, the most that bottom-up grouping is made for; above it the method itself, as
 published, breaks them into pieces. Processes that torchrun starts share the crops of one training step, and their CPU
 time and memory are added up, once, over five steps.
@@ -215,7 +215,7 @@ def main() -> None:
 
 
 def row(quantity: str, what: str, points: list[tuple[int, float, float]]) -> dict:
-    """Print the points of one quantity, and the power of the last doubling."""
+    """Print the points of one quantity, and the power of the last step."""
     (one, before, _), (other, after, _) = points[-2:]
     power = float(np.log(after / before) / np.log(other / one))
     print(f"{what} by {quantity}")

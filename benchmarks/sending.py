@@ -27,7 +27,7 @@ BATCH, TOGETHER = 32, 20
 
 
 class AtHand(Dataset):
-    """One batch, whatever the step."""
+    """One batch, whatever the step, in tensors of its own, as a loader process makes it."""
 
     steps, burn_in = 10**9, 0
 
@@ -38,17 +38,10 @@ class AtHand(Dataset):
         return self.steps
 
     def __getitem__(self, step: int) -> loaders.TrainBatch:
-        return self.batch
-
-    loader = loaders.Batches.loader
-
-
-class Cloned(AtHand):
-    """The batch as a loader process makes it: in tensors of its own."""
-
-    def __getitem__(self, step: int) -> loaders.TrainBatch:
         crops = (type(part)(*(tensor.clone() for tensor in part)) for part in self.batch)
         return loaders.TrainBatch(*crops)
+
+    loader = loaders.Batches.loader
 
 
 def copies(batch: loaders.TrainBatch) -> Iterator[list[torch.Tensor]]:
@@ -69,7 +62,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     ways = {
-        "tensor by tensor": iter(DataLoader(Cloned(), batch_size=None, num_workers=1)),
+        "tensor by tensor": iter(DataLoader(AtHand(), batch_size=None, num_workers=1)),
         "ours": iter(AtHand().loader(0, workers=1)),
         "a plain copy, in this process": copies(AtHand().batch),
     }

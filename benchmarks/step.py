@@ -11,9 +11,9 @@ beside the bare passes of the same. What a step has more is told of every turn b
 
 On a GPU a turn is many steps in a row, as in training, with 32 crops by default, and nothing is compiled. Four
 columns more tell the operations a second of the whole step, their share of those of a large matrix product in the same
-precision, the memory, and the milliseconds that the GPU is at Adam in a step. "CUDA graphs" are those of
-`sshpe run --cuda-graphs`; the bare passes are replayed from the same, one after the other, where a step has an
-averaging teacher predict beside the student.
+precision, the memory, and the milliseconds from the first to the last of Adam's kernels in a step. "CUDA graphs" are
+those of `sshpe run --cuda-graphs`; the bare passes are replayed from the same, one after the other, where a step has
+an averaging teacher predict beside the student.
 """
 
 from __future__ import annotations

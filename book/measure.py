@@ -48,10 +48,17 @@ def measure(script: Path, folder: Path = FOLDER) -> bool:
     """Run one benchmark from the root of the checkout, show and keep its output; False where it failed."""
     command = [sys.executable, str(script.relative_to(ROOT))]
     print(f"==> {script.name}", flush=True)
-    commit, dirty = provenance.revision()  # now, as the checkout may move on meanwhile
+    commit, dirty = provenance.revision(
+        "benchmarks", "book/measure.py"
+    )  # now, as the checkout may move on meanwhile
+    on_gpu = torch.cuda.is_available() and script.stem in ON_A_GPU
+    # Where there is a GPU, the others are of the CPU all the same, and so is their time.
+    environment = os.environ if on_gpu else os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     printed = ""
     with tempfile.TemporaryFile("w+") as errors:
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True) as running:
+        with subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as running:
             for line in running.stdout:
                 printed += line
                 if not line.startswith(ROWS):
@@ -63,7 +70,6 @@ def measure(script: Path, folder: Path = FOLDER) -> bool:
         return False
     print()
     output, rows = without_rows(printed)
-    on_gpu = torch.cuda.is_available() and script.stem in ON_A_GPU
     found = {
         "title": title_of(script),
         "command": f"python {script.relative_to(ROOT)}",

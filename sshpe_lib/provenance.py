@@ -72,15 +72,18 @@ def collect(
     )
 
 
-def revision() -> tuple[str, bool]:
-    """The commit of the checkout the library lies in, and whether tracked code differs from it."""
+def revision(*more: str) -> tuple[str, bool]:
+    """The commit of the checkout the library lies in, and whether tracked code differs from it.
+
+    more: what counts as code beside the library and its parameters, paths in the checkout.
+    """
     here = Path(__file__).resolve().parent
     try:
         if Path(_git(here, "rev-parse", "--show-toplevel")).resolve() != here.parent:
             return "unknown", False  # installed somewhere in a repository of something else
         commit = _git(here, "rev-parse", "HEAD")
         return commit, bool(
-            _git(here.parent, "status", "--porcelain", "--untracked-files=no", "sshpe_lib", "params")
+            _git(here.parent, "status", "--porcelain", "--untracked-files=no", "sshpe_lib", "params", *more)
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown", False

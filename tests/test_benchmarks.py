@@ -49,10 +49,12 @@ def test_what_a_cpu_did_is_not_filed_as_a_gpus(monkeypatch, tmp_path):
     measure["measure"].__globals__["ROOT"] = tmp_path
     for name in ("book", "step"):
         script = tmp_path / "benchmarks" / f"{name}.py"
-        script.write_text('"""A benchmark."""\nprint(1)\n')
+        script.write_text('"""A benchmark."""\nimport os\nprint(os.environ.get("CUDA_VISIBLE_DEVICES"))\n')
         assert measure["measure"](script, tmp_path)
-    found = {file.stem: json.loads(file.read_text())["device"] for file in tmp_path.glob("*.json")}
-    assert found.keys() == {"book", "step_gpu"} and found["step_gpu"] == "a GPU" != found["book"]
+    found = {file.stem: json.loads(file.read_text()) for file in tmp_path.glob("*.json")}
+    assert found.keys() == {"book", "step_gpu"}
+    assert found["step_gpu"]["device"] == "a GPU" != found["book"]["device"]
+    assert found["book"]["output"] == "\n" != found["step_gpu"]["output"]  # nor does a clock wait for the GPU
 
 
 OPEN = """
@@ -77,6 +79,21 @@ def test_what_was_measured_on_a_gpu_stands_as_it_was_printed():
     for line in lines:
         assert re.fullmatch(r"[\w -]+, [\w ]+? +[\d.]+ +[\d,]+( +[\d.]+%)?", line)
         assert bool(re.match("the loader alone|.*in memory", line)) != line.endswith("%")
+
+
+PLANES = """
+import torch, augmentations
+seen = []
+augmentations.gather = lambda maps, source: seen.append(maps.is_contiguous()) or maps.clone()
+for slow, *_ in augmentations.mixing(4, torch.float32).values():
+    slow()
+print(len(seen), all(seen))
+"""
+
+
+def test_the_slow_form_of_mixing_has_the_usual_memory_layout():
+    count, planar = python(PLANES).split()
+    assert int(count) > 10 and planar == "True"
 
 
 STEPS = """

@@ -347,6 +347,22 @@ def test_every_watched_pattern_names_pages_and_files() -> None:
         assert any(list(BOOK.glob(one)) for one in globs), globs
 
 
+def test_a_page_that_reads_a_file_of_the_book_is_run_again_with_it() -> None:
+    watched = yaml.safe_load((BOOK / "_config.yml").read_text())["sphinx"]["config"]["watched_files"]
+    read = {
+        (page, f"{folder}/{file}")
+        for page in pages_of(BOOK)
+        if (BOOK / page).with_suffix(".md").exists()
+        for folder, file in re.findall(
+            r'"(measured|trials)" / "(.*?)"', (BOOK / page).with_suffix(".md").read_text()
+        )
+    }
+    assert len(read) >= 6
+    for page, file in read:
+        globs = [one for pattern, some in watched.items() if Path(page).match(pattern) for one in some]
+        assert any(Path(file).match(one) for one in globs), (page, file)
+
+
 def test_what_the_quickstart_uses_is_in_the_library_page() -> None:
     listed = (BOOK / "api.md").read_text()
     cells = nbformat.read(BOOK / "notebooks" / "quickstart.ipynb", 4).cells

@@ -77,6 +77,7 @@ def test_only_a_change_of_what_decides_numbers_is_told(checkout: Path, changed: 
     assert len(commit) == 40 and not before
     (checkout / changed).write_text("changed")
     assert provenance.revision() == (commit, dirty)
+    assert provenance.revision("README.md") == (commit, dirty or changed == "README.md")
 
 
 def test_without_a_checkout_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
