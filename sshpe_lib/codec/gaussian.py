@@ -21,24 +21,65 @@ def bells(
     """
     # Both axes at once, x and then y: the numbers are few, and a GPU takes as long for a kernel of any of them.
     radius = int(3 * sigma)
-    present = (visible > 0) & ~_beyond(centers, size, radius).any(-1)
-    pixels = torch.cat([up_to(length, means.device, means.dtype) for length in size])[:, None]
-    from_center = pixels - _spread(centers, size)
-    from_mean = from_center if means is centers else pixels - _spread(means, size)
-    outside = (from_center.abs() > radius) | ~present[:, None]
-    exponent = from_mean.square().div_(-2 * sigma**2)
-    # A Gaussian is the product of its two axes, so 17 maps of 64 x 48 cost 17 x (64 + 48) exponentials.
-    # Filled before `exp`, which takes three times as long where its results are subnormal.
-    along_x, along_y = exponent.masked_fill_(outside, -torch.inf).exp_().split(size, dim=1)
+    present = (visible > 0) & ~_beyond(centers, size, radius)
+    along = _along_on_cpu if means.device.type == "cpu" else _along
+    along_x, along_y = along(means, centers, present, size, radius, sigma).split(size, dim=1)
     # Channels last, as networks answer: to turn whole maps round takes longer than to draw them.
     maps = along_y[:, :, None] * along_x[:, None]
     return maps.permute(0, 3, 1, 2), present.to(means.dtype)
 
 
+def _along(
+    means: torch.Tensor,
+    centers: torch.Tensor,
+    present: torch.Tensor,
+    size: tuple[int, int],
+    radius: int,
+    sigma: float,
+) -> torch.Tensor:
+    """The factors of `bells` along x and then y, (B, W + H, K).
+
+    A Gaussian is the product of its two axes, so 17 maps of 64 x 48 cost 17 x (64 + 48) exponentials.
+    """
+    pixels = torch.cat([up_to(length, means.device, means.dtype) for length in size])[:, None]
+    from_center = pixels - _spread(centers, size)
+    from_mean = from_center if means is centers else pixels - _spread(means, size)
+    outside = (from_center.abs() > radius) | ~present[:, None]
+    exponent = from_mean.square().div_(-2 * sigma**2)
+    # Filled before `exp`, which takes three times as long where its results are subnormal.
+    return exponent.masked_fill_(outside, -torch.inf).exp_()
+
+
+def _along_on_cpu(
+    means: torch.Tensor,
+    centers: torch.Tensor,
+    present: torch.Tensor,
+    size: tuple[int, int],
+    radius: int,
+    sigma: float,
+) -> torch.Tensor:
+    """`_along` to the last bit, without what a CPU is slow with: masks, and exponentials of infinity."""
+    pixels = [up_to(length, means.device, means.dtype)[:, None] for length in size]
+
+    def away(points: torch.Tensor) -> torch.Tensor:
+        axes = points.movedim(-1, 0).where(present, torch.inf)
+        return torch.cat([pixel - axis[:, None] for pixel, axis in zip(pixels, axes, strict=True)], dim=1)
+
+    from_center = away(centers)
+    from_mean = from_center if means is centers else away(means)
+    # Distances of whole pixels: 1 up to the radius, 0 beyond.
+    inside = from_center.abs().neg_().add_(radius + 1).clamp_(0, 1)
+    # Inside, no mean is so far away.
+    exponent = from_mean.clamp(-radius - 2, radius + 2).square_().div_(-2 * sigma**2)
+    return exponent.exp_().mul_(inside)
+
+
 def _beyond(centers: torch.Tensor, size: tuple[int, int], radius: int) -> torch.Tensor:
-    """Along which axis a window misses the map, (B, K, 2)."""
+    """Whether a window misses the map, (B, K)."""
     lengths = constant(size, centers.device, centers.dtype)
-    return (centers - radius >= lengths) | (centers < -radius - 1)
+    beyond = (centers - radius >= lengths) | (centers < -radius - 1)
+    # A CPU takes several times as long for `any` of two.
+    return beyond[..., 0] | beyond[..., 1] if centers.device.type == "cpu" else beyond.any(-1)
 
 
 def _spread(points: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
