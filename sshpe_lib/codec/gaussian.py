@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import torch
 
@@ -162,8 +164,21 @@ def blur_around(
 def blur_matrix(length: int, kernel: int, like: torch.Tensor, padded: bool = False) -> torch.Tensor:
     """The matrix (length, length) that blurs a column of pixels, in the dtype and device of `like`.
 
+    On a CPU, where it takes longer to make than to use, it is made once, and so not to be changed in place.
     padded: (length, length + kernel - 1), for a column that holds the pixels beyond its ends itself.
     """
+    if like.device.type == "cpu" and not is_traced():
+        return _kept_blur_matrix(length, kernel, like.dtype, padded)
+    return _blur_matrix(length, kernel, like, padded)
+
+
+@lru_cache(maxsize=64)
+def _kept_blur_matrix(length: int, kernel: int, dtype: torch.dtype, padded: bool) -> torch.Tensor:
+    with torch.inference_mode(False):  # a tensor made in that mode could serve no gradient later
+        return _blur_matrix(length, kernel, torch.empty(0, dtype=dtype, device="cpu"), padded)
+
+
+def _blur_matrix(length: int, kernel: int, like: torch.Tensor, padded: bool) -> torch.Tensor:
     pixels = torch.arange(length, device=like.device)
     taps = torch.arange(kernel, device=like.device) - kernel // 2
     weights = kernel_weights(kernel, like).expand(length, kernel)
