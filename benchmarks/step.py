@@ -81,11 +81,10 @@ def experiment(method: str, network: str, batch: int, settings: dict[str, Any]) 
 
 def bare(trainer: Trainer, batch: Parcel) -> Call:
     """The passes alone; gradients of the mean of the heatmaps."""
-    layout = torch.channels_last if trainer.train.channels_last else torch.contiguous_format
     there: TrainBatch = batch.to(trainer.fabric.device).open()
     dtypes = trainer.preparation.dtype, torch.float32
     seen = [
-        normalize(one.image, dtype).contiguous(memory_format=layout)
+        normalize(one.image, dtype).contiguous(memory_format=trainer.layout)
         for one, dtype in zip(there, dtypes, strict=True)
         if one is not None
     ]

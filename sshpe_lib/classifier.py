@@ -17,6 +17,7 @@ from sshpe_lib.data import objects
 from sshpe_lib.data.loaders import in_passes
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.models import resnet
+from sshpe_lib.models.layout import layout_of
 
 Pictures = tuple[np.ndarray, np.ndarray]  # (N, H, W, 3) uint8 RGB, labels (N,) int64
 
@@ -54,12 +55,13 @@ def train(model: nn.Module, spec: Pretraining, data: Pictures, progress: bool) -
     optimizer = torch.optim.AdamW(_decayed(model, spec.weight_decay), lr=spec.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _pace(step, spec))
     every, curve, sums = max(1, spec.steps // 50), [], np.zeros(2)
-    model.train()
+    layout = layout_of(model, True, "cpu")
+    model.train().to(memory_format=layout)  # type: ignore[call-overload]  # of which torch's own types do not know
     bar = tqdm(range(spec.steps), desc=spec.name, unit="step", disable=not progress, mininterval=2)
     for step in bar:
         images, labels = _batch(spec, data, step)
         with torch.autocast("cpu", torch.bfloat16, enabled=spec.bf16):
-            logits = model(images)
+            logits = model(images.contiguous(memory_format=layout))
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=spec.label_smoothing)
         if not torch.isfinite(loss):
             raise SSHPEError(f"{spec.name}: the loss is {loss.item()} at step {step}; lower --learning-rate")

@@ -42,10 +42,16 @@ class Preparation:
         """The batch as networks learn from it; numbers: what was drawn for it, opened."""
         labeled = self._labeled(batch.labeled)
         labeled = labeled._replace(image=self.dropping.drop(labeled.image, numbers))
-        return Prepared(labeled, None if batch.unlabeled is None else normalize(batch.unlabeled.image))
+        return Prepared(
+            labeled, None if batch.unlabeled is None else normalize(self._laid(batch.unlabeled.image))
+        )
+
+    def _laid(self, images: Tensor) -> Tensor:
+        """A network computes in the layout of its images, whatever that of its weights."""
+        return images.contiguous(memory_format=self.layout)
 
     def _labeled(self, batch: CropBatch | SceneBatch) -> Labeled | CrowdLabeled:
-        labeled = self.teaching.label(normalize(batch.image, self.dtype), batch)
+        labeled = self.teaching.label(normalize(self._laid(batch.image), self.dtype), batch)
         # As a network's answers lie, so that the loss reads both in the order of memory. Some of RSN's are one tensor.
-        laid = {target: target.contiguous(memory_format=self.layout) for target in set(labeled.target)}
+        laid = {target: self._laid(target) for target in set(labeled.target)}
         return labeled._replace(target=tuple(laid[target] for target in labeled.target))

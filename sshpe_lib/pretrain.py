@@ -57,7 +57,6 @@ def pretrain(spec: Pretraining, out: Path, progress: bool = True, threads: int =
         )  # fmt: skip
         head = seeding.torch_stream(spec.seed, "pretrain", "classifier")
         model = classifier.ObjectClassifier(network, len(objects.CLASSES), head)
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own types do not know it
         curve = classifier.train(model, spec, _render(spec, "train", spec.images, progress), progress)
         validation = classifier.validate(model, spec, _render(spec, "val", spec.val_images, progress))
     facts = {"kind": "trunk pretrained by classification of procedural objects", "name": spec.name}

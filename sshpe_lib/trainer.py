@@ -24,6 +24,7 @@ from sshpe_lib.feed import Feed
 from sshpe_lib.graphs import StepGraphs, add_up
 from sshpe_lib.methods import semi_supervised, supervised
 from sshpe_lib.methods.step import Losses, Prepared, Supervised, Teacher
+from sshpe_lib.models.layout import layout_of
 from sshpe_lib.parcel import Parcel, pack
 from sshpe_lib.preparation import Preparation
 from sshpe_lib.records import Point
@@ -90,7 +91,7 @@ class Trainer:
         cuda_graphs: bool = False,
         part: dict[str, Any] | None = None,
     ):
-        self.layout = torch.channels_last if train.channels_last else torch.contiguous_format
+        self.layout = layout_of(student, train.channels_last, fabric.device)
         # The unwrapped networks that learn, the student first: teachers and checkpoints see these.
         self.networks = [student] if teacher is None or not teacher.learns else [student, teacher.network]
         self.network = student

@@ -78,6 +78,16 @@ def test_unlabelled_images_are_normalised_and_nothing_is_dropped_from_them():
     assert not torch.equal(made.labeled.image, normalize(batch.labeled.image))
 
 
+def test_images_lie_as_the_networks_weights():
+    """A network computes in the layout of its images; those of a loader are channels last."""
+    batch = TrainBatch(crops(2), crops(3))
+    for layout in (torch.contiguous_format, torch.channels_last):
+        prepare = replace(preparation(), layout=layout)
+        made = prepare(batch, prepare.drawn(batch, draw()).open())
+        for image in (made.labeled.image, made.unlabeled, *made.labeled.target):
+            assert image.is_contiguous(memory_format=layout)
+
+
 def test_labelled_images_are_rounded_to_what_a_network_reads_once():
     prepare, batch = preparation(), TrainBatch(crops(2), crops(3))
     numbers = prepare.drawn(batch, draw()).open()

@@ -73,7 +73,7 @@ class Train(Frozen):
     hard_keypoints: int | None = Field(None, gt=0)
     forward: Literal["separate", "joint"] = "separate"
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    channels_last: bool = True
+    channels_last: bool = True  # where a CPU learns so (`models.layout`)
     sync_batch_norm: bool = False  # statistics of the whole batch, not of each GPU's share
     seed: int = Field(0, ge=0)
 
