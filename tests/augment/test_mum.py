@@ -43,6 +43,21 @@ def test_permute_is_its_definition(layout, shape):
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.bool])
+def test_a_map_of_any_kind_is_moved(dtype):
+    whole = (torch.randn(8, 6, 8, 6, generator=torch.Generator().manual_seed(1)) > 0).to(dtype)
+    source = PoseMUM().draw(8, draw()).at_image
+    for features in (
+        whole,
+        whole[:, 1:4],
+        whole.transpose(2, 3).contiguous().transpose(2, 3),
+        whole[..., :0],
+    ):
+        moved = tiles.permute(features, source)
+        assert moved.dtype == dtype and moved.is_contiguous()
+        assert np.array_equal(moved.float().numpy(), slow_permute(features.float().numpy(), source.numpy()))
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("batch", [8, 21, 3])
 def test_unmix_after_mix_is_the_identity(layout, batch):
@@ -108,6 +123,7 @@ def test_gradient_is_the_inverse_permutation():
     features = torch.randn(8, 3, 8, 6, dtype=torch.float64, requires_grad=True)
     source = PoseMUM().draw(8, draw()).at_image
     assert torch.autograd.gradcheck(lambda x: tiles.permute(x, source), features)
+    assert torch.autograd.gradgradcheck(lambda x: tiles.permute(x, source), features)
 
 
 def test_gradients_go_back_where_the_features_came_from():
