@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from sshpe_lib import experiment as experiments
 from sshpe_lib import profiles, records, tables
 from sshpe_lib.codec import MSRAHeatmap
 from sshpe_lib.config import CocoSource, Experiment
@@ -28,7 +29,7 @@ from sshpe_lib.machine import Machine
 from sshpe_lib.reproduce import Comparison
 from sshpe_lib.skeleton import COCO17
 from sshpe_lib.trainer import Trainer
-from tests import choices, toy
+from tests import choices, fakes, toy
 
 QUIET = Machine(threads=1, progress=False)
 
@@ -150,7 +151,21 @@ def test_two_processes_that_ask_for_one_run_train_it_once(tmp_path):
     both = [start(tmp_path, 12) for _ in range(2)]
     answers = {process.communicate(timeout=120)[0].strip().splitlines()[-1] for process in both}
     assert all(process.returncode == 0 for process in both)
-    assert len(answers) == 1  # also the time of the start: one of them found the record of the other
+    assert len(answers) == 1
+
+
+def test_a_record_that_was_made_while_a_run_waited_is_returned(tmp_path, monkeypatch):
+    record = fakes.record(smoke("supervised"))
+
+    @contextmanager
+    def waiting(folder, machine):
+        records.write(tmp_path / "records", record)
+        yield
+
+    monkeypatch.setattr(experiments, "locked", waiting)
+    monkeypatch.setattr(experiments, "train", lambda *_: pytest.fail("trained again"))
+    folders = {"records_folder": tmp_path / "records", "runs_folder": tmp_path / "runs"}
+    assert run(smoke("supervised"), QUIET, **folders) == record
 
 
 def test_a_burn_in_that_leaves_no_step_is_refused(tmp_path):
@@ -418,22 +433,6 @@ def test_a_second_stage_of_whole_images_starts_from_the_first(tmp_path):
     record = run(made, QUIET, records_folder=tmp_path / "records", runs_folder=tmp_path / "runs")
     assert record.provenance.data["start"] == made.start.key()
     assert not made.start.augment.dropping and made.augment.dropping
-
-
-def test_a_second_stage_draws_from_a_seed_of_its_own(tmp_path, monkeypatch):
-    """The order of its data, and its augmentations: those of its views are tested with the roles of the data."""
-    seeds, fit = {}, Trainer.fit
-
-    def noted(self):
-        seeds[self.key] = self.batches.seed, self.seed
-        return fit(self)
-
-    monkeypatch.setattr(Trainer, "fit", noted)
-    first = smoke("affine-single", train__steps=1, evaluate__times=1)
-    second = first.model_copy(update={"start": first})
-    run(second, QUIET, records_folder=tmp_path / "records", runs_folder=tmp_path / "runs")
-    assert seeds == {made.key(): (made.stream_seed,) * 2 for made in (first, second)}
-    assert first.stream_seed != second.stream_seed
 
 
 def test_too_many_images_name_the_file(tmp_path):

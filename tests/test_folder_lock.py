@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import pytest
@@ -35,12 +34,19 @@ def test_to_ask_makes_nothing_and_takes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("progress", [True, False])
 def test_who_waits_says_so_once(tmp_path: Path, monkeypatch, capsys, progress: bool) -> None:
-    monkeypatch.setattr(folder_lock, "SECONDS_BETWEEN_WORDS", 0.05)
-    other = FileLock(tmp_path / "lock", thread_local=False)
+    other, asked, acquired = FileLock(tmp_path / "lock"), [], folder_lock._acquired
     other.acquire()
-    threading.Timer(0.3, other.release).start()
+
+    def counted(lock: FileLock, seconds: float) -> bool:
+        asked.append(seconds)
+        if len(asked) == 4:
+            other.release()
+        return acquired(lock, min(seconds, 0.01))
+
+    monkeypatch.setattr(folder_lock, "_acquired", counted)
     with locked(tmp_path, Machine(progress=progress)):
         assert is_locked(tmp_path)
+    assert asked[:4] == [0, *3 * [folder_lock.SECONDS_BETWEEN_WORDS]]
     told = f"another process trains this experiment; waiting for it ({tmp_path})\n"
     assert capsys.readouterr().out == (told if progress else "")
 

@@ -232,6 +232,22 @@ def test_passes_of_several_shapes_are_counted_by_shape():
     assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
 
 
+def test_every_pass_of_a_kind_has_a_recording_of_its_own():
+    """One that is replayed twice in a step overwrites what the first pass kept for its gradients."""
+    made, net, used = Pretended(), network(), []
+    record = made.record
+
+    def numbered(*given, **named):
+        return [lambda *x, run=run: used.append(run) or run(*x) for run in record(*given, **named)]
+
+    replaying = Graphs(net, numbered, made.replay)
+    with replaying.recording():
+        net(IMAGES), net(IMAGES)
+    with replaying.step():
+        net(IMAGES), net(IMAGES)
+    assert len(used) == len(set(used)) == 2
+
+
 def test_a_pass_that_mixes_is_never_the_recording_of_one_that_does_not():
     """Where the other pass of a step is of another shape than usual, or is not run, it comes first."""
     made, net, plain = Pretended(), network(), network()

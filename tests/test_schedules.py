@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from sshpe_lib import checkpoints, profiles, records, tables
+from sshpe_lib import checkpoints, experiment, profiles, records, tables
 from sshpe_lib.config import Experiment
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.experiment import run, train
+from sshpe_lib.folder_lock import is_locked
 from sshpe_lib.machine import Machine
 from sshpe_lib.methods.step import Losses
 from sshpe_lib.trainer import Trainer
@@ -167,3 +168,15 @@ def test_a_second_stage_that_was_stopped_ends_as_if_it_had_not_been(
     halves = train(made("S3"), QUIET, tmp_path / "halves" / "run")
     assert halves.provenance.checkpoint_sha256 == whole.provenance.checkpoint_sha256
     assert torch.load(checkpoints.of(tmp_path / "halves" / "run"), weights_only=True)["step"] == 6
+
+
+def test_a_first_stage_is_trained_by_one_second_stage_at_a_time(tmp_path, monkeypatch):
+    second, locks, train = made("S3", train__steps=1, evaluate__times=1), {}, experiment.train
+
+    def noted(one, machine, folder):
+        locks[one.key()] = is_locked(folder)
+        return train(one, machine, folder)
+
+    monkeypatch.setattr(experiment, "train", noted)
+    experiment.train(second, QUIET, tmp_path / second.key())
+    assert locks == {second.key(): False, second.start.key(): True}

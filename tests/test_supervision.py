@@ -74,12 +74,11 @@ def test_every_unit_is_taught_and_the_last_of_a_stage_counts_whole(stages: int) 
     found = outputs(4 * stages)
     expected = torch.zeros(())
     for index, (output, scale) in enumerate(zip(found, unit_scales(stages), strict=True)):
-        target, weight = codec.scaled(scale).encode(points, visible)
+        target, _ = codec.scaled(scale).encode(points, visible)
         last = index % 4 == 3
         share, hard = (1.0, 8) if last else (0.25, None)
         expected = expected + share * codec.loss(output, target, labeled.weight, hard)
         assert torch.equal(labeled.target[index], target)
-        del weight
     torch.testing.assert_close(teaching.loss(found, labeled), expected)
 
 

@@ -201,19 +201,13 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path):
     )
 
 
-def test_a_finished_run_is_not_trained_again(tmp_path):
-    trainer(tmp_path).fit()
+def test_a_finished_run_is_not_trained_again_and_tells_its_metrics(tmp_path):
+    made = trainer(tmp_path)
+    made.fit()
     again = trainer(tmp_path)
     again._forward = None  # any step would raise
     curve = again.fit()
     assert [point.step for point in curve] == [3, 6]
-
-
-def test_a_finished_run_tells_its_metrics_again(tmp_path):
-    made = trainer(tmp_path)
-    made.fit()
-    again = trainer(tmp_path)
-    again.fit()
     assert again.metrics == made.metrics != {}
 
 
@@ -227,13 +221,16 @@ def test_a_run_that_goes_on_counts_the_time_before(tmp_path):
     assert 1000 < before < second.seconds
 
 
-def test_a_checkpoint_is_written_when_its_time_has_come(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
-    made, saved = trainer(tmp_path, evaluations=1), []
-    save = made.save
+def test_the_time_to_the_next_checkpoint_counts_from_the_last(tmp_path, monkeypatch):
+    """A step takes 25 seconds: the third one is the first that is more than 60 after the start."""
+    now = [0.0]
+    monkeypatch.setattr(training.time, "monotonic", lambda: now[0])
+    made, saved = trainer(tmp_path, steps=8, evaluations=1), []
+    forward, save = made._forward, made.save
+    made._forward = lambda batch: (now.__setitem__(0, now[0] + 25), forward(batch))[1]
     made.save = lambda: (saved.append(made.step), save())
     made.fit()
-    assert saved == [1, 2, 3, 4, 5, 6]
+    assert saved == [3, 6, 8]
 
 
 def test_the_burn_in_ends_with_a_copy_of_the_student(tmp_path):
@@ -278,10 +275,39 @@ def test_a_milestone_between_two_steps_is_at_the_nearer_one(tmp_path):
     assert rates(made) == pytest.approx([1e-3] * 3 + [1e-4] + [1e-5] * 2)
 
 
-def test_a_teacher_follows_from_the_first_step_that_it_teaches(tmp_path):
-    made = trainer(tmp_path, steps=3, burn_in=2)
+def test_a_teacher_is_set_anew_once_and_after_that_only_averaged(tmp_path):
+    """From the second step that it teaches on it is not the student, and it counts its updates."""
+    made = trainer(tmp_path, steps=5, burn_in=2)
+    seen, predict = [], made.teacher.predict
+
+    def spy(images):
+        seen.append(torch.equal(made.teacher.network.conv1.weight, made.network.conv1.weight))
+        return predict(images)
+
+    made.teacher.predict = spy
     made.fit()
-    assert made.teacher.step == 1
+    assert seen == [True, False, False] and made.teacher.step == 3
+
+
+def test_a_teacher_averages_what_the_step_has_learned(tmp_path):
+    made = trainer(tmp_path, steps=3, burn_in=2)
+    made.teacher._decay = 0.0
+    made.fit()
+    for name, value in made.network.state_dict().items():
+        assert torch.equal(value, made.teacher.network.state_dict()[name]), name
+
+
+def test_terms_that_are_added_up_are_weighted_too(tmp_path):
+    """As a run with CUDA graphs does, whose consistency counts other than 1."""
+    found = []
+    for wanted in (False, True):
+        made = trainer(tmp_path / str(wanted), steps=1, burn_in=0, evaluations=1)
+        made.train = made.train.model_copy(update={"consistency": 100.0})
+        made.graphs = SimpleNamespace(wanted=wanted, step=made.graphs.step, close=lambda: None)
+        losses = made._forward(made._prepared(made.batches[0]))
+        made._update(losses)
+        found.append(made.network.conv1.weight.grad.clone())
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-9)
 
 
 def drawn(folder, seed: int) -> list[float]:
@@ -340,6 +366,22 @@ def test_mean_losses_are_those_of_the_steps_since_the_last_evaluation(tmp_path):
     assert mean(10.0) == (10, 5)
 
 
+def test_the_consistency_of_a_later_evaluation_is_the_mean_of_its_own_steps(tmp_path):
+    counted = tally.Tally(Fabric(accelerator="cpu", devices=1), TrainingLog(tmp_path), steps=8)
+    for taught in (2, 4):
+        for step in (1, 2):
+            counted.add(step, 1e-3, Losses(*(torch.tensor(float(step)) for _ in range(3))))
+        counted.look()
+        assert counted.mean(taught)["consistency"] == 1.5
+
+
+def test_a_step_is_paced(tmp_path):
+    made, paced = trainer(tmp_path, steps=3), []
+    made._pace = lambda: paced.append(made.step)
+    made.fit()
+    assert paced == [1, 2, 3]
+
+
 def test_losses_that_a_gpu_sends_together_are_counted_step_by_step(tmp_path, monkeypatch):
     """All but those of the last steps, when they are there; in their order, and each with its own rate."""
     monkeypatch.setattr(tally, "STEPS_BETWEEN_LOG_ROWS", 1)
@@ -370,6 +412,21 @@ def test_adam_is_given_the_largest_parameters_first(tmp_path):
         sizes = [parameter.numel() for parameter in made.optimizer.param_groups[0]["params"]]
         assert sizes == sorted(sizes, reverse=True)
         assert sum(sizes) == sum(p.numel() for network in made.networks for p in network.parameters())
+
+
+def test_a_teacher_that_is_no_longer_finite_is_not_kept(tmp_path):
+    made = trainer(tmp_path, evaluations=6)
+    update = made.teacher.update
+
+    def ruined(student):
+        update(student)
+        if made.step == 3:
+            made.teacher.network.conv1.weight[0] = float("inf")
+
+    made.teacher.update = torch.no_grad()(ruined)
+    with pytest.raises(SSHPEError, match="no longer finite after step 4"):
+        made.fit()
+    assert state(made)["step"] == 3
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])

@@ -4,6 +4,7 @@ import gc
 import weakref
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import torch
 from torch.utils._pytree import tree_leaves
@@ -17,7 +18,7 @@ from sshpe_lib.feed import Feed
 from sshpe_lib.graphs import Replay
 from sshpe_lib.parcel import pack
 from sshpe_lib.preparation import Preparation
-from sshpe_lib.streams import beside
+from sshpe_lib.streams import Pace, beside
 from sshpe_lib.supervision import Supervision
 from sshpe_lib.transfer import Reading, constant, sent, up_to
 from tests.test_parcel import assert_same, crops
@@ -264,3 +265,19 @@ def test_a_reading_does_not_keep_the_graph_of_its_step():
     reading = Reading([Loss.apply(torch.ones(3, requires_grad=True))])
     gc.collect()
     assert graphs[0]() is None and reading.values() == [3.0]
+
+
+def test_the_cpu_waits_for_what_was_given_so_many_calls_ago(monkeypatch):
+    waited, given, behind = [], iter(range(9)), []
+
+    def stream(device):
+        number = next(given)
+        event = SimpleNamespace(synchronize=lambda: waited.append(number))
+        return SimpleNamespace(record_event=lambda: event)
+
+    monkeypatch.setattr(torch.cuda, "current_stream", stream)
+    pace = Pace(torch.device("cuda"), 3)
+    for _ in range(6):
+        pace()
+        behind.append(list(waited))
+    assert behind == [[], [], [], [0], [0, 1], [0, 1, 2]]
