@@ -105,9 +105,14 @@ def study(
 
 
 def check_rows(table: str, *rows: str) -> None:
-    """Raises SSHPEError where a table has no such row, so that nothing is trained of another one first."""
+    """Raises SSHPEError where a table has none or several of such a row, before anything is trained of another one."""
     for row in rows:
-        _select(tables.load_table(table), {"row": row, "column": "all", "amount": "all"})
+        cells = _select(tables.load_table(table), {"row": row, "column": "all", "amount": "all"})
+        found = list(dict.fromkeys(cell.row for cell in cells))
+        if len(found) > 1:
+            raise SSHPEError(
+                f"row {row!r} of {table} is several, and one is wanted; choose one of: {', '.join(found)}"
+            )
 
 
 def wanted(table: Table, cells: Sequence[Cell], profile: str, seeds: int) -> list[Wanted]:

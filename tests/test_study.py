@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+from importlib import import_module
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 import yaml
@@ -65,6 +67,26 @@ def test_rows_are_checked_before_the_study_of_another() -> None:
     check_rows("aid_table5", "E1", "E5")
     with pytest.raises(SSHPEError, match="aid_table5 has no row 'E9'; choose one of"):
         check_rows("aid_table5", "E1", "E9")
+
+
+@pytest.mark.parametrize(("row", "several"), [("all", "E1, E2, E3, E4, E5"), ("aid-cutout", "E2, E4, E5")])
+def test_a_row_is_not_several(row: str, several: str) -> None:
+    told = f"row '{row}' of aid_table5 is several, and one is wanted; choose one of: {several}$"
+    with pytest.raises(SSHPEError, match=told):
+        check_rows("aid_table5", "E1", row)
+
+
+def test_figure_3_of_aid_names_the_rows_that_it_shows(
+    trained: list, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook = nbformat.read(repository / "notebooks" / "aid_figure3.ipynb", 4)
+    lines = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    shown = {}
+    monkeypatch.setattr(studies, "pictures", lambda record, hard: record.key)
+    monkeypatch.setattr(import_module("sshpe_lib.report.people"), "rows_of_people", shown.update)
+    asked = 'profile, without, dropping = "smoke", "E2", "E4"'
+    exec("\n".join([*lines[:2], asked, *lines[2:]]), {})
+    assert shown == {"E2, AID on": trained[0].key(), "E4, AID on": trained[1].key()}
 
 
 def test_what_is_missing_is_trained_once_and_found_afterwards(trained: list, folder: Path) -> None:
