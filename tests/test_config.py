@@ -2,12 +2,14 @@
 
 import itertools
 from contextlib import nullcontext
+from dataclasses import asdict
 
 import pytest
 
 from sshpe_lib import config, profiles, tables
 from sshpe_lib.config import Experiment
 from sshpe_lib.config.model import NETWORKS
+from sshpe_lib.data import sources
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.evaluate.multi_scale import region
 from tests import choices
@@ -31,6 +33,31 @@ def values(**changes) -> dict:
 
 def build(**changes) -> Experiment:
     return config.validate(values(**changes), "test")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("people", [5, 2]),
+        ("people", [0, 99]),
+        ("people", [1, 13]),
+        ("seed", -1),
+        ("height", 31),
+        ("height", 20),
+        ("width", 1025),
+        ("width", 5000),
+    ],
+)
+def test_what_cannot_be_drawn_is_no_experiment(name: str, value: object) -> None:
+    """Of the renderer's own limits, and told by the setting."""
+    with pytest.raises(SSHPEError, match=f"profile quick, method supervised: data.val.{name}: "):
+        tables.experiment("quick", "supervised", set={f"data.val.{name}": value})
+
+
+def test_whoever_can_be_drawn_is_an_experiments() -> None:
+    for given in ({"people": (1, 12), "height": 32}, {"people": (12, 12), "width": 1024}):
+        made = build(data={"val": given}).data.val
+        assert asdict(sources.people(made)) == asdict(sources.people(made)) | given
 
 
 def test_an_experiment_is_frozen():

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sshpe_lib.config.frozen import Frozen
+
+DRAWN_SIDE = (32, 1024)  # of a drawn image, pixels: smallest, largest
+DRAWN_PEOPLE = 12  # in a drawn image, at most
+DrawnSide = Annotated[int, Field(ge=DRAWN_SIDE[0], le=DRAWN_SIDE[1])]
 
 
 class SyntheticSource(Frozen):
@@ -14,13 +18,20 @@ class SyntheticSource(Frozen):
 
     kind: Literal["synthetic"]
     images: int = Field(gt=0)
-    seed: int = 0
-    height: int = Field(128, gt=0)
-    width: int = Field(96, gt=0)
-    people: tuple[int, int] = (1, 1)
+    seed: int = Field(0, ge=0)
+    height: DrawnSide = 128
+    width: DrawnSide = 96
+    people: tuple[int, int] = (1, 1)  # fewest and most in an image
     crowding: float = Field(0.0, ge=0, le=1)
     difficulty: float = Field(1.0, ge=0, le=1)
     version: int = 5
+
+    @field_validator("people")
+    @classmethod
+    def _people_in_order(cls, people: tuple[int, int]) -> tuple[int, int]:
+        if not 1 <= people[0] <= people[1] <= DRAWN_PEOPLE:
+            raise ValueError(f"{people} is not (fewest, most), 1 <= fewest <= most <= {DRAWN_PEOPLE}")
+        return people
 
 
 class CocoSource(Frozen):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from sshpe_lib.config.augment import Augment, Mum
-from sshpe_lib.config.data import Data
+from sshpe_lib.config.data import SOURCES, Data
 from sshpe_lib.config.frozen import Frozen
 from sshpe_lib.config.model import NETWORKS, Model, SimpleBaseline
 from sshpe_lib.errors import SSHPEError
@@ -290,7 +290,7 @@ def validate(values: dict, where: str) -> Experiment:
 
 
 def _fault(fault: dict[str, Any]) -> str:
-    place = ".".join(str(part) for part in fault["loc"] if part not in NETWORKS)
+    place = ".".join(str(part) for part in fault["loc"] if part not in (*NETWORKS, *SOURCES))
     reason = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
         reason = "no such setting; check the spelling"

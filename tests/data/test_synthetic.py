@@ -118,6 +118,12 @@ class TestSpec:
             ({"people": (0, 1)}, "people is (0, 1)"),
             ({"people": (3, 2)}, "people is (3, 2)"),
             ({"people": 2}, "people is 2"),
+            ({"people": (1.9, 2.9)}, "people is (1.9, 2.9); give two whole numbers"),
+            ({"people": "12"}, "people is '12'"),
+            ({"people": (float("inf"), 2)}, "people is (inf, 2)"),
+            ({"people": (True, 2)}, "people is (True, 2)"),
+            ({"people": (1, 2, 3)}, "people is (1, 2, 3)"),
+            ({"difficulty": True}, "difficulty is True"),
             ({"crowding": 1.5}, "crowding is 1.5"),
             ({"crowding": float("nan")}, "crowding is nan"),
             ({"first_id": -3}, "first_id -3"),
@@ -426,9 +432,10 @@ class TestCache:
         with pytest.raises(SSHPEError, match=r"cannot be written there \(.*Permission denied.*name another"):
             build(self.SPEC, tmp_path, progress=False)
 
-    def test_no_workers(self, tmp_path):
-        with pytest.raises(SSHPEError, match="workers is 0"):
-            build(self.SPEC, tmp_path, workers=0)
+    @pytest.mark.parametrize("workers", [0, "2", 1.5])
+    def test_workers_are_a_whole_number(self, tmp_path, workers):
+        with pytest.raises(SSHPEError, match=f"workers is {workers!r}; give a whole number from 1 on"):
+            build(self.SPEC, tmp_path, workers=workers)
 
 
 ENV = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
@@ -456,6 +463,12 @@ def test_the_contact_sheet_shows_labels_in_its_lower_half():
     half = len(plain) // 2
     assert np.array_equal(plain[:half], drawn[:half])
     assert not np.array_equal(plain[half:], drawn[half:])
+
+
+@pytest.mark.parametrize(("columns", "rows", "told"), [(0, 2, "columns is 0"), (3, 0, "rows is 0")])
+def test_a_contact_sheet_of_nothing_is_refused(columns: int, rows: int, told: str) -> None:
+    with pytest.raises(SSHPEError, match=f"{told}; give a whole number from 1 on"):
+        contact_sheet(SPEC, columns, rows, keypoints=False)
 
 
 def test_difficulty_lowers_what_makes_pictures_hard() -> None:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from sshpe_lib.data.synthetic.rendering import render
 from sshpe_lib.data.synthetic.spec import VERSION, SyntheticPeople, fingerprint
-from sshpe_lib.errors import SSHPEError
+from sshpe_lib.errors import SSHPEError, whole_number
 from sshpe_lib.skeleton import COCO17, to_category
 from sshpe_lib.writing import write_picture
 
@@ -31,10 +31,9 @@ def build(spec: SyntheticPeople, cache: Path, progress: bool = True, workers: in
 
     Writes `cache/<fingerprint>/annotations.json` and `cache/<fingerprint>/images/*.png`; `file_name` entries are
     relative to `images/`. The folder appears by one rename when it is complete; processes that ask at one time
-    render it once. Raises SSHPEError if the cache cannot be written or `workers` is below 1.
+    render it once. Raises SSHPEError if the cache cannot be written or `workers` is no whole number from 1 on.
     """
-    if workers < 1:
-        raise SSHPEError(f"synthetic people: workers is {workers}; give at least 1")
+    whole_number("workers", workers, 1)
     cache = Path(cache)
     name = fingerprint(spec)
     final = cache / name
@@ -122,7 +121,9 @@ def contact_sheet(spec: SyntheticPeople, columns: int, rows: int, keypoints: boo
 
     With `keypoints` the lower half of the rows is drawn with its annotations: limbs, joints (filled where
     seen, hollow where hidden) and boxes; the left side of the body is orange, the right blue.
+    Raises SSHPEError where `columns` or `rows` is no whole number from 1 on.
     """
+    columns, rows = whole_number("columns", columns, 1), whole_number("rows", rows, 1)
     lines = []
     for row in range(rows):
         cells = [render(spec, row * columns + column) for column in range(columns)]

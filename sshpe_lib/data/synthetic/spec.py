@@ -7,12 +7,10 @@ import json
 import math
 from dataclasses import asdict, dataclass
 
+from sshpe_lib.config.data import DRAWN_PEOPLE, DRAWN_SIDE
 from sshpe_lib.errors import SSHPEError
 
 VERSION: int = 5  # bumped by hand when any rendered bit changes
-
-_SIDE = (32, 1024)
-_CROWD = 12
 
 
 @dataclass(frozen=True)
@@ -20,9 +18,10 @@ class SyntheticPeople:
     """A set of rendered people.
 
     `images`: how many; `height`, `width`: of each, pixels; `people`: fewest and most per image; `crowding`:
-    expected share of the narrower neighbour's width that overlaps, 0..1; `first_id`: id of the first image
-    and of the first annotation; `difficulty`: how much there is of what makes a picture hard, 0..1 (people who
-    lie, lean or turn away, borders that cut, clutter, occluders, blur, faded contrast, grain).
+    expected share of the narrower neighbour's width that overlaps, 0..1, where there are several; `first_id`: id of
+    the first image and of the first annotation; `difficulty`: how much there is of what makes a picture hard, 0..1
+    (people who lie, lean or turn away, clutter, occluders, blur, faded contrast, grain, and borders that cut one who
+    is alone).
 
     Raises SSHPEError, with the value and the cure, for a value out of range.
     """
@@ -39,7 +38,7 @@ class SyntheticPeople:
     def __post_init__(self) -> None:
         for name in ("images", "seed", "height", "width", "first_id"):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool):
+            if not _is_whole(value):
                 raise SSHPEError(f"SyntheticPeople: {name} is {value!r}; give a whole number")
         if self.images < 1:
             raise SSHPEError(f"SyntheticPeople: images is {self.images}; ask for at least 1")
@@ -48,26 +47,31 @@ class SyntheticPeople:
                 f"SyntheticPeople: seed {self.seed} and first_id {self.first_id} must not be negative"
             )
         for name in ("height", "width"):
-            if not _SIDE[0] <= getattr(self, name) <= _SIDE[1]:
+            if not DRAWN_SIDE[0] <= getattr(self, name) <= DRAWN_SIDE[1]:
                 raise SSHPEError(
-                    f"SyntheticPeople: {name} is {getattr(self, name)}; choose {_SIDE[0]} to {_SIDE[1]}"
+                    f"SyntheticPeople: {name} is {getattr(self, name)}; choose {DRAWN_SIDE[0]} to {DRAWN_SIDE[1]}"
                 )
-        try:
-            fewest, most = (int(n) for n in self.people)
-        except (TypeError, ValueError):
+        pair = self.people
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(map(_is_whole, pair)):
             raise SSHPEError(
-                f"SyntheticPeople: people is {self.people!r}; give (fewest, most) per image"
-            ) from None
-        if not 1 <= fewest <= most <= _CROWD:
+                f"SyntheticPeople: people is {pair!r}; give two whole numbers, (fewest, most) per image"
+            )
+        fewest, most = pair
+        if not 1 <= fewest <= most <= DRAWN_PEOPLE:
             raise SSHPEError(
-                f"SyntheticPeople: people is {self.people!r}; give 1 <= fewest <= most <= {_CROWD}"
+                f"SyntheticPeople: people is {pair!r}; give 1 <= fewest <= most <= {DRAWN_PEOPLE}"
             )
         object.__setattr__(self, "people", (fewest, most))
         for name in ("crowding", "difficulty"):
             value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not math.isfinite(value) or not 0 <= value <= 1:
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or not math.isfinite(value) or not 0 <= value <= 1:
                 raise SSHPEError(f"SyntheticPeople: {name} is {value!r}; choose a share from 0 to 1")
             object.__setattr__(self, name, float(value))
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def fingerprint(spec: SyntheticPeople) -> str:
