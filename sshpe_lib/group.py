@@ -12,7 +12,7 @@ from sshpe_lib import parts, tables
 from sshpe_lib.augment import tiles as tile_order
 from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.joint_cutout import JointCutout
-from sshpe_lib.augment.meeting import probability_of_meeting, tiles_that_meet
+from sshpe_lib.augment.meeting import probability_of_meeting, slots_of_tiles, tiles_that_meet, together
 from sshpe_lib.augment.mum import Mix, PoseMUM
 from sshpe_lib.augment.pixels import denormalize, normalize
 from sshpe_lib.augment.view import Strong, View
@@ -22,9 +22,11 @@ from sshpe_lib.data import sources
 from sshpe_lib.data.top_down import CropBatch
 from sshpe_lib.errors import SSHPEError, whole_number
 from sshpe_lib.report.meeting import Connections, Meetings, Stage
-from sshpe_lib.report.mixing import Group, StrongViews
+from sshpe_lib.report.mixing import Group, StrongViews, check_colors
 from sshpe_lib.seeding import numpy_stream, torch_stream
 from sshpe_lib.skeleton import Skeleton
+
+_PAIRS = 2**24  # of tiles that are looked at together: many small tiles have more than fit the memory
 
 
 def strong_views(
@@ -36,7 +38,7 @@ def strong_views(
     right. The crops are plain, without the easy view's random scale, rotation and mirror.
     tiles: rows and columns; seed: of the choice of people and of every draw.
     Raises SSHPEError: no such profile, data that is not on this machine, a crop that the tiles do not divide,
-    or fewer whole people than the group wants.
+    a group that is too large for the figure, or fewer whole people than it wants.
     """
     experiment = _experiment(profile, group, tiles)
     crops, skeleton = _crops(experiment, group, seed)
@@ -124,25 +126,34 @@ def meetings(
     mix = PoseMUM(group=group, tiles=tiles, sites=sites, probability=1.0).draw(
         groups * group, Draw(torch_stream("meetings", seed))
     )
-    first, second = torch.triu_indices(count, count, offset=1)
-    together = torch.stack([pairs[:, first, second] for _, pairs in tiles_that_meet(mix)])
-    measured = together.cumsum(0).gt(0).double().mean((1, 2))
+    slots = torch.stack([slots for _, slots in slots_of_tiles(mix)])
+    people, found = slots.shape[1], np.zeros(stages)
+    for some in slots.split(max(1, _PAIRS // count**2), dim=1):
+        met = torch.zeros((), dtype=torch.bool)
+        for number, now in enumerate(some):
+            met = met | together(now)
+            found[number] += met.count_nonzero().item()
+    measured = (found - people * count) / (people * count * (count - 1))  # a tile is no pair with itself
     expected = [probability_of_meeting(group, number) for number in range(1, stages + 1)]
-    return Meetings(group, groups, measured.numpy(), np.array(expected))
+    return Meetings(group, groups, measured, np.array(expected))
 
 
 def _stages(mix: Mix) -> tuple[Stage, ...]:
     """The arrangement after every mix, slots first, and which tiles are together in it."""
     source, made = mix.at_image, []
-    for name, together in tiles_that_meet(mix):
+    for name, meeting in tiles_that_meet(mix):
         if name != "image":
             source = tile_order.compose(source, mix.at_stage[name])
-        made.append(Stage(name, source.permute(2, 0, 1).numpy(), together.numpy()))
+        made.append(Stage(name, source.permute(2, 0, 1).numpy(), meeting.numpy()))
     return tuple(made)
 
 
 def _experiment(profile: str, group: int, tiles: tuple[int, int], sites: Sequence[str] = ()) -> Experiment:
-    """Pose-MUM on a profile with this mix, which the configuration checks, such as tiles that do not fit."""
+    """Pose-MUM on a profile with this mix, which the configuration checks, such as tiles that do not fit.
+
+    A group that the figures cannot show is refused here, before its people are drawn.
+    """
+    check_colors(whole_number("group", group, 2))
     tiles = whole_number("rows", tiles[0], 1), whole_number("columns", tiles[1], 1)
     mum = {"kind": "mum", "group": group, "tiles": tiles, "sites": sites, "probability": 1.0}
     return tables.experiment(profile, "pose-mum", set={"augment.strong": [mum], "train.batch_size": group})

@@ -9,13 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sshpe_lib import group, tables
+from sshpe_lib.augment.draw import Draw
 from sshpe_lib.augment.joint_cutout import JointCutout
+from sshpe_lib.augment.meeting import tiles_that_meet
+from sshpe_lib.augment.mum import PoseMUM
 from sshpe_lib.data import sources
 from sshpe_lib.errors import SSHPEError
+from sshpe_lib.report import style
 from sshpe_lib.report.meeting import Stage
 from sshpe_lib.report.mixing import StrongViews, joints_covered
+from sshpe_lib.seeding import torch_stream
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +104,8 @@ def test_the_seed_decides_what_is_dropped_and_who_meets() -> None:
     assert np.array_equal(met, again) and not np.array_equal(met, otherwise)
 
 
-def test_everybody_who_is_whole_may_be_in_a_group() -> None:
+def test_everybody_who_is_whole_may_be_in_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(style, "COLORS", style.COLORS * 200)
     with pytest.raises(SSHPEError, match="people have every joint") as caught:
         group.strong_views("smoke", group=999)
     whole = int(re.search(r"(\d+) people have every joint", str(caught.value))[1])
@@ -148,10 +155,6 @@ def test_there_is_a_stage_for_every_mix_and_they_agree_with_their_arrangement() 
 
 def test_an_arrangement_is_where_features_are() -> None:
     """The sources of a stage are what a batch of numbered pictures becomes on its way through the mix."""
-    from sshpe_lib.augment.draw import Draw
-    from sshpe_lib.augment.mum import PoseMUM
-    from sshpe_lib.seeding import torch_stream
-
     made = group.connections("smoke", sites=("layer1", "layer3"), seed=1)
     mum = PoseMUM(sites=("layer1", "layer3"), probability=1.0)
     mix = mum.draw(4, Draw(torch_stream("figure", 1)))
@@ -192,6 +195,37 @@ def test_two_people_of_two_tiles_may_stay_as_they_are_at_a_stage() -> None:
         assert made.measured.shape == made.expected.shape == (4,)
 
 
+@pytest.mark.parametrize("pairs", [1, 2**24])
+def test_meetings_are_counted_over_every_pair(pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few are looked at together."""
+    monkeypatch.setattr(group, "_PAIRS", pairs, raising=False)
+    mum = PoseMUM(3, (2, 3), sites=("mix 2", "mix 3"), probability=1.0)
+    mix = mum.draw(3 * 40, Draw(torch_stream("meetings", 5)))
+    first, second = torch.triu_indices(6, 6, offset=1)
+    met = torch.stack([pairs[:, first, second] for _, pairs in tiles_that_meet(mix)])
+    expected = met.cumsum(0).gt(0).double().mean((1, 2))
+    assert group.meetings(3, (2, 3), stages=3, groups=40, seed=5).measured.tolist() == expected.tolist()
+
+
+class Largest(TorchDispatchMode):
+    """Inside the block the size of the largest tensor that is made."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        made = operation(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor):
+            self.bytes = max(self.bytes, made.nbytes)
+        return made
+
+
+def test_meetings_of_many_small_tiles_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group, "_PAIRS", 2**20, raising=False)
+    with Largest() as seen:
+        group.meetings(4, (16, 12), groups=20)  # 80 people of 192 x 192 pairs, in four stages
+    assert seen.bytes < 2e6
+
+
 @pytest.mark.parametrize("wrong", [{"group": 1}, {"tiles": (1, 1)}, {"groups": 0}, {"stages": 0}])
 def test_meetings_of_nothing_are_refused(wrong: dict) -> None:
     with pytest.raises(SSHPEError, match="give groups of at least 2 people, at least 2 tiles"):
@@ -202,14 +236,23 @@ def test_meetings_of_nothing_are_refused(wrong: dict) -> None:
     ("asked", "message"),
     [
         ({"tiles": (5, 3)}, r"48x64 \(width x height\) does not divide into 3 columns x 5 rows"),
-        ({"group": 1}, "group: Input should be greater than or equal to 2"),
-        ({"group": 100}, r"\d+ people have every joint inside their box, and the group wants 100"),
+        ({"group": 1}, "group is 1; give a whole number from 2 on"),
+        ({"group": "4"}, "group is '4'; give a whole number from 2 on"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(asked: dict, message: str) -> None:
     for make in (group.strong_views, group.connections):
         with pytest.raises(SSHPEError, match=message):
             make("smoke", **asked)
+
+
+def test_a_group_that_no_figure_can_show_is_refused_before_anybody_is_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sources, "instances", lambda _: pytest.fail("people were drawn"))
+    for make in (group.strong_views, group.connections):
+        with pytest.raises(SSHPEError, match="group is 7; the figure can tell at most 6 people apart"):
+            make("smoke", group=7)
 
 
 @pytest.mark.parametrize("seed", ["x", 1.5, -1, True])

@@ -26,14 +26,23 @@ def tiles_that_meet(mix: Mix) -> list[tuple[str, Tensor]]:
     `at_stage` lacks is left out; one whose permutation happens to move nothing stays, as a stage like the others.
     The sites are taken in the order of `PoseMUM.sites`, which is the network's.
     """
-    arrangement, meetings = mix.at_image, [("image", _together(mix.at_image))]
+    return [(stage, together(slots)) for stage, slots in slots_of_tiles(mix)]
+
+
+def slots_of_tiles(mix: Mix) -> list[tuple[str, Tensor]]:
+    """For every stage of `tiles_that_meet`, the slots (B, T) that the tiles of image b are in."""
+    arrangement = mix.at_image  # (rows, cols, B) names the image that each slot's tile comes from
+    slots = [("image", _slots(arrangement))]
     for stage, mask in mix.at_stage.items():
         arrangement = tiles.compose(arrangement, mask)
-        meetings.append((stage, _together(arrangement)))
-    return meetings
+        slots.append((stage, _slots(arrangement)))
+    return slots
 
 
-def _together(arrangement: Tensor) -> Tensor:
-    """(B, T, T) of an arrangement (rows, cols, B), which names the image that each slot's tile comes from."""
-    slot = tiles.inverse(arrangement).flatten(0, 1).T  # (B, T): where the tiles of image b are
-    return slot[:, :, None] == slot[:, None, :]
+def together(slots: Tensor) -> Tensor:
+    """Which tiles of an image are in the same slot, (B, T, T) bool, of their slots (B, T)."""
+    return slots[:, :, None] == slots[:, None, :]
+
+
+def _slots(arrangement: Tensor) -> Tensor:
+    return tiles.inverse(arrangement).flatten(0, 1).T

@@ -124,7 +124,7 @@ def connections(made: Connections, person: int = 0) -> Figure:
     from sshpe_lib.report.style import SETTINGS
 
     group = made.group
-    check_colors(group)
+    check_colors(len(group))
     with rc_context(SETTINGS):
         figure, grid = panels(group.size, len(made.stages), len(group) + 1, below=LEGEND)
         limbs = Limbs.of(group, person)

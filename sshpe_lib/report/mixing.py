@@ -78,7 +78,7 @@ def strong_views(views: StrongViews) -> Figure:
         ("(b) MUM: people exchange tiles; the frame tells whose a tile is", views.mixed, views.sources),
         ("(b) unmixed, as the features are behind the encoder", views.unmixed, whole),
     )
-    check_colors(group)
+    check_colors(len(group))
     with rc_context(SETTINGS):
         figure, grid = panels(group.size, len(rows), len(group))
         for line, (title, images, sources) in zip(grid, rows, strict=True):
@@ -106,12 +106,12 @@ def _cutout_title(views: StrongViews) -> str:
     )
 
 
-def check_colors(group: Group) -> None:
-    """Raises SSHPEError where a group has more people than there are colours to tell them apart."""
+def check_colors(people: int) -> None:
+    """Raises SSHPEError where a group is of more people than there are colours to tell them apart."""
     from sshpe_lib.report.style import COLORS
 
-    if len(group) > len(COLORS):
-        raise SSHPEError(f"group is {len(group)}; the figure can tell at most {len(COLORS)} people apart")
+    if people > len(COLORS):
+        raise SSHPEError(f"group is {people}; the figure can tell at most {len(COLORS)} people apart")
 
 
 def panels(
