@@ -16,13 +16,12 @@ from pathlib import Path
 from time import perf_counter
 
 import torch
-from pydantic import ValidationError
 from tqdm import tqdm
 
-from sshpe_lib import classifier, paths, provenance, seeding
+from sshpe_lib import classifier, paths, profiles, provenance, seeding
 from sshpe_lib.config import Pretraining
 from sshpe_lib.data import objects
-from sshpe_lib.errors import SSHPEError
+from sshpe_lib.errors import SSHPEError, whole_number
 from sshpe_lib.machine import Machine
 from sshpe_lib.models import cost, resnet, weights
 from sshpe_lib.writing import check_writable, written_whole
@@ -39,14 +38,16 @@ def pretrain(spec: Pretraining, out: Path, progress: bool = True, threads: int =
         spec: what to train.
         out: folder of the two files, made where missing.
         progress: show bars with rate and time left.
-        threads: of torch.
+        threads: of torch, at least one: on its own choice the bytes would depend on the machine.
 
     Returns:
         The record, as written.
 
     Raises:
-        SSHPEError: the loss is not finite, the network cannot be built, or the folder takes no files.
+        SSHPEError: the loss is not finite, the network cannot be built, the folder takes no files, or `threads` is no
+            whole number from 1 on.
     """
+    whole_number("threads", threads, 1)
     check_writable(out)
     started, clock = datetime.now(UTC), perf_counter()
     commit, dirty = provenance.revision()  # now: files may change while this trains
@@ -117,19 +118,29 @@ def main(words: Sequence[str] | None = None) -> int:
     for name, field in Pretraining.model_fields.items():
         count, default = 2 if name == "input_size" else None, field.default
         parser.add_argument(f"--{name.replace('_', '-')}", nargs=count, default=default, help=f"{default}")
-    parser.add_argument(
-        "--out", type=Path, default=paths.params() / "weights", help="folder (params/weights)"
-    )
+    parser.add_argument("--out", type=Path, help="folder (params/weights, where no file is written over)")
     parser.add_argument("--threads", type=int, default=1, help="1")
     options = vars(parser.parse_args(words))
     out, threads = options.pop("out"), options.pop("threads")
     try:
-        record = pretrain(Pretraining.model_validate(options), out, threads=threads)
-    except (SSHPEError, ValidationError) as error:
+        spec = profiles.validated(Pretraining, options, "pretrain")
+        if out is None:
+            out = paths.params() / "weights"
+            _check_new(out / f"{spec.name}.safetensors")
+        record = pretrain(spec, out, threads=threads)
+    except SSHPEError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{out / record['name']}.safetensors: accuracy {record['validation']['accuracy']:.3f}")
     return 0
+
+
+def _check_new(file: Path) -> None:
+    """Raises SSHPEError where a trunk is there already: its name tells neither seed nor size of pictures."""
+    if file.exists():
+        raise SSHPEError(
+            f"{file} is there already; name another folder by --out, or this one to write over it"
+        )
 
 
 if __name__ == "__main__":

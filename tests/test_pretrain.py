@@ -144,12 +144,44 @@ def test_the_classifier_runs_on_every_trunk(stride: int) -> None:
     assert all(p.grad is not None for p in model.parameters())
 
 
-def test_the_command_line_refuses_what_makes_no_sense(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--width 0", "pretrain: width: Input should be greater than 0"),
+        ("--steps x", "pretrain: steps: Input should be a valid integer"),
+        ("--bf16 maybe", "pretrain: bf16: Input should be a valid boolean"),
+        ("--learning-rate inf", "pretrain: learning_rate: Input should be a finite number"),
+        ("--weight-decay inf", "pretrain: weight_decay: Input should be a finite number"),
+        ("--threads -1", "threads is -1; give a whole number from 1 on"),
+        ("--threads 0", "threads is 0; give a whole number from 1 on"),
+    ],
+)
+def test_the_command_line_refuses_what_makes_no_sense_in_one_line(
+    words: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert main(["--width", "0", "--out", str(tmp_path)]) == 2
-    assert "width" in capsys.readouterr().err
+    monkeypatch.setattr("sshpe_lib.pretrain._render", lambda *_: pytest.fail("it rendered"))
+    assert main([*words.split(), "--out", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {told}")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_shipped_trunk_is_written_over_only_where_its_folder_is_named(
+    own_params: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(
+        "sshpe_lib.pretrain.pretrain",
+        lambda spec, out, threads: asked.append(out) or {"name": spec.name, "validation": {"accuracy": 0.5}},
+    )
+    words = ["--width", "4", "--seed", "1"]
+    assert main(words) == 2 and not asked
+    assert f"{own_params / SHORT.name}.safetensors is there already; name another folder by --out" in (
+        capsys.readouterr().err
+    )
+    assert main([*words, "--out", str(own_params)]) == 0
+    assert main(["--width", "5"]) == 0
+    assert asked == [own_params, own_params]
 
 
 def test_the_command_names_what_differs_from_the_defaults() -> None:

@@ -23,8 +23,8 @@ class Pretraining(Frozen):
     val_images: int = Field(3_200, gt=0)
     steps: int = Field(3_750, gt=0)
     batch_size: int = Field(64, gt=1)
-    learning_rate: float = Field(2.0e-3, gt=0)
-    weight_decay: float = Field(0.05, ge=0)
+    learning_rate: float = Field(2.0e-3, gt=0, allow_inf_nan=False)
+    weight_decay: float = Field(0.05, ge=0, allow_inf_nan=False)
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     warmup: float = Field(0.05, ge=0, lt=1)  # share of the steps
     jitter: float = Field(0.3, ge=0, lt=1)  # of brightness, and of each colour by half of it
@@ -33,7 +33,7 @@ class Pretraining(Frozen):
 
     @property
     def name(self) -> str:
-        """Name of the files, such as objects-r18-w16-s16."""
+        """Name of the files, such as objects-r18-w16-s32."""
         return f"objects-r{self.depth}-w{self.width}-s{self.output_stride}"
 
     @property

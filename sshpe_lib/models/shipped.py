@@ -20,7 +20,7 @@ def load_shipped_trunk(model: nn.Module, name: str) -> dict:
 
     Args:
         model: names the modules that the file does not hold in `head`.
-        name: of a file in `params/weights`, such as objects-r18-w16-s16.
+        name: of a file in `params/weights`, such as objects-r18-w16-s32.
 
     Returns:
         The record of the training.
@@ -51,7 +51,7 @@ def verified(file: Path) -> dict:
     if digest != record["sha256"]:
         raise SSHPEError(
             f"{file}: sha256 is {digest}, but {file.stem}.json records {record['sha256']}; "
-            "check both files out again, or train them again with the record's command"
+            f"check both files out again, or train them again with the record's command and --out {file.parent}"
         )
     return record
 
