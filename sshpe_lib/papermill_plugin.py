@@ -59,7 +59,8 @@ def prepare(arguments: dict[str, Any]) -> None:
     Parameters are checked whether or not an output is named.
 
     Raises click.ClickException, one line and exit code 2: no such notebook, an unknown parameter, a parameter
-    file that cannot be read, an output that cannot be written: its folder cannot be made, or is none, or it is one.
+    file that cannot be read, an output that cannot be written: its folder cannot be made, is none or
+    takes no files, or it is one itself.
     """
     named = arguments["notebook_path"]
     if not named or named == "-" or "://" in named or "{" in named:
@@ -193,10 +194,13 @@ def _check_output(named: str) -> None:
     """Refuse a file that papermill could not write, which it finds when the notebook begins."""
     if named == "-" or "://" in named or "{" in named:
         return
-    if Path(named).is_dir():
+    output = Path(named)
+    if output.is_dir():
         _refuse(f"{named} is a folder; name a file for the output")
-    if not Path(named).parent.is_dir():
-        _refuse(f"{Path(named).parent}: no such folder; make it, or name another for the output")
+    if not output.parent.is_dir():
+        _refuse(f"{output.parent}: no such folder; make it, or name another for the output")
+    if not os.access(output if output.exists() else output.parent, os.W_OK):
+        _refuse(f"{named} cannot be written; name an output in a folder that takes files")
 
 
 def _one_line(error: Exception) -> str:

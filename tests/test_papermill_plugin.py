@@ -313,6 +313,19 @@ def test_a_folder_where_the_output_goes(folder: Path, monkeypatch: pytest.Monkey
     assert refusal("table.ipynb") == "executed/table.ipynb is a folder; name a file for the output"
 
 
+@pytest.mark.parametrize("there", ["executed", "executed/table.ipynb"])
+def test_an_output_that_takes_no_files(folder: Path, there: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as on a checkout that is mounted read-only."""
+    monkeypatch.chdir(folder)
+    (folder / "executed").mkdir()
+    if there != "executed":
+        (folder / there).write_text("")
+    monkeypatch.setattr(os, "access", lambda path, mode: (str(path), mode) != (there, os.W_OK))
+    told = "cannot be written; name an output in a folder that takes files"
+    assert refusal("table.ipynb") == f"executed/table.ipynb {told}"
+    assert refusal("table.ipynb", "executed/table.ipynb") == f"executed/table.ipynb {told}"
+
+
 def test_declared_parameters() -> None:
     declared = papermill_plugin.declared_parameters
     assert declared(notebook()) == ["profile", "decay", "note"]
