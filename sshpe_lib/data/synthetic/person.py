@@ -31,7 +31,9 @@ class Part(IntEnum):
     SKIRT = 12
 
 
-# A COCO keypoint counts as seen where the shape drawn last at its place is one of these parts.
+# A COCO keypoint counts as seen where the shape drawn last at its place is one of these parts. Hats, and hair on the
+# scalp, are FACE, too, so that an eye or an ear beneath them counts as seen; only hair that falls is HAIR. Flags that
+# networks were trained on stay as they are.
 _OWNERS = (
     (Part.FACE,), (Part.FACE,), (Part.FACE,), (Part.FACE,), (Part.FACE,),
     (Part.L_UPPER, Part.TRUNK), (Part.R_UPPER, Part.TRUNK),

@@ -28,7 +28,8 @@ def develop(rng: np.random.Generator, image: np.ndarray, difficulty: float = 1.0
         image = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
     elif blur < 0.5 * difficulty:
         image = cv2.GaussianBlur(image, (5, 5), 0.35 + 1.3 * blur)
-    elif blur < 0.58 * difficulty:  # motion
+    elif blur < 0.58 * difficulty:
+        # Motion. Four rows have no middle: the picture moves half a pixel down, and its keypoints do not.
         image = cv2.blur(image, (5, 1) if blur < 0.54 * difficulty else (1, 4))
     spread = 0.30 + 0.45 * contrast if chance < 0.18 * difficulty else 0.8 + 0.35 * contrast
     gains = spread * (1.0 + 0.09 * rng.standard_normal(3))

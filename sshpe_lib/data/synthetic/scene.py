@@ -42,7 +42,10 @@ def background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 def place_one(
     rng: np.random.Generator, person: Person, height: int, width: int, difficulty: float = 1.0
 ) -> Person:
-    """Scale and shift a person to fill most of the image; at full difficulty one in five is cut by its border."""
+    """Scale and shift a person to fill most of the image.
+
+    At full `difficulty` one in five is enlarged, and about one in seven cut by the image's border.
+    """
     x0, y0, x1, y1 = person.outlines.bounds()
     fill, cut, left, top, more = rng.random(5).tolist()
     scale = min((0.62 + 0.33 * fill) * height / (y1 - y0), (0.70 + 0.27 * fill) * width / (x1 - x0))

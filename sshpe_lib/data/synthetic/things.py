@@ -53,7 +53,7 @@ def occluders(
 ) -> Outlines | None:
     """Things in front of the people, most often over somebody's limb; None where there are none.
 
-    At full `difficulty` 45 % of the images have one, 15 % two; at 0 none has.
+    At full `difficulty` 45 % of the images have at least one, 15 % two; at 0 none has.
     """
     count = int(np.searchsorted((1 - 0.45 * difficulty, 1 - 0.15 * difficulty), rng.random()))
     shapes = Shapes()
