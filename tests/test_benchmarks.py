@@ -81,6 +81,18 @@ def test_what_was_measured_on_a_gpu_stands_as_it_was_printed():
         assert bool(re.match("the loader alone|.*in memory", line)) != line.endswith("%")
 
 
+NETWORKS = """
+import backbones
+print(*backbones.NETWORKS, sep="|")
+"""
+
+
+def test_every_network_of_the_table_was_measured():
+    output = json.loads((ROOT / "book" / "measured" / "backbones.json").read_text())["output"]
+    measured = [line.split(" | ")[0].removeprefix("| ") for line in output.splitlines()[3:]]
+    assert measured == python(NETWORKS).strip().split("|")
+
+
 PLANES = """
 import torch, augmentations
 seen = []
