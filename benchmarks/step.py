@@ -145,9 +145,8 @@ def row(
             times = max(IN_A_ROW, round(TURN / one))
             memory = torch.cuda.max_memory_allocated() / 2**30
         if graphs:
-            trainer.graphs.record(
-                forms[0]
-            )  # whole ones, where a step's are in parts, with features mixed between
+            # Whole ones: a step's are in parts where features are mixed between them.
+            trainer.graphs.record(forms[0])
         passes, step = (
             np.array(ms) / times for ms in turns([in_a_row(form, times) for form in forms], options.repeats)
         )

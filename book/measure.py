@@ -48,9 +48,8 @@ def measure(script: Path, folder: Path = FOLDER) -> bool:
     """Run one benchmark from the root of the checkout, show and keep its output; False where it failed."""
     command = [sys.executable, str(script.relative_to(ROOT))]
     print(f"==> {script.name}", flush=True)
-    commit, dirty = provenance.revision(
-        "benchmarks", "book/measure.py"
-    )  # now, as the checkout may move on meanwhile
+    # Asked now, as the checkout may move on meanwhile.
+    commit, dirty = provenance.revision("benchmarks", "book/measure.py")
     on_gpu = torch.cuda.is_available() and script.stem in ON_A_GPU
     # Where there is a GPU, the others are of the CPU all the same, and so is their time.
     environment = os.environ if on_gpu else os.environ | {"CUDA_VISIBLE_DEVICES": ""}

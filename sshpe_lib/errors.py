@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 
 class SSHPEError(Exception):
     """A mistake in the user's input, told in one sentence that names the file, the entry and the cure."""
@@ -16,8 +18,13 @@ def in_one_line(error: Exception) -> str:
     return f"{kind}{error}".strip().split("\n")[0]
 
 
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether it is a whole number, as True and 2.0 are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def whole_number(what: str, value: object, least: int) -> int:
     """The value of `what`. Raises SSHPEError where it is no whole number, such as True or 2.0, or below `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if not is_whole(value) or value < least:
         raise SSHPEError(f"{what} is {value!r}; give a whole number from {least} on")
     return value

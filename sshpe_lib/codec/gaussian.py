@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import cv2
 import torch
 
@@ -21,67 +19,50 @@ def bells(
     outside the map.
     Source: `generate_target` of HRNet, whose window may miss the map by one pixel and keep its weight.
     """
-    # Both axes at once, x and then y: the numbers are few, and a GPU takes as long for a kernel of any of them.
+    # Both axes at once, x and then y: the numbers are few, and a GPU takes as long for a kernel of any of them. A
+    # Gaussian is the product of its two axes, so 17 maps of 64 x 48 cost 17 x (64 + 48) exponentials.
     radius = int(3 * sigma)
     present = (visible > 0) & ~_beyond(centers, size, radius)
-    along = _along_on_cpu if means.device.type == "cpu" else _along
-    along_x, along_y = along(means, centers, present, size, radius, sigma).split(size, dim=1)
+    # What is not there is infinitely far from every pixel.
+    absent = ~present[..., None]
+    from_center = _away(centers.masked_fill(absent, torch.inf), size)
+    from_mean = from_center if means is centers else _away(means.masked_fill(absent, torch.inf), size)
+    cut_off = _cut_off_on_cpu if means.device.type == "cpu" else _cut_off
+    along_x, along_y = cut_off(from_mean, from_center, radius, sigma).split(size, dim=1)
     # Channels last, as networks answer: to turn whole maps round takes longer than to draw them.
     maps = along_y[:, :, None] * along_x[:, None]
     return maps.permute(0, 3, 1, 2), present.to(means.dtype)
 
 
-def _along(
-    means: torch.Tensor,
-    centers: torch.Tensor,
-    present: torch.Tensor,
-    size: tuple[int, int],
-    radius: int,
-    sigma: float,
-) -> torch.Tensor:
-    """The factors of `bells` along x and then y, (B, W + H, K).
+def _away(points: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """How far the pixels of x and then of y are from each point, (B, W + H, K)."""
+    pixels = torch.cat([up_to(length, points.device, points.dtype) for length in size])[:, None]
+    return pixels - _spread(points, size)
 
-    A Gaussian is the product of its two axes, so 17 maps of 64 x 48 cost 17 x (64 + 48) exponentials.
-    """
-    pixels = torch.cat([up_to(length, means.device, means.dtype) for length in size])[:, None]
-    from_center = pixels - _spread(centers, size)
-    from_mean = from_center if means is centers else pixels - _spread(means, size)
-    outside = (from_center.abs() > radius) | ~present[:, None]
-    exponent = from_mean.square().div_(-2 * sigma**2)
+
+def _cut_off(from_mean: torch.Tensor, from_center: torch.Tensor, radius: int, sigma: float) -> torch.Tensor:
+    """Gaussians at such distances from their means, 0 farther than the radius from their centres."""
     # Filled before `exp`, which takes three times as long where its results are subnormal.
-    return exponent.masked_fill_(outside, -torch.inf).exp_()
+    exponent = from_mean.square().div_(-2 * sigma**2)
+    return exponent.masked_fill_(from_center.abs() > radius, -torch.inf).exp_()
 
 
-def _along_on_cpu(
-    means: torch.Tensor,
-    centers: torch.Tensor,
-    present: torch.Tensor,
-    size: tuple[int, int],
-    radius: int,
-    sigma: float,
+def _cut_off_on_cpu(
+    from_mean: torch.Tensor, from_center: torch.Tensor, radius: int, sigma: float
 ) -> torch.Tensor:
-    """`_along` to the last bit, without what a CPU is slow with: masks, and exponentials of infinity."""
-    pixels = [up_to(length, means.device, means.dtype)[:, None] for length in size]
-
-    def away(points: torch.Tensor) -> torch.Tensor:
-        axes = points.movedim(-1, 0).where(present, torch.inf)
-        return torch.cat([pixel - axis[:, None] for pixel, axis in zip(pixels, axes, strict=True)], dim=1)
-
-    from_center = away(centers)
-    from_mean = from_center if means is centers else away(means)
+    """`_cut_off` to the last bit, without what a CPU is slow with: masks, and exponentials of infinity."""
     # Distances of whole pixels: 1 up to the radius, 0 beyond.
     inside = from_center.abs().neg_().add_(radius + 1).clamp_(0, 1)
     # Inside, no mean is so far away.
-    exponent = from_mean.clamp(-radius - 2, radius + 2).square_().div_(-2 * sigma**2)
-    return exponent.exp_().mul_(inside)
+    near = from_mean.clamp(-radius - 2, radius + 2)
+    return near.square_().div_(-2 * sigma**2).exp_().mul_(inside)
 
 
 def _beyond(centers: torch.Tensor, size: tuple[int, int], radius: int) -> torch.Tensor:
     """Whether a window misses the map, (B, K)."""
     lengths = constant(size, centers.device, centers.dtype)
     beyond = (centers - radius >= lengths) | (centers < -radius - 1)
-    # A CPU takes several times as long for `any` of two.
-    return beyond[..., 0] | beyond[..., 1] if centers.device.type == "cpu" else beyond.any(-1)
+    return beyond[..., 0] | beyond[..., 1]  # a CPU takes several times as long for `any` of two
 
 
 def _spread(points: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -164,21 +145,8 @@ def blur_around(
 def blur_matrix(length: int, kernel: int, like: torch.Tensor, padded: bool = False) -> torch.Tensor:
     """The matrix (length, length) that blurs a column of pixels, in the dtype and device of `like`.
 
-    On a CPU, where it takes longer to make than to use, it is made once, and so not to be changed in place.
     padded: (length, length + kernel - 1), for a column that holds the pixels beyond its ends itself.
     """
-    if like.device.type == "cpu" and not is_traced():
-        return _kept_blur_matrix(length, kernel, like.dtype, padded)
-    return _blur_matrix(length, kernel, like, padded)
-
-
-@lru_cache(maxsize=64)
-def _kept_blur_matrix(length: int, kernel: int, dtype: torch.dtype, padded: bool) -> torch.Tensor:
-    with torch.inference_mode(False):  # a tensor made in that mode could serve no gradient later
-        return _blur_matrix(length, kernel, torch.empty(0, dtype=dtype, device="cpu"), padded)
-
-
-def _blur_matrix(length: int, kernel: int, like: torch.Tensor, padded: bool) -> torch.Tensor:
     pixels = torch.arange(length, device=like.device)
     taps = torch.arange(kernel, device=like.device) - kernel // 2
     weights = kernel_weights(kernel, like).expand(length, kernel)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sshpe_lib.codec import MSRAHeatmap, highest_pixels
-from sshpe_lib.codec.gaussian import _along, _along_on_cpu
+from sshpe_lib.codec import MSRAHeatmap, gaussian, highest_pixels
 from sshpe_lib.errors import SSHPEError
 from sshpe_lib.geometry import crop_matrix, invert_affine, transform_points
 from tests.goldens import load
@@ -230,16 +229,17 @@ def test_heatmaps_of_another_size_are_refused(shape):
 
 
 @pytest.mark.parametrize("sigma", [0.01, 0.3, 2.0])
-def test_a_cpu_draws_as_any_device_to_the_last_bit(sigma):
+def test_a_cpu_draws_as_any_device_to_the_last_bit(sigma, monkeypatch):
     means = torch.rand(8, 17, 2, generator=torch.Generator().manual_seed(0)) * 80 - 10
-    present = torch.arange(17).expand(8, 17) % 4 > 0
+    visible = (torch.arange(17).expand(8, 17) % 4 > 0).float()
     means[0, :5], means[1, 0] = torch.nan, torch.inf
     centers = (means + 0.5).trunc()
     for peaks in (centers, means):
-        arguments = (peaks, centers, present, (48, 64), int(3 * sigma), sigma)
-        torch.testing.assert_close(
-            _along_on_cpu(*arguments), _along(*arguments), rtol=0, atol=0, equal_nan=True
-        )
+        found = gaussian.bells(peaks, centers, visible, (48, 64), sigma)
+        with monkeypatch.context() as any_device:
+            any_device.setattr(gaussian, "_cut_off_on_cpu", gaussian._cut_off)
+            wanted = gaussian.bells(peaks, centers, visible, (48, 64), sigma)
+        torch.testing.assert_close(found, wanted, rtol=0, atol=0, equal_nan=True)
 
 
 def test_a_scaled_codec_draws_wider():

@@ -8,7 +8,7 @@ import math
 from dataclasses import asdict, dataclass
 
 from sshpe_lib.config.data import DRAWN_PEOPLE, DRAWN_SIDE
-from sshpe_lib.errors import SSHPEError
+from sshpe_lib.errors import SSHPEError, is_whole
 
 VERSION: int = 5  # bumped by hand when any rendered bit changes
 
@@ -38,7 +38,7 @@ class SyntheticPeople:
     def __post_init__(self) -> None:
         for name in ("images", "seed", "height", "width", "first_id"):
             value = getattr(self, name)
-            if not _is_whole(value):
+            if not is_whole(value):
                 raise SSHPEError(f"SyntheticPeople: {name} is {value!r}; give a whole number")
         if self.images < 1:
             raise SSHPEError(f"SyntheticPeople: images is {self.images}; ask for at least 1")
@@ -52,7 +52,7 @@ class SyntheticPeople:
                     f"SyntheticPeople: {name} is {getattr(self, name)}; choose {DRAWN_SIDE[0]} to {DRAWN_SIDE[1]}"
                 )
         pair = self.people
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(map(_is_whole, pair)):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(map(is_whole, pair)):
             raise SSHPEError(
                 f"SyntheticPeople: people is {pair!r}; give two whole numbers, (fewest, most) per image"
             )
@@ -68,10 +68,6 @@ class SyntheticPeople:
             if not number or not math.isfinite(value) or not 0 <= value <= 1:
                 raise SSHPEError(f"SyntheticPeople: {name} is {value!r}; choose a share from 0 to 1")
             object.__setattr__(self, name, float(value))
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def fingerprint(spec: SyntheticPeople) -> str:
